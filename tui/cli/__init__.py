@@ -1,0 +1,1 @@
+"""Everything the screens do, without a screen."""

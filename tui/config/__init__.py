@@ -1,0 +1,1 @@
+"""Where settings live, what they mean, and how they are saved."""

@@ -1,0 +1,1 @@
+"""The wire protocols of model servers; the only package that knows the HTTP client."""

@@ -1,0 +1,1 @@
+"""The process that reads this machine, one JSON line a sample."""

@@ -1,0 +1,1 @@
+"""What screens, commands and the worker have in common."""

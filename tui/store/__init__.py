@@ -1,0 +1,1 @@
+"""The SQLite database that app, worker and command line share."""

@@ -1,0 +1,1 @@
+"""The detached process that works the job queue."""
