@@ -1,0 +1,215 @@
+"""Cleaning of text we did not write, and figures as people read them.
+
+The classes of characters and what becomes of each are the table of the reliability reference, section 4.
+Nothing here depends on anything else of Paddock.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+_TAB, _LF, _DEL = 0x09, 0x0A, 0x7F
+_CONTROLS: Final = {code: chr(0x2400 + code) for code in range(0x20) if code not in (_TAB, _LF)} | {_DEL: "\u2421"}
+_NEVER: Final = {
+    code: "\ufffd"
+    for code in (
+        *range(0x80, 0xA0),
+        *range(0xFDD0, 0xFDF0),
+        *(plane * 0x10000 + low for plane in range(17) for low in (0xFFFE, 0xFFFF)),
+    )
+}
+_BIDI_OVERRIDES: Final = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_BIDI_MARKS: Final = (0x061C, 0x200E, 0x200F)
+_JOINERS: Final = (0x200C, 0x200D)
+_INVISIBLE: Final = (
+    0x00AD, 0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x200B, *range(0x2060, 0x2066),
+    *range(0x206A, 0x2070), 0x3164, 0xFEFF, 0xFFA0, *range(0xFFF0, 0xFFFC), *range(0x1BCA0, 0x1BCA4),
+    *range(0x1D173, 0x1D17B), *range(0xE0000, 0xE1000),
+)  # fmt: skip
+_SELECTORS: Final = tuple(range(0xFE00, 0xFE10))
+
+
+def _named(code: int) -> str:
+    return f"\u2039U+{code:04X}\u203a"
+
+
+_PROSE: Final[dict[int, str | None]] = {
+    **_CONTROLS,
+    **_NEVER,
+    **{code: _named(code) for code in _BIDI_OVERRIDES},
+    **dict.fromkeys((*_BIDI_MARKS, *_INVISIBLE)),
+}
+_STRICT: Final[dict[int, str]] = {
+    **_CONTROLS,
+    **_NEVER,
+    **{code: _named(code) for code in (*_BIDI_OVERRIDES, *_BIDI_MARKS, *_JOINERS, *_INVISIBLE, *_SELECTORS)},
+}
+
+
+def _class(codes: Iterable[int]) -> str:
+    return "".join(re.escape(chr(code)) for code in sorted(codes))
+
+
+_PLAIN: Final = re.compile(r"[\x20-\x7e]*\Z")
+_PLAIN_BLOCK: Final = re.compile(r"[\x20-\x7e\n]*\Z")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_BREAK: Final = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+_SELECTOR_RUN: Final = re.compile("[\ufe00-\ufe0f]{2,}")
+_FOREIGN_TO_A_LINE: Final = re.compile(
+    "[" + _class((*range(0x20), _DEL, *range(0x80, 0xA0), *_BIDI_OVERRIDES, *_BIDI_MARKS, 0x2028, 0x2029)) + "\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+MAX_MARKS: Final = 10
+"""Combining marks kept in a row; more only smear over neighbouring lines."""
+
+
+def _limit_marks(text: str) -> str:
+    kept: list[str] = []
+    run = 0
+    for char in text:
+        run = run + 1 if unicodedata.category(char) in ("Mn", "Me") else 0
+        if run <= MAX_MARKS:
+            kept.append(char)
+    return "".join(kept)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit * 2 // 3] + "\u2026" + text[-(limit // 3 - 1) :]
+
+
+def clean_door(text: str) -> str:
+    """Make text storable: lone surrogates, NUL and noncharacters replaced, everything else kept."""
+    if _PLAIN_BLOCK.match(text):
+        return text
+    text = _SURROGATE.sub("\ufffd", text).removeprefix("\ufeff").replace("\0", "\u2400")
+    return text if text.isascii() else text.translate({code: "\ufffd" for code in _NEVER if code > 0x9F})
+
+
+def clean_block(text: str) -> str:
+    """Make prose of many lines safe to draw: control characters become visible, line breaks stay, tabs become four spaces."""
+    if _PLAIN_BLOCK.match(text):
+        return text
+    text = _BREAK.sub("\n", _SURROGATE.sub("\ufffd", text)).translate(_PROSE)
+    text = text.replace("\t", "    ")
+    return text if text.isascii() else _limit_marks(_SELECTOR_RUN.sub(lambda run: run[0][0], text))
+
+
+def clean_label(text: str, limit: int = 300) -> str:
+    """Make prose safe on one line (titles, toasts, error sentences); line breaks become a visible sign."""
+    return _cut(clean_block(text).replace("\n", "\u23ce"), limit)
+
+
+def clean_name(text: str, limit: int = 256) -> str:
+    """Make a name safe to draw (models, hosts, URLs, paths, arguments); everything invisible becomes visible."""
+    if not _PLAIN.match(text):
+        text = _BREAK.sub("\n", _SURROGATE.sub("\ufffd", text)).translate(_STRICT)
+        text = _limit_marks(text.replace("\n", "\u23ce").replace("\t", " "))
+    return _cut(text, limit)
+
+
+def strip_line(text: str) -> str:
+    """Delete what no drawn line may hold; the last filter before the terminal. Deleted characters have width 0."""
+    return _FOREIGN_TO_A_LINE.sub("", text) if _FOREIGN_TO_A_LINE.search(text) else text
+
+
+def hidden_characters(text: str) -> int:
+    """Count the characters `clean_block` removes or replaces by a sign, line breaks and tabs aside."""
+    return sum(1 for char in text if ord(char) in _PROSE and not _BREAK.match(char))
+
+
+class StreamCleaner:
+    """`clean_block` for text that arrives in pieces: pieces cleaned one by one equal the whole cleaned at once.
+
+    A trailing carriage return, variation selector or run of combining marks waits for the next piece.
+    """
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def feed(self, piece: str) -> str:
+        """Return what of this piece (and what was held) can be drawn now."""
+        if not self._held and _PLAIN_BLOCK.match(piece):
+            return piece
+        text = self._held + piece
+        end = len(text)
+        while end > 0 and (text[end - 1] == "\r" or 0xFE00 <= ord(text[end - 1]) <= 0xFE0F or unicodedata.category(text[end - 1]) in ("Mn", "Me")):
+            end -= 1
+        if end < len(text) and end > 0:
+            end -= 1
+        if len(text) - end > 64:
+            end = len(text)
+        self._held = text[end:]
+        return clean_block(text[:end])
+
+    def close(self) -> str:
+        """Return what was held back."""
+        held, self._held = self._held, ""
+        return clean_block(held)
+
+
+_DECIMAL: Final = ("B", "kB", "MB", "GB", "TB", "PB")
+_BINARY: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def size(count: float | None, *, binary: bool = False) -> str:
+    """Bytes for people: `5.2 GB`, `274 MB`; one decimal below ten, none from ten up. None is a dash."""
+    if count is None or count != count or count < 0:
+        return "\u2013"
+    base, units = (1024.0, _BINARY) if binary else (1000.0, _DECIMAL)
+    value, index = float(count), 0
+    while index < len(units) - 1 and round(value, 1 if value < 9.95 else 0) >= base:
+        value /= base
+        index += 1
+    if index == 0:
+        return f"{value:.0f} B"
+    return f"{value:.1f} {units[index]}" if value < 9.95 else f"{value:.0f} {units[index]}"
+
+
+def rate(per_second: float | None, *, binary: bool = False) -> str:
+    """Bytes a second for people: `38 MB/s`."""
+    return "\u2013" if per_second is None else f"{size(per_second, binary=binary)}/s"
+
+
+def duration(seconds: float | None) -> str:
+    """A time span: `0.4s`, `14s`, `1m05s`, `38 min`, `2 h`, `3 d`. None is a dash."""
+    if seconds is None or seconds != seconds or math.isinf(seconds):
+        return "\u2013"
+    seconds = max(0.0, seconds)
+    if seconds < 9.95:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 5400:
+        return f"{round(whole / 60)} min"
+    if whole < 172_800:
+        return f"{round(whole / 3600)} h"
+    return f"{round(whole / 86_400)} d"
+
+
+def count(number: float | None) -> str:
+    """A plain count with separators: `2,048`. None is a dash."""
+    return "\u2013" if number is None else f"{number:,.0f}"
+
+
+def tokens(number: int | None) -> str:
+    """Tokens for people: `512`, `4k`, `0.3k`, `128k`; a thousand and twenty-four count as 1k. None is a dash."""
+    if number is None:
+        return "\u2013"
+    if number < 1000:
+        return str(number)
+    thousands = number / 1024 if number % 1024 == 0 else number / 1000
+    return f"{thousands:.0f}k" if thousands >= 9.95 or thousands == int(thousands) else f"{thousands:.1f}k"
+
+
+def nearest(word: str, known: Sequence[str]) -> str | None:
+    """The known word most like this one, or None where none is near."""
+    import difflib  # 4 ms, only when something was misspelt
+
+    found = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return found[0] if found else None
