@@ -1,0 +1,100 @@
+"""What a provider's streams yield, the same for every kind of server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of the answer's text, as received (cleaned at the door only: `text.clean_door`)."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """A piece of the model's thoughts."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A whole tool call; `arguments` is the parsed object."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptProgress:
+    """The server is reading the prompt: tokens done of total."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What the server itself reports at the end; seconds and tokens, None where it does not say.
+
+    Attributes:
+        prompt_tokens: Tokens of the prompt the model saw (cache hits included).
+        output_tokens: Tokens written, thinking included.
+        prompt_seconds: Time to read the prompt (cache hits not included).
+        output_seconds: Time to write.
+        load_seconds: Waiting in the queue and loading the model.
+        total_seconds: All of it, as the server saw it.
+    """
+
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    prompt_seconds: float | None = None
+    output_seconds: float | None = None
+    load_seconds: float | None = None
+    total_seconds: float | None = None
+
+    @property
+    def rate(self) -> float | None:
+        """Generation rate in tokens per second as the server reports it."""
+        if not self.output_tokens or not self.output_seconds:
+            return None
+        return self.output_tokens / self.output_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The end marker came: only after this is an answer complete.
+
+    Attributes:
+        reason: `stop`, `length`, `tool_calls`, `load`, `unload` or what the server said, cleaned.
+        model: The name of the model that answered, where the server says so.
+    """
+
+    reason: str
+    metrics: Metrics = field(default_factory=Metrics)
+    model: str = ""
+
+
+StreamEvent = Delta | Thinking | ToolCall | PromptProgress | Done
+
+
+@dataclass(frozen=True, slots=True)
+class JobStep:
+    """One line of a pull, push or create stream.
+
+    Attributes:
+        status: The server's words, cleaned (`pulling manifest`, `verifying sha256 digest`, `success` …).
+        digest: Of the layer this line is about, or empty.
+        total: Bytes of that layer, None where not said.
+        completed: Bytes of it on the server, None where not said.
+    """
+
+    status: str
+    digest: str = ""
+    total: int | None = None
+    completed: int | None = None

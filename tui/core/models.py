@@ -1,0 +1,503 @@
+"""The snapshots that everything passes around: frozen, cleaned, without behaviour.
+
+Times are UTC epoch seconds, sizes bytes, durations seconds. Every text that came from outside was cleaned
+where it entered; `Message.content` alone is exact (see `text.clean_door`) and must be cleaned to be drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from tui.core.capabilities import Ability, Capability
+from tui.core.errors import Failure
+from tui.core.events import Metrics
+
+# --- providers -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """How to reach a server: all a provider object needs, and what a job keeps (never a key, only its reference).
+
+    Attributes:
+        name: The user's name for it, or one made from kind and port.
+        kind: Id of the catalogue.
+        url: Scheme, host, port and path prefix; no user part.
+        key: Reference to the key: `env:NAME`, `file:PATH`, or empty. (A literal key of the file is `config:NAME`.)
+        headers: Further headers to send.
+        verify: True, False, or the path of a CA file.
+        timeout: Seconds for connecting and plain answers, not for streams, loads, creates or copies.
+        retries: Of requests that are safe to repeat.
+        retry_delay: Seconds before the first, doubled each time.
+        keep_alive: How long a model stays loaded; empty: the server's own.
+    """
+
+    name: str
+    kind: str
+    url: str
+    key: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    verify: bool | str = True
+    timeout: float = 30.0
+    retries: int = 3
+    retry_delay: float = 1.0
+    keep_alive: str = ""
+
+
+class ProviderStatus(StrEnum):
+    """How a server is; the glyphs are the interface's."""
+
+    UP = "up"
+    BUSY = "busy"  # identifying, loading, starting
+    DOWN = "down"  # nothing listens
+    FAILED = "failed"  # it answers wrongly, refuses us, or needs a key
+    FOUND = "found"  # discovered, not configured
+    OFF = "off"  # enabled = false
+
+
+class Origin(StrEnum):
+    """Where a provider comes from."""
+
+    CONFIG = "config"
+    ENVIRONMENT = "environment"  # OLLAMA_HOST
+    FLAG = "flag"  # --provider
+    FOUND = "found"
+    DEMO = "demo"
+
+
+class Location(StrEnum):
+    """Whether a provider runs on this machine; never guessed for a tunnel."""
+
+    HERE = "here"
+    ELSEWHERE = "elsewhere"
+    ASK = "ask"  # a loopback port held by ssh: the user must say
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderState:
+    """One server as the screens show it.
+
+    Attributes:
+        latency: Seconds of the last check.
+        checks: Seconds of the last checks, oldest first, None for a failed one; at most 240.
+        owner: Who runs it, in words: "systemd, pid 812, user ollama"; empty where not visible.
+        other_person: The port is held by another person's account (uid from 1000): ask before a prompt or key.
+        listens_wide: Reachable from outside this machine.
+        busy_since: Monotonic seconds since when it loads or is identified.
+        auth: "none", "key from env:NAME", "needs a key".
+    """
+
+    endpoint: Endpoint
+    origin: Origin
+    status: ProviderStatus
+    label: str = ""  # "Ollama 0.24.0"
+    version: str = ""
+    failure: Failure | None = None
+    note: str = ""  # "loading model"
+    latency: float | None = None
+    checks: tuple[float | None, ...] = ()
+    checked_at: float | None = None
+    busy_since: float | None = None
+    models: int | None = None
+    loaded: int | None = None
+    is_default: bool = False
+    location: Location = Location.HERE
+    capabilities: frozenset[Capability] = frozenset()
+    owner: str = ""
+    other_person: bool = False
+    listens_wide: bool | None = None
+    auth: str = "none"
+    traps: tuple[str, ...] = ()
+    stale_since: float | None = None  # epoch: since when the last good data is old
+
+    @property
+    def name(self) -> str:
+        """The user's name for it."""
+        return self.endpoint.name
+
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """An installed (or offered) model of one provider.
+
+    Attributes:
+        name: As the server spells it, cleaned; `key` is what is sent back.
+        key: The exact name for requests.
+        size: Bytes on the server's disk, None where not said.
+        digest: Bare hex of the manifest (Ollama), or empty.
+        context: Trained context length in tokens.
+        remote: Runs in a cloud: prompts leave the machine.
+        loaded: The server says it is loaded (servers with one model: always).
+    """
+
+    provider: str
+    name: str
+    key: str
+    size: int | None = None
+    digest: str = ""
+    family: str = ""
+    parameters: str = ""
+    quantization: str = ""
+    format: str = ""
+    context: int | None = None
+    modified_at: float | None = None
+    abilities: frozenset[Ability] = frozenset()
+    remote: bool = False
+    loaded: bool = False
+    state: str = ""  # router mode: unloaded, loading, loaded, sleeping
+
+
+@dataclass(frozen=True, slots=True)
+class RunningModel:
+    """A model in memory.
+
+    Attributes:
+        size: Bytes of memory in all; None where unknown.
+        vram: Bytes of it on GPUs.
+        context: Served context length in tokens.
+        expires_at: Epoch seconds; None where never or unknown.
+        pinned: Stays until unloaded.
+        stopping: An unload was asked for and waits for running requests.
+        slots: Requests worked at once, where known; `busy_slots` of them are.
+    """
+
+    provider: str
+    name: str
+    key: str
+    size: int | None = None
+    vram: int | None = None
+    context: int | None = None
+    trained_context: int | None = None
+    expires_at: float | None = None
+    pinned: bool = False
+    stopping: bool = False
+    parameters: str = ""
+    quantization: str = ""
+    slots: int | None = None
+    busy_slots: int | None = None
+    waiting: int | None = None
+    rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDetail:
+    """Everything `show` gives, cleaned; `info` holds plain JSON values by their GGUF keys.
+
+    Attributes:
+        weights_digest: Hex of the weight blob, from the FROM line.
+        tensors: (name, type, shape) rows where the server lists them.
+    """
+
+    provider: str
+    name: str
+    abilities: frozenset[Ability] = frozenset()
+    family: str = ""
+    parameters: str = ""
+    quantization: str = ""
+    format: str = ""
+    licence: str = ""
+    system: str = ""
+    template: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+    messages: tuple[tuple[str, str], ...] = ()
+    modelfile: str = ""
+    info: Mapping[str, Any] = field(default_factory=dict)
+    projector: Mapping[str, Any] = field(default_factory=dict)
+    tensors: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
+    weights_digest: str = ""
+    context: int | None = None
+    modified_at: float | None = None
+    requires: str = ""
+    remote_host: str = ""
+
+
+# --- chat ------------------------------------------------------------------------------------------------------------
+
+
+class Role(StrEnum):
+    """Who speaks."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+class AnswerState(StrEnum):
+    """Five different ends, and the two states before one."""
+
+    WAITING = "waiting"  # sent, no token yet
+    WRITING = "writing"
+    COMPLETE = "complete"
+    LENGTH = "length"  # cut by num_predict or the context
+    STOPPED = "stopped"  # by the user
+    INTERRUPTED = "interrupted"  # by the server, the line, or a crash of ours
+    FAILED = "failed"
+
+    @property
+    def ended(self) -> bool:
+        """No more text will come."""
+        return self not in (AnswerState.WAITING, AnswerState.WRITING)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """One answer's time as we measured it, seconds; None where that phase did not happen (yet).
+
+    Attributes:
+        waited: From sending until the first byte of any kind, minus what the server calls loading.
+        loaded: Loading the model (server's figure, or ours where a load was seen).
+        read: Reading the prompt (server's figure, else until the first token).
+        wrote: From first to last token.
+        first_token: From sending to the first token or thought.
+        thought: From the first thought to the first text.
+    """
+
+    waited: float | None = None
+    loaded: float | None = None
+    read: float | None = None
+    wrote: float | None = None
+    first_token: float | None = None
+    thought: float | None = None
+    rate: float | None = None  # tokens/s, server's count where it gives one, else pieces
+    rate_estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One stored message of a conversation.
+
+    Attributes:
+        id: Row id; 0 before it is stored.
+        seq: Order in the conversation.
+        content: Exact text.
+        thinking: Exact thoughts.
+        tool_calls: JSON-able objects as they will be sent back.
+        state: Of an answer; COMPLETE for other roles.
+        metrics: What the server reported.
+        timeline: What we measured.
+        prompt_estimate: Tokens we think were sent, for the "model saw less" alarm.
+    """
+
+    id: int
+    conversation: int
+    seq: int
+    role: Role
+    content: str
+    thinking: str = ""
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    state: AnswerState = AnswerState.COMPLETE
+    failure: Failure | None = None
+    provider: str = ""
+    model: str = ""
+    created_at: float = 0.0
+    metrics: Metrics = field(default_factory=Metrics)
+    timeline: Timeline = field(default_factory=Timeline)
+    prompt_estimate: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationHead:
+    """A conversation in a list."""
+
+    id: int
+    title: str
+    provider: str
+    model: str
+    created_at: float
+    updated_at: float
+    messages: int
+    pinned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationSettings:
+    """What is set for one conversation; None or empty means not set, and then nothing is sent.
+
+    Attributes:
+        think: "auto", "on", "off", "low", "medium", "high".
+        options: Sampling and runner options by their Ollama names.
+    """
+
+    system: str = ""
+    think: str = "auto"
+    preset: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    keep_alive: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What a provider is asked; messages end with the user's (or, to continue, the assistant's)."""
+
+    model: str
+    messages: tuple[Message, ...]
+    system: str = ""
+    think: str = "auto"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    keep_alive: str = ""
+    format: Any = None
+    tools: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    """Text to go on with, and for fill-in-the-middle what stands behind the gap."""
+
+    model: str
+    prompt: str
+    suffix: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    keep_alive: str = ""
+    raw: bool = False
+
+
+# --- jobs ------------------------------------------------------------------------------------------------------------
+
+
+class JobKind(StrEnum):
+    """What the queue can work."""
+
+    PULL = "pull"
+    PUSH = "push"
+    CREATE = "create"
+
+
+class JobWish(StrEnum):
+    """What the user wants of a job; written by app and command line only."""
+
+    RUN = "run"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
+class JobState(StrEnum):
+    """How a job is; written by the worker only."""
+
+    WAITING = "waiting"  # for a place, a retry, space, a server, a key: `note` says which
+    FETCHING = "fetching"
+    CHECKING = "checking"
+    DONE = "done"
+    PAUSED = "paused"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more happens by itself."""
+        return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of a pull: bytes on the server of bytes in all."""
+
+    digest: str
+    total: int
+    completed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One row of the queue.
+
+    Attributes:
+        model: Normal form of the name; one entry per model and provider.
+        endpoint: The provider as it was when the job was added: references to keys, never keys.
+        position: Order in the queue.
+        note: What it waits for or does, in words; no figures that move.
+        total: Bytes in all as far as known, None before anything is known.
+        done: Bytes on the server; never falls while an attempt runs.
+        rate: Bytes a second now, smoothed; None while unknown.
+        eta: Seconds left, None while unknown.
+        history: Bytes a second, one value a second since the start, at most 240 (older ones merged).
+        attempts: Begun so far.
+        due_at: Epoch seconds of the next attempt, where it waits for one.
+    """
+
+    id: int
+    kind: JobKind
+    model: str
+    endpoint: Endpoint
+    arguments: Mapping[str, Any]
+    wish: JobWish
+    state: JobState
+    position: int
+    note: str = ""
+    total: int | None = None
+    done: int = 0
+    percent: float | None = None
+    rate: float | None = None
+    average: float | None = None
+    peak: float | None = None
+    eta: float | None = None
+    layers: tuple[Layer, ...] = ()
+    history: tuple[float, ...] = ()
+    attempts: int = 0
+    failure: Failure | None = None
+    created_at: float = 0.0
+    started_at: float | None = None
+    ended_at: float | None = None
+    due_at: float | None = None
+    asked_by: str = ""  # "library", "command line", "chat"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """Who works the queue, from its lock file."""
+
+    running: bool
+    pid: int | None = None
+    version: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """The queue as the Pulls screen and the status bar show it."""
+
+    jobs: tuple[Job, ...] = ()
+    worker: WorkerState = field(default_factory=lambda: WorkerState(False))
+    rate: float | None = None
+    finish_at: float | None = None  # epoch, when the running ones are done
+
+    def count(self, *states: JobState) -> int:
+        """How many jobs are in one of these states."""
+        return sum(1 for job in self.jobs if job.state in states)
+
+
+# --- notices ---------------------------------------------------------------------------------------------------------
+
+
+class Severity(StrEnum):
+    """How a notice is marked."""
+
+    INFO = "information"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An event worth a toast; `number` grows, so that a screen can tell which it has shown."""
+
+    number: int
+    text: str
+    severity: Severity = Severity.INFO
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """A wait of over a second that can be cancelled: what for, since when (monotonic)."""
+
+    id: int
+    text: str
+    target: str
+    since: float
