@@ -14,14 +14,9 @@ from typing import Final
 
 _TAB, _LF, _DEL = 0x09, 0x0A, 0x7F
 _CONTROLS: Final = {code: chr(0x2400 + code) for code in range(0x20) if code not in (_TAB, _LF)} | {_DEL: "\u2421"}
-_NEVER: Final = {
-    code: "\ufffd"
-    for code in (
-        *range(0x80, 0xA0),
-        *range(0xFDD0, 0xFDF0),
-        *(plane * 0x10000 + low for plane in range(17) for low in (0xFFFE, 0xFFFF)),
-    )
-}
+_NEVER: Final = dict.fromkeys(
+    (*range(128, 160), *range(64976, 65008), *(plane * 65536 + low for plane in range(17) for low in (65534, 65535))), "�"
+)
 _BIDI_OVERRIDES: Final = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _BIDI_MARKS: Final = (0x061C, 0x200E, 0x200F)
 _JOINERS: Final = (0x200C, 0x200D)
@@ -60,7 +55,9 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BREAK: Final = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _SELECTOR_RUN: Final = re.compile("[\ufe00-\ufe0f]{2,}")
 _FOREIGN_TO_A_LINE: Final = re.compile(
-    "[" + _class((*range(0x20), _DEL, *range(0x80, 0xA0), *_BIDI_OVERRIDES, *_BIDI_MARKS, 0x2028, 0x2029)) + "\ud800-\udfff\U000e0000-\U000e0fff]"
+    "["
+    + _class((*range(0x20), _DEL, *range(0x80, 0xA0), *_BIDI_OVERRIDES, *_BIDI_MARKS, 0x2028, 0x2029))
+    + "\ud800-\udfff\U000e0000-\U000e0fff]"
 )
 MAX_MARKS: Final = 10
 """Combining marks kept in a row; more only smear over neighbouring lines."""
@@ -135,7 +132,9 @@ class StreamCleaner:
             return piece
         text = self._held + piece
         end = len(text)
-        while end > 0 and (text[end - 1] == "\r" or 0xFE00 <= ord(text[end - 1]) <= 0xFE0F or unicodedata.category(text[end - 1]) in ("Mn", "Me")):
+        while end > 0 and (
+            text[end - 1] == "\r" or 0xFE00 <= ord(text[end - 1]) <= 0xFE0F or unicodedata.category(text[end - 1]) in ("Mn", "Me")
+        ):
             end -= 1
         if end < len(text) and end > 0:
             end -= 1

@@ -1,0 +1,359 @@
+"""What screens and commands may ask of the services: verbs return at once, effects come back as state.
+
+Every verb may be called from any thread; it hops to the engine's loop. Observables are set on the engine's
+thread. What fails becomes a `Notice` (and state where it belongs to something shown); nothing raises into a screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tui.core.capabilities import Capability
+from tui.core.errors import Failure
+from tui.core.events import Metrics
+from tui.core.models import (
+    Activity,
+    AnswerState,
+    ConversationHead,
+    ConversationSettings,
+    Location,
+    Message,
+    Model,
+    ModelDetail,
+    Notice,
+    ProviderState,
+    QueueView,
+    RunningModel,
+    Timeline,
+)
+from tui.core.observe import Observable
+
+if TYPE_CHECKING:
+    from tui.config.store import ConfigStore
+    from tui.hardware.sample import Sample
+
+ModelKey = tuple[str, str]
+"""Provider name and exact model name."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryView:
+    """What the last look around found: for the first-run panel."""
+
+    running: bool = False
+    ports: tuple[int, ...] = ()
+    looked_at: str = ""  # "127.0.0.1:11434 (Ollama), :8080 (llama.cpp), :1234, :8000 and 9 more ports"
+    seconds: float = 0.0
+    environment: Failure | None = None  # OLLAMA_HOST was set and did not answer
+    ollama_program: str = ""  # path, where the program is installed
+    ollama_unit: bool = False  # a systemd unit exists
+    done: bool = False
+
+
+class AnswerBuffer:
+    """The text of the answer being written; appended on the engine's thread, read by the interface's.
+
+    Pieces are cleaned (`text.StreamCleaner`). A reader keeps two indices and takes what is new.
+    """
+
+    __slots__ = ("text", "thinking")
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.thinking: list[str] = []
+
+
+@dataclass(frozen=True, slots=True)
+class LiveAnswer:
+    """The answer being written; a new snapshot at most 15 times a second, the text in `buffer`.
+
+    Attributes:
+        message_id: Of the stored answer row.
+        phase: "waiting", "loading", "reading", "thinking", "writing", "stalled": what is waited for, in words in `note`.
+        since: Monotonic start of this phase.
+        sent_at: Monotonic time of sending.
+        pieces: Text pieces so far (about tokens).
+    """
+
+    conversation: int
+    message_id: int
+    model: str
+    provider: str
+    state: AnswerState
+    phase: str
+    note: str
+    since: float
+    sent_at: float
+    pieces: int = 0
+    timeline: Timeline = field(default_factory=Timeline)
+    metrics: Metrics = field(default_factory=Metrics)
+    buffer: AnswerBuffer = field(default_factory=AnswerBuffer, compare=False)
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationView:
+    """The open conversation.
+
+    Attributes:
+        id: 0 while nothing was sent yet.
+        messages: Stored ones, the newest answer included (its text grows in `ChatEngine.live`).
+        queued: Prompts waiting until the answer is done.
+        used: Tokens of context used (reported or estimated), None while unknown.
+        used_estimated: It is an estimate.
+        window: Served context length in tokens, None while unknown.
+        alarm: The model saw less than was sent: the sentence, or empty.
+        read_only: Another app holds the lease; says who.
+    """
+
+    id: int = 0
+    title: str = ""
+    provider: str = ""
+    model: str = ""
+    settings: ConversationSettings = field(default_factory=ConversationSettings)
+    messages: tuple[Message, ...] = ()
+    queued: tuple[str, ...] = ()
+    used: int | None = None
+    used_estimated: bool = True
+    window: int | None = None
+    alarm: str = ""
+    read_only: str = ""
+    draft: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Something only the user can decide before a service goes on; answer with `Services.answer(id, key)`.
+
+    Attributes:
+        choices: (key, label) pairs; the first is the safe one, and what Esc means.
+    """
+
+    id: int
+    text: str
+    choices: tuple[tuple[str, str], ...]
+    failure: Failure | None = None
+
+
+class RegistryApi(Protocol):
+    """Providers, their health, their models."""
+
+    providers: Observable[tuple[ProviderState, ...]]
+    models: Observable[tuple[Model, ...]]
+    running: Observable[tuple[RunningModel, ...]]
+    details: Observable[Mapping[ModelKey, ModelDetail | Failure]]
+    discovery: Observable[DiscoveryView]
+    activities: Observable[tuple[Activity, ...]]
+    model_failures: Observable[Mapping[str, Failure]]  # provider name -> why its list is stale
+
+    def refresh(self, provider: str = "") -> None:
+        """Ask again for health, models and what is loaded; empty means all, and looks around."""
+
+    def discover(self) -> None:
+        """Look at the known ports."""
+
+    def show(self, provider: str, model: str) -> None:
+        """Fetch details into `details` unless they are there."""
+
+    def load(self, provider: str, model: str, keep_alive: str = "") -> None:
+        """Load a model; an activity until it is ready."""
+
+    def unload(self, provider: str, model: str) -> None:
+        """Unload a model; an activity until it is gone."""
+
+    def keep(self, provider: str, model: str, keep_alive: str) -> None:
+        """Change how long a loaded model stays."""
+
+    def copy(self, provider: str, model: str, destination: str) -> None:
+        """Give a model a second name."""
+
+    def delete(self, provider: str, models: Sequence[str]) -> None:
+        """Unload, then delete."""
+
+    def cancel(self, activity: int) -> None:
+        """End a wait."""
+
+    def add_provider(self, address: str, name: str = "", key: str = "") -> None:
+        """Find what answers at an address (bare hosts too) and save it; the outcome is a notice or a question."""
+
+    def adopt(self, name: str) -> None:
+        """Save a discovered provider to the configuration."""
+
+    def edit_provider(self, name: str, changes: Mapping[str, Any]) -> None:
+        """Change keys of `[providers.<name>]`."""
+
+    def remove_provider(self, name: str) -> None:
+        """Remove it from the configuration; running work goes on."""
+
+    def set_default(self, name: str) -> None:
+        """Make it the default provider."""
+
+    def set_location(self, name: str, location: Location) -> None:
+        """Save where a tunnelled provider really is."""
+
+    def start_server(self, name: str = "ollama") -> None:
+        """Have the worker start the installed `ollama` program."""
+
+    def stop_server(self, name: str) -> None:
+        """Have the worker stop a server we started."""
+
+    def server_log(self, name: str) -> str:
+        """Path of the log of a server we started, or empty."""
+        ...
+
+    def state(self, name: str) -> ProviderState | None:
+        """One provider's newest state."""
+        ...
+
+    def default(self) -> ProviderState | None:
+        """The default provider: the configured one, else the first that is up."""
+        ...
+
+    def can(self, provider: str, capability: Capability) -> str:
+        """Empty when the provider can (and `security.access` allows) it, else the reason in words."""
+        ...
+
+
+class ChatApi(Protocol):
+    """Conversations and the one answer being written in each."""
+
+    heads: Observable[tuple[ConversationHead, ...]]
+    view: Observable[ConversationView]
+    live: Observable[LiveAnswer | None]
+
+    def open(self, conversation: int) -> None:
+        """Show a stored conversation."""
+
+    def new(self, provider: str = "", model: str = "") -> None:
+        """Start an empty one (kept only once something is sent)."""
+
+    def use_model(self, provider: str, model: str) -> None:
+        """Go on with another model."""
+
+    def configure(self, settings: ConversationSettings) -> None:
+        """Set system prompt, think, preset and options of this conversation."""
+
+    def send(self, text: str) -> None:
+        """Store the prompt, then send it; while an answer is written it is queued."""
+
+    def stop(self) -> None:
+        """Stop the answer and keep what came."""
+
+    def regenerate(self) -> None:
+        """Answer the last prompt again (a failed, stopped or cut answer is replaced, a complete one kept beside in history)."""
+
+    def go_on(self) -> None:
+        """Continue a stopped, cut or interrupted answer where it ends."""
+
+    def rename(self, conversation: int, title: str) -> None:
+        """Give it a title."""
+
+    def delete(self, conversation: int) -> None:
+        """Delete it; `undo_delete` brings it back."""
+
+    def undo_delete(self) -> None:
+        """Bring back what was deleted last."""
+
+    def save_draft(self, text: str) -> None:
+        """Keep what is typed and not sent; on disk within 2 s."""
+
+    def history(self) -> Sequence[str]:
+        """Prompts sent before, newest first."""
+        ...
+
+    def search(self, text: str, then: Callable[[Sequence[ConversationHead]], None]) -> None:
+        """Conversations holding a text; `then` is called on the engine's thread."""
+
+    def export(self, conversation: int) -> None:
+        """Write Markdown to a 0600 file in the data folder; a notice names it."""
+
+
+class JobsApi(Protocol):
+    """The queue that the worker works."""
+
+    view: Observable[QueueView]
+
+    def add(self, model: str, provider: str = "", *, insecure: bool = False, asked_by: str = "") -> None:
+        """Queue a pull on a provider (empty: the default)."""
+
+    def pause(self, ids: Sequence[int]) -> None:
+        """Wish: paused; bytes are kept."""
+
+    def resume(self, ids: Sequence[int]) -> None:
+        """Wish: run."""
+
+    def cancel(self, ids: Sequence[int]) -> None:
+        """Wish: cancelled."""
+
+    def retry(self, ids: Sequence[int]) -> None:
+        """Run failed or cancelled ones again."""
+
+    def move(self, job: int, where: str) -> None:
+        """`up`, `down` or `first`."""
+
+    def remove(self, ids: Sequence[int]) -> None:
+        """Drop ended ones from the list."""
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorView:
+    """Newest sample and how the sampler does.
+
+    Attributes:
+        sample: None before the first.
+        at: Monotonic time it came.
+        silent: Seconds without a sample beyond the interval, 0 while it is on time.
+        note: Why there is none ("GPU data: no answer for 12s", "sampling is off").
+        tick: Grows with each sample.
+    """
+
+    sample: Sample | None = None
+    at: float = 0.0
+    silent: float = 0.0
+    note: str = ""
+    tick: int = 0
+
+
+class MonitorApi(Protocol):
+    """This machine's figures."""
+
+    latest: Observable[MonitorView]
+
+    def series(self, name: str, seconds: float) -> Sequence[float | None]:
+        """One value an interval for the last seconds, oldest first. Names: cpu, memory, swap, disk_read, disk_write,
+        net_in, net_out, gpu0, gpu0_memory, gpu0_temperature, gpu0_power, gpu1 …
+        """
+        ...
+
+    def machine(self) -> str:
+        """This machine's name, cleaned."""
+        ...
+
+    def summary(self) -> str:
+        """`8 cores, 31.2 GB RAM (22.8 free), RTX 3090 24.0 GB`."""
+        ...
+
+
+class Services(Protocol):
+    """Everything, built once; the one thing screens get."""
+
+    config: ConfigStore
+    registry: RegistryApi
+    chat: ChatApi
+    jobs: JobsApi
+    monitor: MonitorApi
+    notices: Observable[tuple[Notice, ...]]
+    questions: Observable[tuple[Question, ...]]
+    ready: Observable[bool]
+    banner: Observable[tuple[Failure, ...]]  # standing problems: settings, database, disk
+
+    def answer(self, question: int, choice: str) -> None:
+        """Answer a question."""
+
+    def open(self) -> None:
+        """Start the engine; returns at once."""
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Save, close and end the engine; at most `timeout` seconds."""
