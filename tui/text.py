@@ -15,7 +15,12 @@ from typing import Final
 _TAB, _LF, _DEL = 0x09, 0x0A, 0x7F
 _CONTROLS: Final = {code: chr(0x2400 + code) for code in range(0x20) if code not in (_TAB, _LF)} | {_DEL: "\u2421"}
 _NEVER: Final = dict.fromkeys(
-    (*range(128, 160), *range(64976, 65008), *(plane * 65536 + low for plane in range(17) for low in (65534, 65535))), "�"
+    (
+        *range(0x80, 0xA0),
+        *range(0xFDD0, 0xFDF0),
+        *(plane * 0x10000 + low for plane in range(17) for low in (0xFFFE, 0xFFFF)),
+    ),
+    "\ufffd",
 )
 _BIDI_OVERRIDES: Final = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _BIDI_MARKS: Final = (0x061C, 0x200E, 0x200F)
@@ -54,11 +59,8 @@ _PLAIN_BLOCK: Final = re.compile(r"[\x20-\x7e\n]*\Z")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BREAK: Final = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _SELECTOR_RUN: Final = re.compile("[\ufe00-\ufe0f]{2,}")
-_FOREIGN_TO_A_LINE: Final = re.compile(
-    "["
-    + _class((*range(0x20), _DEL, *range(0x80, 0xA0), *_BIDI_OVERRIDES, *_BIDI_MARKS, 0x2028, 0x2029))
-    + "\ud800-\udfff\U000e0000-\U000e0fff]"
-)
+_NO_LINE_HOLDS: Final = (*range(0x20), _DEL, *range(0x80, 0xA0), *_BIDI_OVERRIDES, *_BIDI_MARKS, 0x2028, 0x2029)
+_FOREIGN_TO_A_LINE: Final = re.compile(f"[{_class(_NO_LINE_HOLDS)}\ud800-\udfff\U000e0000-\U000e0fff]")
 MAX_MARKS: Final = 10
 """Combining marks kept in a row; more only smear over neighbouring lines."""
 
@@ -117,6 +119,10 @@ def hidden_characters(text: str) -> int:
     return sum(1 for char in text if ord(char) in _PROSE and not _BREAK.match(char))
 
 
+def _joins_the_last(char: str) -> bool:
+    return ord(char) in _SELECTORS or unicodedata.category(char) in ("Mn", "Me")
+
+
 class StreamCleaner:
     """`clean_block` for text that arrives in pieces: pieces cleaned one by one equal the whole cleaned at once.
 
@@ -132,9 +138,7 @@ class StreamCleaner:
             return piece
         text = self._held + piece
         end = len(text)
-        while end > 0 and (
-            text[end - 1] == "\r" or 0xFE00 <= ord(text[end - 1]) <= 0xFE0F or unicodedata.category(text[end - 1]) in ("Mn", "Me")
-        ):
+        while end > 0 and (text[end - 1] == "\r" or _joins_the_last(text[end - 1])):
             end -= 1
         if end < len(text) and end > 0:
             end -= 1

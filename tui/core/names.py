@@ -90,4 +90,5 @@ def same(one: str, other: str) -> bool:
 
 
 def _refused(what: str, where: str) -> PaddockError:
-    return PaddockError.of(what, where or "model name", "Write it like qwen3:8b, user/model:tag or hf.co/org/repo:Q4_K_M", FailureKind.BAD_REQUEST)
+    remedy = "Write it like qwen3:8b, user/model:tag or hf.co/org/repo:Q4_K_M"
+    return PaddockError.of(what, where or "model name", remedy, FailureKind.BAD_REQUEST)
