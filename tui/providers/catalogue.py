@@ -1,0 +1,277 @@
+"""The provider catalogue: one TOML file a kind of server under `tui/catalogue/`, read into frozen dataclasses.
+
+A kind is data plus one of three protocol families in code; adding a server that speaks a known family needs
+a file here and nothing else. pydantic validates the files: an unknown key, a wrong type or a missing key is an error
+of the release, found by the tests, never of the user.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Annotated, Final, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+_STRICT: Final = ConfigDict(extra="forbid")
+
+Family = Literal["ollama", "llamacpp", "openai"]
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class Expect:
+    """One thing to see in a reply.
+
+    Attributes:
+        where: The status, a header, a JSON body (dotted key), `first` entry of its model list, the body as text, or the port asked.
+        key: Header name or dotted JSON key; empty: the whole.
+        op: `is`, `starts`, `contains`, `present`, `absent`, `same` (as the key named in value), `only` (the object has just that key).
+        value: What to compare with.
+    """
+
+    where: Literal["status", "header", "json", "first", "text", "port"]
+    key: str = ""
+    op: Literal["is", "starts", "contains", "present", "absent", "same", "only"] = "is"
+    value: bool | int | str = ""
+
+
+Expected = Annotated[tuple[Expect, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class Rule:
+    """A row of a decision table: all of `expect` must hold; the lowest `row` of all kinds that matches wins.
+
+    Attributes:
+        sure: False where the row only makes this kind likely, so that the further probes decide.
+    """
+
+    row: int
+    expect: Expected
+    sure: bool = True
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class Probe:
+    """One harmless GET that proves a kind.
+
+    Attributes:
+        rank: Order among all probes; equal paths are asked once.
+        port: Another port of the same host, 0 for the one in question.
+        version: Dotted JSON key of the version in the answer, or empty.
+    """
+
+    rank: int
+    path: str
+    expect: Expected
+    port: int = 0
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class VersionSource:
+    """Where a server tells its version, once it is known: a path and a dotted JSON key."""
+
+    path: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class Fingerprint:
+    """How a kind is told from the others.
+
+    Attributes:
+        models: Rows judged on `GET /v1/models`.
+        refusals: Rows judged on its 400, 401 or 403.
+        anywhere: Rows judged on every answer.
+        probes: Further questions, where the rows leave it open.
+        needs: Probes that must all hold (a kind that others imitate).
+        unless: Kinds whose probes must not answer.
+        imitates: Version this kind claims when it plays Ollama.
+        version: Where the version is.
+    """
+
+    models: tuple[Rule, ...] = ()
+    refusals: tuple[Rule, ...] = ()
+    anywhere: tuple[Rule, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    needs: tuple[Probe, ...] = ()
+    unless: tuple[str, ...] = ()
+    imitates: str = ""
+    version: VersionSource | None = None
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class Health:
+    """How to ask whether it is well; `loading` and `failed` are judged before `ok`.
+
+    Attributes:
+        path: What to GET.
+        refused_while_loading: A living process that refuses connections is loading, not dead.
+    """
+
+    path: str
+    ok: Expected
+    loading: tuple[Expect, ...] = ()
+    failed: tuple[Expect, ...] = ()
+    refused_while_loading: bool = False
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class Models:
+    """How the model list looks; the fields are dotted keys of one entry, empty where the server does not say.
+
+    Attributes:
+        path: What to GET.
+        list: Key of the array.
+        context: Served context length in tokens.
+        trained_context: Context length the model was trained for.
+        size_unit: Bytes per unit of `size`.
+        loaded: Values of `state` that mean loaded; with `state` empty, what is listed is loaded if `lists` says so.
+        lists: What the list holds.
+        name_required: The exact name must be sent.
+        downloads: Asking for an unknown name downloads it.
+    """
+
+    path: str = "/v1/models"
+    list: str = "data"
+    id: str = "id"
+    context: str = ""
+    trained_context: str = ""
+    size: str = ""
+    size_unit: int = 1
+    quant: str = ""
+    parameters: str = ""
+    family: str = ""
+    format: str = ""
+    state: str = ""
+    loaded: tuple[str, ...] = ()
+    lists: Literal["loaded", "configured", "downloaded", "all"] = "all"
+    name_required: bool = True
+    downloads: bool = False
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class Chat:
+    """Traps of the chat dialect.
+
+    Attributes:
+        stream: False: `stream: true` is refused, so ask for the whole answer.
+        forbidden_fields: Never send these.
+        allowed_fields: If any: send only these.
+        reasoning: Fields of a delta that hold thoughts, in order; empty: tags stay in the text.
+        usage: Where token counts come: an extra last chunk on request, the last chunk unasked, never, or the request is refused.
+        max_tokens: Field for the limit of output tokens.
+        default_max_tokens: What the server takes where none is sent; None: no limit of its own.
+        speeds: Dotted key of the server's own speed figures in a chunk, or empty.
+    """
+
+    path: str = "/v1/chat/completions"
+    stream: bool = True
+    forbidden_fields: tuple[str, ...] = ()
+    allowed_fields: tuple[str, ...] = ()
+    reasoning: tuple[str, ...] = ("reasoning_content", "reasoning")
+    usage: Literal["on_request", "unasked", "never", "refused"] = "on_request"
+    max_tokens: str = "max_tokens"
+    default_max_tokens: int | None = None
+    speeds: str = ""
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class Metrics:
+    """Where figures about the server come from; `map` gives our names their names.
+
+    Attributes:
+        flag: What the server must be started with to have them; empty: always there.
+        map: running, waiting, kv_used, kv_total, prompt_tokens, output_tokens, rate.
+    """
+
+    kind: Literal["none", "prometheus", "json"] = "none"
+    path: str = ""
+    flag: str = ""
+    map: Mapping[str, str] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class KeyHeader:
+    """One way to send a key."""
+
+    header: str = "Authorization"
+    prefix: str = "Bearer "
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class Auth:
+    """Whether a key is wanted, and how it is sent (the first of `headers`).
+
+    Attributes:
+        key_file: Name of the file in the server's folder that holds the key, or empty.
+        open_paths: Answered without a key.
+    """
+
+    required: Literal["never", "optional", "default_on"] = "optional"
+    headers: tuple[KeyHeader, ...] = (KeyHeader(),)
+    key_file: str = ""
+    open_paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class Kind:
+    """One kind of server.
+
+    Attributes:
+        name: As people call it.
+        rank: Order in which bare hosts and lists try the kinds.
+        ports: Default port first, then others it is met on.
+        host: Where it listens unless told otherwise.
+        all_interfaces_by_default: It is reachable from outside unless told otherwise.
+        children: Runs model servers of another kind as child processes on other ports.
+        traps: What people should know, in our words.
+        process: Regular expressions over the command line, to attribute a port to a kind.
+    """
+
+    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    name: str
+    family: Family
+    rank: int
+    ports: tuple[int, ...] = ()
+    host: str = "127.0.0.1"
+    all_interfaces_by_default: bool = False
+    children: bool = False
+    fingerprint: Fingerprint = Field(default_factory=Fingerprint)
+    health: Health | None = None
+    models: Models = Field(default_factory=Models)
+    chat: Chat = Field(default_factory=Chat)
+    metrics: Metrics = Field(default_factory=Metrics)
+    auth: Auth = Field(default_factory=Auth)
+    traps: tuple[str, ...] = ()
+    process: tuple[str, ...] = ()
+
+
+@lru_cache(maxsize=1)
+def kinds() -> Mapping[str, Kind]:
+    """Every kind by id, in order of rank.
+
+    Raises:
+        ValueError: A catalogue file is not what this module says; only a broken release has one.
+    """
+    adapter = TypeAdapter(Kind)
+    read = []
+    for file in (files("tui") / "catalogue").iterdir():
+        if file.name.endswith(".toml"):
+            kind = adapter.validate_python(tomllib.loads(file.read_text("utf-8")))
+            if file.name != f"{kind.id}.toml":
+                raise ValueError(f"{file.name} holds the kind {kind.id}")
+            read.append(kind)
+    return MappingProxyType({kind.id: kind for kind in sorted(read, key=lambda kind: kind.rank)})
+
+
+def default_ports(catalogue: Mapping[str, Kind]) -> tuple[int, ...]:
+    """The ports worth looking at: every kind's first port in order of rank, then the others."""
+    first = [kind.ports[0] for kind in catalogue.values() if kind.ports]
+    rest = [port for kind in catalogue.values() for port in kind.ports[1:]]
+    return tuple(dict.fromkeys((*first, *rest)))
