@@ -1,0 +1,105 @@
+"""The tables, one migration a schema number; a database holds the number of its last one in `user_version`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_VERSION_1: Final = (
+    "CREATE TABLE revision (topic TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE conversation (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        title TEXT NOT NULL,
+        provider TEXT NOT NULL,
+        model TEXT NOT NULL,
+        created_at REAL NOT NULL,
+        updated_at REAL NOT NULL,
+        pinned INTEGER NOT NULL DEFAULT 0,
+        settings TEXT NOT NULL DEFAULT '{}',
+        deleted_at REAL,
+        lease_pid INTEGER NOT NULL DEFAULT 0,
+        lease_start TEXT NOT NULL DEFAULT '',
+        lease_boot TEXT NOT NULL DEFAULT ''
+    )""",
+    "CREATE INDEX conversation_recent ON conversation (deleted_at, pinned, updated_at)",
+    """CREATE TABLE message (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        conversation INTEGER NOT NULL REFERENCES conversation (id) ON DELETE CASCADE,
+        seq INTEGER NOT NULL,
+        role TEXT NOT NULL,
+        content TEXT NOT NULL,
+        thinking TEXT NOT NULL DEFAULT '',
+        tool_calls TEXT NOT NULL DEFAULT '[]',
+        state TEXT NOT NULL,
+        failure TEXT,
+        provider TEXT NOT NULL DEFAULT '',
+        model TEXT NOT NULL DEFAULT '',
+        created_at REAL NOT NULL,
+        metrics TEXT NOT NULL DEFAULT '{}',
+        timeline TEXT NOT NULL DEFAULT '{}',
+        prompt_estimate INTEGER,
+        UNIQUE (conversation, seq)
+    )""",
+    "CREATE INDEX message_open ON message (state) WHERE state IN ('waiting', 'writing')",
+    "CREATE TABLE draft (key TEXT PRIMARY KEY, text TEXT NOT NULL, updated_at REAL NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE prompt_history (id INTEGER PRIMARY KEY AUTOINCREMENT, text TEXT NOT NULL, at REAL NOT NULL)",
+    """CREATE TABLE job (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        kind TEXT NOT NULL,
+        model TEXT NOT NULL,
+        model_key TEXT NOT NULL,
+        provider_key TEXT NOT NULL,
+        endpoint TEXT NOT NULL,
+        arguments TEXT NOT NULL DEFAULT '{}',
+        wish TEXT NOT NULL DEFAULT 'run',
+        state TEXT NOT NULL DEFAULT 'waiting',
+        position INTEGER NOT NULL,
+        note TEXT NOT NULL DEFAULT '',
+        progress TEXT NOT NULL DEFAULT '{}',
+        attempts INTEGER NOT NULL DEFAULT 0,
+        failure TEXT,
+        created_at REAL NOT NULL,
+        started_at REAL,
+        ended_at REAL,
+        due_at REAL,
+        asked_by TEXT NOT NULL DEFAULT '',
+        asked INTEGER NOT NULL DEFAULT 0,
+        seen INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (kind, provider_key, model_key)
+    )""",
+    "CREATE INDEX job_position ON job (position)",
+    """CREATE TABLE server (
+        name TEXT PRIMARY KEY,
+        program TEXT NOT NULL,
+        arguments TEXT NOT NULL,
+        environment TEXT NOT NULL,
+        address TEXT NOT NULL,
+        wish TEXT NOT NULL,
+        asked INTEGER NOT NULL DEFAULT 1,
+        seen INTEGER NOT NULL DEFAULT 0,
+        state TEXT NOT NULL DEFAULT 'stopped',
+        note TEXT NOT NULL DEFAULT '',
+        record TEXT
+    ) WITHOUT ROWID""",
+    "CREATE TABLE sample (series TEXT NOT NULL, at REAL NOT NULL, value REAL, PRIMARY KEY (series, at)) WITHOUT ROWID",
+    """CREATE TABLE measurement (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at REAL NOT NULL,
+        kind TEXT NOT NULL,
+        provider TEXT NOT NULL,
+        model TEXT NOT NULL,
+        rate REAL,
+        load_seconds REAL,
+        prompt_tokens INTEGER,
+        output_tokens INTEGER,
+        total_seconds REAL,
+        note TEXT NOT NULL DEFAULT ''
+    )""",
+    "CREATE INDEX measurement_model ON measurement (provider, model, id)",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1,)
+"""`MIGRATIONS[n]` takes a database of schema n to n + 1."""
+
+SCHEMA: Final = len(MIGRATIONS)
+"""The schema number that this version writes."""
