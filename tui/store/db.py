@@ -180,8 +180,7 @@ class Database:
     async def run(self, work: Work[T], topics: Iterable[str] = ("jobs",), durable: bool = True) -> T:
         """Run `work` in a write transaction and tell the followers of `topics`. It happens even if the caller is cancelled.
 
-        Args:
-            durable: On disk before this returns (`synchronous=FULL`); without, a power cut may lose it, a crash not.
+        With `durable` it is on disk before this returns; without, a power cut may lose it, a crash of ours not.
 
         Raises:
             PaddockError: Nothing was changed; the same call may be tried again (full disk, database held by another).

@@ -52,7 +52,8 @@ class Opened:
         if self.damaged is None:
             return ""
         origin = f"the backup {clean_name(self.restored_from.name)}" if self.restored_from else "an empty one"
-        return f"The database was damaged: it lies at {clean_name(str(self.damaged))}; going on with {origin} and {self.rescued:,} rescued rows"
+        where = clean_name(str(self.damaged))
+        return f"The database was damaged: it lies at {where}; going on with {origin} and {self.rescued:,} rescued rows"
 
 
 def connect(path: Path, *, query_only: bool = False, network_fs: bool = False) -> sqlite3.Connection:
@@ -113,9 +114,8 @@ def is_damaged(path: Path) -> bool:
 def prepare(path: Path, *, migrations: Sequence[Sequence[str]] = MIGRATIONS, network_fs: bool = False, users: int | None = None) -> Opened:
     """Make sure that a sound database of our schema lies at this path.
 
-    Args:
-        users: A handle on the lock file that every process holds shared while it has the database open;
-            a migration needs it alone.
+    `users` is a handle on the lock file that every process holds shared while it has the database open;
+    a migration needs it alone.
 
     Raises:
         PaddockError: It cannot be opened, or a migration failed (the database is then as it was).
