@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import signal
 import struct
 import subprocess
@@ -80,6 +81,7 @@ class Terminal:
             start_new_session=True,
         )
         os.close(slave)
+        self._wake, self._waker = os.pipe()
         self._reader = threading.Thread(target=self._read, name="pty-reader", daemon=True)
         self._reader.start()
 
@@ -88,6 +90,10 @@ class Terminal:
             self._reading.wait()
             if self._ended.is_set():
                 return
+            ready, _, _ = select.select([self._master, self._wake], [], [])
+            if self._wake in ready:
+                os.read(self._wake, 64)
+                continue
             try:
                 data = os.read(self._master, 65536)
             except OSError:
@@ -145,8 +151,9 @@ class Terminal:
         self.process.send_signal(number)
 
     def stall(self) -> None:
-        """Stop reading what the program writes; one read under way may still end."""
+        """Stop reading what the program writes."""
         self._reading.clear()
+        os.write(self._waker, b"x")
 
     def resume(self) -> None:
         """Read on."""
@@ -176,22 +183,28 @@ class Terminal:
 
     def hang_up(self) -> None:
         """Close the terminal's side, as a closed window does."""
-        self.stall()
-        self._ended.set()
+        self._end_reading()
         os.close(self._master)
         self._master = -1
-        self._reading.set()
 
     def close(self) -> None:
         """End the program and free the terminal."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
+        self._end_reading()
+        for end in (self._master, self._wake, self._waker):
+            if end >= 0:
+                os.close(end)
+        self._master = self._wake = self._waker = -1
+
+    def _end_reading(self) -> None:
+        if self._waker < 0:
+            return
+        self._ended.set()
         self._reading.set()
-        self._reader.join(2.0)
-        if self._master >= 0:
-            os.close(self._master)
-            self._master = -1
+        os.write(self._waker, b"x")
+        self._reader.join(5.0)
 
     def __enter__(self) -> Terminal:
         """The terminal itself."""
