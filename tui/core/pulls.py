@@ -1,0 +1,262 @@
+"""The arithmetic of a pull: percent, speed and time left that do not jump (Ollama reference, section 3.8)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from tui.core.events import JobStep
+from tui.core.models import Layer
+
+NOTICE: Final = 30.0
+"""Seconds without a new byte until a pull is called stalled."""
+RECONNECT: Final = 90.0
+"""Seconds without a new byte until the stream should be closed and asked for again."""
+HISTORY: Final = 240
+"""Values of the speed graph kept; beyond, neighbours are merged."""
+
+_SAMPLE: Final = 0.25
+_SMOOTH: Final = 5.0
+_GAP: Final = 10.0
+_RATE_AFTER: Final = 1.0
+_ETA_AFTER: Final = 3.0
+_LARGEST: Final = 1 << 60
+_CHECKING: Final = ("verifying", "writing manifest", "removing unused", "couldn't remove")
+
+
+class Phase(StrEnum):
+    """What the server does for a pull."""
+
+    ASKING = "asking"  # the manifest is fetched
+    FETCHING = "fetching"
+    CHECKING = "checking"
+    DONE = "done"
+
+
+class Stall(StrEnum):
+    """How long no byte came; measured in bytes, because lines keep coming."""
+
+    NONE = ""
+    NOTICE = "notice"
+    RECONNECT = "reconnect"
+
+
+@dataclass(frozen=True, slots=True)
+class PullProgress:
+    """A pull at one moment; the fields are those of `Job`.
+
+    Attributes:
+        percent: 0 to 100, never falling during an attempt; None while no total is known.
+        eta: Seconds, rounded to 5 s below two minutes and to 30 s above; None while it would be a guess.
+        silent: Seconds without a new byte, 0 outside fetching.
+        restarted: The server threw bytes away and fetches them again.
+    """
+
+    phase: Phase
+    done: int
+    total: int | None
+    percent: float | None
+    rate: float | None
+    average: float | None
+    peak: float | None
+    eta: float | None
+    layers: tuple[Layer, ...]
+    history: tuple[float, ...]
+    silent: float
+    stall: Stall
+    restarted: bool
+
+
+@dataclass(slots=True)
+class _Blob:
+    total: int = 0
+    completed: int | None = None
+    high: int = 0
+
+
+def whole(value: Any) -> int | None:
+    """A byte count as sent by a server: None for anything that cannot be one."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if value != value or not 0 <= value <= _LARGEST:
+        return None
+    return int(value)
+
+
+class PullMeter:
+    """Follows the lines of a pull; times are monotonic seconds given by the caller."""
+
+    def __init__(self, now: float) -> None:
+        self._history: list[float] = []
+        self._width = 1.0
+        self._bucket_from = now
+        self._bucket = 0
+        self._seen = now
+        self._fetched = 0
+        self._busy = 0.0
+        self._peak: float | None = None
+        self._percent: float | None = None
+        self._done = 0
+        self._total = 0
+        self._start(now)
+
+    def _start(self, now: float) -> None:
+        self._blobs: dict[str, _Blob] = {}
+        self._current = ""
+        self._interleaved = False
+        self._phase = Phase.ASKING
+        self._grown_at = now
+        self._sampled_at: float | None = None
+        self._pending = 0
+        self._smoothed = 0.0
+        self._weight = 0.0
+        self._measured = 0.0
+        self._fresh = True
+
+    def restart(self, now: float) -> None:
+        """A new attempt begins; what was shown stays until the server reports bytes again."""
+        self._start(now)
+
+    def feed(self, step: JobStep, now: float) -> PullProgress:
+        """Take one line of the stream."""
+        self._pass_time(now)
+        completed, total = whole(step.completed), whole(step.total)
+        if step.digest:
+            self._layer(step, total, completed, now)
+        elif step.status == "success":
+            self._close_all()
+            self._phase = Phase.DONE
+        elif step.status.startswith(_CHECKING):
+            self._close_all()
+            self._phase = Phase.CHECKING
+            self._grown_at = now
+        elif step.status and self._current:
+            self._close(self._current)
+        return self.progress(now)
+
+    def _layer(self, step: JobStep, total: int | None, completed: int | None, now: float) -> None:
+        if self._fresh:
+            self._fresh = False
+            self._percent, self._done, self._total = None, 0, 0
+        if not step.status:
+            self._interleaved = True  # the client2 protocol announces all layers, then moves them together
+        if self._phase is not Phase.FETCHING or step.digest != self._current:
+            self._grown_at = now
+        self._phase = Phase.FETCHING
+        if self._current not in ("", step.digest) and not self._interleaved:
+            self._close(self._current)
+        self._current = step.digest
+        blob = self._blobs.setdefault(step.digest, _Blob())
+        if total:
+            blob.total = total
+        if completed is None:
+            return
+        if blob.total:
+            completed = min(completed, blob.total)
+        before = blob.completed
+        if before is None:
+            self._sampled_at = now  # resumed bytes are no speed
+        else:
+            self._pending += max(0, completed - before)
+            self._sampled_at = now if self._sampled_at is None else self._sampled_at
+        if completed != before:
+            self._grown_at = now
+        blob.completed = completed
+        blob.high = max(blob.high, completed)
+        if blob.total and completed >= blob.total and not self._pending:
+            self._sampled_at = None  # a full layer waits for the next one: that is no slowness
+        self._sample(now)
+
+    def _close(self, digest: str) -> None:
+        blob = self._blobs[digest]
+        blob.high = max(blob.high, blob.total)
+        blob.completed = blob.high
+
+    def _close_all(self) -> None:
+        for digest in self._blobs:
+            self._close(digest)
+        self._current = ""
+        self._sampled_at = None
+        self._pending = 0
+
+    def _sample(self, now: float) -> None:
+        if self._sampled_at is None:
+            return
+        passed = now - self._sampled_at
+        if passed < _SAMPLE:
+            return
+        bytes_, self._pending = self._pending, 0
+        self._sampled_at = now
+        self._fetched += bytes_
+        self._bucket += bytes_
+        self._busy += passed
+        self._measured += passed
+        share = 1 - math.exp(-passed / _SMOOTH)
+        self._smoothed += (bytes_ / passed - self._smoothed) * share
+        self._weight += (1 - self._weight) * share
+        if self._measured >= _RATE_AFTER:
+            self._peak = max(self._peak or 0.0, self._smoothed / self._weight)
+
+    def _pass_time(self, now: float) -> None:
+        gap = now - self._seen
+        self._seen = now
+        if gap > _GAP:
+            # The program or the machine was stopped: nobody was slow meanwhile.
+            self._grown_at += gap
+            self._bucket_from += gap
+            if self._sampled_at is not None:
+                self._sampled_at = now
+                self._pending = 0
+        while now - self._bucket_from >= self._width:
+            self._history.append(self._bucket / self._width)
+            self._bucket = 0
+            self._bucket_from += self._width
+            if len(self._history) > HISTORY:
+                pairs = zip(self._history[::2], self._history[1::2], strict=False)
+                self._history = [(one + other) / 2 for one, other in pairs]
+                self._width *= 2
+
+    def progress(self, now: float) -> PullProgress:
+        """The pull at this moment; to be asked for at least every few seconds."""
+        self._pass_time(now)
+        self._sample(now)
+        if not self._fresh:
+            self._total = sum(max(blob.total, blob.high) for blob in self._blobs.values())
+            self._done = max(self._done, sum(blob.high for blob in self._blobs.values()))
+        done = min(self._done, self._total)
+        checking = self._phase in (Phase.CHECKING, Phase.DONE)
+        if self._total and not self._fresh:
+            percent = 100.0 if checking else min(99.0, 100.0 * done / self._total)
+            self._percent = max(self._percent or 0.0, percent)
+        elif self._phase is Phase.DONE:
+            self._percent = 100.0
+        fetching = self._phase is Phase.FETCHING and self._measured >= _RATE_AFTER
+        rate = self._smoothed / self._weight if fetching else None
+        silent = 0.0 if checking else now - self._grown_at
+        return PullProgress(
+            phase=self._phase,
+            done=done,
+            total=self._total or None,
+            percent=self._percent,
+            rate=rate,
+            average=self._fetched / self._busy if self._busy >= _RATE_AFTER else None,
+            peak=self._peak,
+            eta=self._eta(self._total - done, rate),
+            layers=tuple(Layer(digest, blob.total, blob.high) for digest, blob in self._blobs.items()),
+            history=tuple(self._history),
+            silent=silent,
+            stall=Stall.RECONNECT if silent >= RECONNECT else Stall.NOTICE if silent >= NOTICE else Stall.NONE,
+            restarted=any(
+                blob.completed is not None and blob.completed < blob.high - max(blob.total, blob.high) / 100
+                for blob in self._blobs.values()
+            ),
+        )
+
+    def _eta(self, left: int, rate: float | None) -> float | None:
+        if rate is None or rate < 1000 or left <= 0 or self._measured < _ETA_AFTER:
+            return None
+        seconds = left / rate
+        step = 5.0 if seconds < 120 else 30.0
+        return max(step, math.ceil(seconds / step) * step)
