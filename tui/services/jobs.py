@@ -1,0 +1,238 @@
+"""The queue for app and command line: wishes, the view of it, and a worker where there is work."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import tui
+from tui import __version__
+from tui.config.paths import Paths
+from tui.core.clock import SYSTEM, Clock
+from tui.core.errors import Failure, PaddockError
+from tui.core.models import Endpoint, Job, JobKind, JobState, JobWish, QueueView, WorkerState
+from tui.core.observe import Observable
+from tui.services.locks import WORKER_LOCK, Holder, read_holder
+from tui.store.db import Database
+from tui.store.files import make_folder, open_private
+from tui.store.jobs import JOBS, JobTable, has_work
+from tui.store.meta import HAND_OVER, SERVERS, Meta, Servers, servers_have_work
+from tui.store.schema import SCHEMA
+
+POLL: Final = 0.25
+"""Seconds between two looks at the database."""
+WATCH: Final = 1.0
+"""Seconds between two looks at the worker."""
+SPAWN_AGAIN: Final = 3.0
+"""Seconds a started worker is given to take its lock before another is started."""
+
+
+class Jobs:
+    """Verbs and view of the queue. Verbs are coroutines of the engine's loop; each is on disk when it returns.
+
+    Attributes:
+        view: The queue as it was at the last poll.
+        failure: Why the database or the worker cannot be used at present, or None.
+    """
+
+    def __init__(self, database: Database, paths: Paths, clock: Clock = SYSTEM) -> None:
+        self.view: Observable[QueueView] = Observable(QueueView())
+        self.failure: Observable[Failure | None] = Observable(None)
+        self._table = JobTable(database, clock)
+        self._servers = Servers(database)
+        self._meta = Meta(database)
+        self._changes = database.changes()
+        self._paths = paths
+        self._clock = clock
+        self._child: subprocess.Popen[bytes] | None = None
+        self._spawned_at = float("-inf")
+        self._logind_note: str | None = None
+
+    # --- verbs -----------------------------------------------------------------------------------------------------
+
+    async def add(
+        self, model: str, endpoint: Endpoint, kind: JobKind = JobKind.PULL, arguments: Mapping[str, Any] | None = None, asked_by: str = ""
+    ) -> Job:
+        """Queue a job and see that somebody works it.
+
+        Raises:
+            PaddockError: It could not be saved, or no worker could be started.
+        """
+        job = await self._table.add(kind, model, endpoint, arguments, asked_by)
+        await self._wished()
+        return job
+
+    async def pause(self, ids: Iterable[int]) -> None:
+        """Wish that these jobs rest; their bytes are kept."""
+        await self._table.wish(ids, JobWish.PAUSE)
+        await self._wished()
+
+    async def resume(self, ids: Iterable[int]) -> None:
+        """Wish that these jobs go on."""
+        await self._table.wish(ids, JobWish.RUN)
+        await self._wished()
+
+    async def cancel(self, ids: Iterable[int]) -> None:
+        """Wish that these jobs end."""
+        await self._table.wish(ids, JobWish.CANCEL)
+        await self._wished()
+
+    async def retry(self, ids: Iterable[int]) -> None:
+        """Begin anew: failed, cancelled and done jobs, and at once those that wait for a retry."""
+        await self._table.retry(ids)
+        await self._wished()
+
+    async def move(self, job: int, where: str) -> None:
+        """Change the order: `up`, `down` or `first`."""
+        await self._table.move(job, where)
+        await self._wished()
+
+    async def remove(self, ids: Iterable[int]) -> None:
+        """Drop ended jobs from the list."""
+        await self._table.remove(ids)
+        self.refresh()
+
+    def get(self, job: int) -> Job | None:
+        """One job as the database has it now."""
+        return self._table.get(job)
+
+    async def _wished(self) -> None:
+        self.refresh()
+        await self.ensure_worker()
+
+    # --- the view --------------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Read the queue again."""
+        jobs = self._table.list()
+        running = [job for job in jobs if job.state is JobState.FETCHING]
+        rates = [job.rate for job in running if job.rate is not None]
+        etas = [job.eta for job in running if job.eta is not None]
+        self.view.set(
+            QueueView(
+                jobs=jobs,
+                worker=self.worker(),
+                rate=sum(rates) if rates else None,
+                finish_at=self._clock.time() + max(etas) if etas and len(etas) == len(running) else None,
+            )
+        )
+
+    def worker(self) -> WorkerState:
+        """Who works the queue now."""
+        holder = self._holder()
+        if holder is None:
+            return WorkerState(False, note=self._logind_note or "")
+        return WorkerState(True, holder.who.pid, holder.version, self._logind_note or "")
+
+    async def follow(self) -> None:
+        """Keep the view true and a worker alive while there is work, until cancelled."""
+        await self._look_at_logind()
+        next_watch = 0.0
+        self.refresh()
+        while True:
+            try:
+                moved = self._changes.poll()
+                if time.monotonic() >= next_watch:
+                    next_watch = time.monotonic() + WATCH
+                    await self.ensure_worker()
+                    if self.worker() != self.view.value.worker:
+                        moved |= {JOBS}
+                if moved & {JOBS, SERVERS}:
+                    self.refresh()
+                self.failure.set(None)
+            except PaddockError as error:
+                self.failure.set(error.failure)
+            await asyncio.sleep(POLL)
+
+    # --- the worker ------------------------------------------------------------------------------------------------
+
+    def _holder(self) -> Holder | None:
+        return read_holder(self._paths.locks / WORKER_LOCK)
+
+    async def ensure_worker(self) -> None:
+        """Start a worker where there is work and none lives; ask one of an older version to hand over.
+
+        Raises:
+            PaddockError: The worker's log cannot be written, or the process cannot be started.
+        """
+        if self._child is not None and self._child.poll() is not None:
+            self._child = None
+        holder = self._holder()
+        if holder is not None:
+            if _older(holder) and self._meta.get(HAND_OVER) != str(holder.who.pid):
+                await self._meta.set(HAND_OVER, str(holder.who.pid))
+            return
+        if not has_work(self._table.list()) and not self._table.renewals_wait() and not servers_have_work(self._servers.list()):
+            return
+        if self._child is not None and time.monotonic() - self._spawned_at < SPAWN_AGAIN:
+            return
+        self._spawned_at = time.monotonic()
+        self._child = spawn_worker(self._paths)
+
+    async def _look_at_logind(self) -> None:
+        """Once: does this machine end our processes at logout?"""
+        if self._logind_note is None:
+            self._logind_note = await asyncio.to_thread(logout_note)
+
+
+def _older(holder: Holder) -> bool:
+    return holder.schema < SCHEMA or (holder.schema == SCHEMA and _number(holder.version) < _number(__version__))
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+
+
+def spawn_worker(paths: Paths, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start a worker for this home, in a session of its own.
+
+    Raises:
+        PaddockError: Its log cannot be opened, or the process cannot be started.
+    """
+    make_folder(paths.logs)
+    command = [sys.executable, "-m", "tui", "worker", *(["--demo"] if paths.demo else []), *arguments]
+    kept = {key: value for key, value in os.environ.items() if not (key.startswith("PADDOCK_") and "__" in key)}
+    # Not the user's folder: `-m` would import a package of that name from there.
+    folder = Path(tui.__file__).resolve().parent.parent
+    try:
+        log = open_private(paths.logs / "worker.log", os.O_WRONLY | os.O_APPEND)
+        try:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                env={**kept, **paths.environment()},
+                start_new_session=True,
+            )
+        finally:
+            os.close(log)
+    except OSError as error:
+        raise PaddockError.of(
+            "The worker could not be started", str(paths.logs), "Check the folder and the installation", details=str(error)
+        ) from error
+
+
+def logout_note() -> str:
+    """Whether logging out would end downloads and servers here, as one sentence; empty where not. Asks logind, at most 2 s."""
+    program = shutil.which("loginctl")
+    if program is None:
+        return ""
+    answers = ""
+    for question in (["show-user", str(os.getuid()), "-p", "Linger"], ["show", "-p", "KillUserProcesses"]):
+        try:
+            done = subprocess.run([program, *question], capture_output=True, text=True, errors="replace", timeout=1.0, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        answers += done.stdout
+    if "KillUserProcesses=yes" not in answers or "Linger=yes" in answers:
+        return ""
+    return "this machine ends downloads and servers when you log out; `loginctl enable-linger` keeps them"
