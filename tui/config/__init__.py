@@ -1,1 +1,4 @@
-"""Where settings live, what they mean, and how they are saved."""
+"""The configuration: where it lives, what it may hold, how it is read, followed and saved.
+
+Import from the modules; nothing heavy is imported here (`peek` must stay light).
+"""

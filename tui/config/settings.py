@@ -1,0 +1,297 @@
+"""Every setting: field, kind and range, default, and its description as the docstring below it.
+
+`config.example.toml`, the Settings screen, `paddock config show` and the table of the README are made from here.
+Durations are seconds, sizes bytes, after validation. Import this module late: pydantic costs 100 ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from tui.config.kinds import (
+    AUTO,
+    BINDINGS,
+    DENSITY,
+    LINE,
+    MOTION,
+    SWITCH,
+    THEME,
+    WIRE,
+    Address,
+    Bytes,
+    Certificates,
+    Choice,
+    KeepAlive,
+    KeyReference,
+    Names,
+    Number,
+    Pairs,
+    Seconds,
+    Secret,
+    Stops,
+    Whole,
+    Words,
+)
+
+Flag = Annotated[bool, SWITCH]
+PROVIDER_NAME: Final = Words("[A-Za-z0-9][A-Za-z0-9_.-]{0,39}", "letters, digits, - _ . (at most 40)", "gpu-box")
+
+
+class Section(BaseModel):
+    """One table of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True)
+
+
+class General(Section):
+    """What Paddock opens with, and how it behaves everywhere."""
+
+    default_provider: Annotated[str, Words(example_text="ollama")] = ""
+    """The provider that is used unless another is chosen. Empty: the first that answers."""
+    default_model: Annotated[str, Words(example_text="qwen3:8b")] = ""
+    """The model a new chat starts with. Empty: the last one used."""
+    start_screen: Annotated[str, Choice(("last", "providers", "library", "pulls", "chat", "monitor"))] = "last"
+    """The screen that Paddock opens on."""
+    discover: Flag = True
+    """Look for servers at the known ports of this machine when starting, and on r."""
+    watch_models: Annotated[float, Seconds(5, 3600, zero=True)] = 30.0
+    """How often to look for new or vanished models; 0: only on r."""
+    network: Annotated[str, Choice(("normal", "metered", "offline"))] = "normal"
+    """metered: no update checks, and pulls ask first. offline: nothing leaves this machine."""
+    confirm: Annotated[str, Choice(("destructive", "always"))] = "destructive"
+    """Ask before what cannot be undone, or before every change on a server."""
+    log_level: Annotated[str, Choice(("debug", "info", "warning", "error"))] = "info"
+    """How much goes into the log file."""
+
+
+class ProviderSettings(Section):
+    """One server; the table's name is yours."""
+
+    kind: Annotated[str, Words("[a-z0-9][a-z0-9_-]{0,39}", "the id of a kind", "ollama")] = "ollama"
+    """Any kind of the catalogue, or "openai" for anything that speaks /v1."""
+    url: Annotated[str, Address()]
+    """Scheme, host and port, and a path where the server is behind one."""
+    enabled: Flag = True
+    """Off: it is listed, and nothing is asked of it."""
+    api_key: Annotated[Secret, KeyReference()] = Secret()
+    """Where the key comes from: "env:NAME" or "file:PATH". A literal key is accepted with a warning."""
+    headers: Annotated[Mapping[str, str], Pairs('{ "X-Team" = "value" }')] = Field(default_factory=dict)
+    """Further headers of every request."""
+    verify_tls: Annotated[bool | str, Certificates()] = True
+    """Check the server's certificate; or the path of a CA file to check it with."""
+    timeout: Annotated[float, Seconds(5, 300)] = 30.0
+    """For connecting and plain answers; not for streams, loads, creates or copies."""
+    retries: Annotated[int, Whole(0, 10)] = 3
+    """Of requests that are safe to repeat."""
+    retry_delay: Annotated[float, Seconds(0.1, 10)] = 1.0
+    """The pause before the first retry, doubled each time."""
+    keep_alive: Annotated[str, KeepAlive()] = ""
+    """How long a model stays loaded after use. Empty: the server's own choice."""
+    location: Annotated[str, Choice(("auto", "here", "elsewhere"))] = "auto"
+    """Whether the server runs on this machine; auto asks once where ssh holds the port."""
+    vram: Annotated[int | None, Bytes(10**8, empty=True)] = None
+    """GPU memory of another machine, to tell what fits there."""
+    models_folder: Annotated[str, Words(example_text="/var/lib/ollama/models")] = ""
+    """Where the server keeps its models, for disk checks. Empty: guessed and shown."""
+    health_interval: Annotated[float, Seconds(5, 3600)] = 30.0
+    """How often the server is asked whether it is well."""
+
+
+class Models(Section):
+    """Which models are offered."""
+
+    auto_pull: Annotated[str, Choice(("ask", "always", "never"))] = "ask"
+    """What to do when a chat wants a model that is not installed."""
+    preferred: Annotated[tuple[str, ...], Names()] = ()
+    """Models offered first, in this order."""
+    excluded: Annotated[tuple[str, ...], Names()] = ()
+    """Models that are hidden; * and ? stand for anything."""
+
+
+class Pulls(Section):
+    """Downloads of models."""
+
+    at_once: Annotated[int, Whole(1, 5)] = 2
+    """How many pulls run at the same time."""
+    retries: Annotated[int, Whole(0, 20)] = 5
+    """Attempts after the first, with growing pauses; then the pull has failed."""
+    keep_free: Annotated[int, Bytes()] = 10 * 10**9
+    """A pull waits rather than leave less room than this on the disk."""
+    margin: Annotated[float, Number(1.0, 10.0)] = 1.2
+    """A pull also waits rather than fill the disk beyond its size times this; the larger counts."""
+    verify: Flag = True
+    """After the server's success, check that the model is listed, with the digest of the manifest."""
+    notify: Flag = True
+    """Bell and notice when the queue is empty or something failed."""
+
+
+class ChatOptions(Section):
+    """Options of the model; only what is set is sent, the model's own values stand otherwise."""
+
+    temperature: Annotated[float | None, Number(0, 2)] = None
+    """How much chance there is in the choice of the next token; 0: none."""
+    top_p: Annotated[float | None, Number(0, 1)] = None
+    """Choose among the likeliest tokens that together have this probability."""
+    top_k: Annotated[int | None, Whole(0, 100_000)] = None
+    """Choose among this many of the likeliest tokens; 0: all."""
+    min_p: Annotated[float | None, Number(0, 1)] = None
+    """Leave out tokens less likely than this share of the likeliest one."""
+    repeat_penalty: Annotated[float | None, Number(0, 10)] = None
+    """Makes repetition less likely; 1: not at all."""
+    repeat_last_n: Annotated[int | None, Whole(-1, 1_000_000)] = None
+    """How many tokens back repetition counts; 0: none, -1: the whole context."""
+    presence_penalty: Annotated[float | None, Number(-2, 2)] = None
+    """Makes every token that was there before less likely, once."""
+    frequency_penalty: Annotated[float | None, Number(-2, 2)] = None
+    """Makes tokens less likely the more often they were there before."""
+    seed: Annotated[int | None, Whole(-1, 2**63 - 1)] = None
+    """The same seed and the same question give the same answer."""
+    stop: Annotated[tuple[str, ...] | None, Stops()] = None
+    """Texts that end the answer where they appear."""
+    num_predict: Annotated[int | None, Whole(-2, 10_000_000)] = None
+    """Longest answer in tokens; -1: no limit, -2: until the context is full."""
+    num_ctx: Annotated[int | None, Whole(1, 100_000_000)] = None
+    """Context length in tokens; a change loads the model again."""
+    mirostat: Annotated[int | None, Whole(0, 2)] = None
+    """Keep the answer equally surprising; 0: off, 1 or 2: version."""
+    mirostat_eta: Annotated[float | None, Number(0, 1)] = None
+    """How fast Mirostat adapts."""
+    mirostat_tau: Annotated[float | None, Number(0, 100)] = None
+    """How surprising Mirostat keeps the answer."""
+    num_gpu: Annotated[int | None, Whole(-1, 10_000)] = None
+    """Layers on the GPU; -1: the server's choice. A change loads the model again."""
+    num_thread: Annotated[int | None, Whole(0, 4096)] = None
+    """Processor threads; 0: the server's choice. A change loads the model again."""
+    num_batch: Annotated[int | None, Whole(1, 1_000_000)] = None
+    """Tokens of a prompt that are read at once. A change loads the model again."""
+    num_keep: Annotated[int | None, Whole(-1, 10_000_000)] = None
+    """Tokens kept from the start when the context overflows; -1: all."""
+
+    def sent(self) -> dict[str, Any]:
+        """Return only what is set, by the names of the Ollama API."""
+        found = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items() if value is not None}
+
+
+BUILT_IN_PRESETS: Final[Mapping[str, Mapping[str, float | int]]] = {
+    "model": {},
+    "balanced": {"temperature": 0.7, "top_p": 0.9, "top_k": 40, "repeat_penalty": 1.1},
+    "precise": {"temperature": 0.2, "top_p": 0.5, "top_k": 20, "repeat_penalty": 1.1},
+    "creative": {"temperature": 1.0, "top_p": 0.95, "top_k": 100, "repeat_penalty": 1.05},
+    "deterministic": {"temperature": 0.0, "top_k": 1, "seed": 42},
+}
+"""What the presets send; a table of the same name under [chat.presets] replaces one."""
+
+
+class Chat(Section):
+    """Conversations."""
+
+    preset: Annotated[str, Words("[A-Za-z0-9][A-Za-z0-9_-]{0,39}", "model, balanced, precise, creative, deterministic, or a name of yours", "model")] = "model"
+    """Options to start with: the model's own, a built-in set, or a table under [chat.presets]."""
+    system: Annotated[str, Words(lines=True, example_text="Answer briefly.")] = ""
+    """The system prompt of new conversations."""
+    think: Annotated[str, Choice(("auto", "on", "off", "low", "medium", "high"), true="on", false="off")] = "auto"
+    """Whether models that can think before they answer do so."""
+    save: Flag = True
+    """Keep conversations; off: they end with the program."""
+    enter_sends: Flag = True
+    """Enter sends, and alt+enter makes a new line; off: the other way round."""
+    notify_after: Annotated[float, Seconds(1, 86_400, zero=True)] = 30.0
+    """A notice when an answer that took longer is done and you look elsewhere; 0: never."""
+    options: ChatOptions = ChatOptions()
+    """Options of every chat; they win over the preset."""
+    presets: Mapping[str, ChatOptions] = Field(default_factory=dict)
+    """Presets of your own."""
+
+    def preset_options(self, name: str = "") -> dict[str, Any]:
+        """Return what a preset sends (of this name, or the one set); an unknown name sends nothing."""
+        name = name or self.preset
+        own = self.presets.get(name)
+        return own.sent() if own is not None else dict(BUILT_IN_PRESETS.get(name, {}))
+
+    def preset_names(self) -> tuple[str, ...]:
+        """Return the built-in presets, then your own."""
+        return (*BUILT_IN_PRESETS, *(name for name in self.presets if name not in BUILT_IN_PRESETS))
+
+
+class Monitor(Section):
+    """Measurements of this machine."""
+
+    enabled: Flag = True
+    """Measure processor, memory, disks, network and GPUs."""
+    interval: Annotated[float, Seconds(0.5, 60)] = 1.0
+    """How often."""
+    gpu: Flag = True
+    """Ask the GPU driver; off, where it misbehaves."""
+    disks: Annotated[tuple[str, ...], Names(limit=16)] = ()
+    """Folders whose disks are watched. Empty: the disks with models."""
+    temperature_unit: Annotated[str, Choice(("C", "F"))] = "C"
+    """Celsius or Fahrenheit."""
+
+
+class Security(Section):
+    """What this Paddock may do."""
+
+    access: Annotated[str, Choice(("full", "use", "look"))] = "full"
+    """use: no pull, delete or stop. look: change nothing (as --readonly)."""
+    audit: Flag = True
+    """Write down who did what and when, in audit.jsonl of the state folder."""
+
+
+class Appearance(Section):
+    """How it looks, and what the terminal is spared."""
+
+    theme: Annotated[str, THEME] = "paddock"
+    """Colours."""
+    density: Annotated[str, DENSITY] = "auto"
+    """How close rows and panels stand; auto goes by the size of the terminal."""
+    ascii: Annotated[str, AUTO] = "auto"
+    """Draw with plain characters only; auto goes by the locale and the terminal."""
+    motion: Annotated[str, MOTION] = "auto"
+    """Moving signs; auto: none over SSH."""
+    wire: Annotated[str, WIRE] = "auto"
+    """auto: send only the cells that changed. full: Textual's own frames."""
+    link: Annotated[int | None, LINE] = None
+    """Bytes a second that the line to your terminal carries. Empty: no limit."""
+    mouse: Flag = True
+    """Take the mouse; off: the terminal's own selection works."""
+    units: Annotated[str, Choice(("decimal", "binary"))] = "decimal"
+    """Sizes in GB (a thousand million) or GiB (1024 three times)."""
+
+
+class Settings(BaseSettings):
+    """All settings, valid and immutable; made by `ConfigStore` of its checked layers, the first of which wins."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    general: General = General()
+    providers: Mapping[str, ProviderSettings] = Field(default_factory=dict)
+    models: Models = Models()
+    pulls: Pulls = Pulls()
+    chat: Chat = Chat()
+    monitor: Monitor = Monitor()
+    appearance: Appearance = Appearance()
+    keys: Annotated[Mapping[str, str], BINDINGS] = Field(default_factory=dict)
+    security: Security = Security()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take the checked layers instead of raw sources: a bad key must cost only itself, and these refuse a source as a whole."""
+        layers = getattr(init_settings, "init_kwargs", {}).get("layers", ())
+        return tuple(InitSettingsSource(settings_cls, init_kwargs=dict(layer)) for layer in layers)
+
+
+def build(*layers: Mapping[str, Any]) -> Settings:
+    """Make the settings of layers, the last of which wins; tables are merged."""
+    return Settings(layers=tuple(reversed(layers)))
