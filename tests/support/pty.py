@@ -170,7 +170,8 @@ class Terminal:
         while not holds():
             left = deadline - time.monotonic()
             if left <= 0:
-                raise AssertionError(f"not within {timeout} s: {wanted!r}; the screen:\n{self.screen_text()}\nlast bytes: {self.raw[-300:]!r}")
+                shown = f"the screen:\n{self.screen_text()}\nlast bytes: {self.raw[-300:]!r}"
+                raise AssertionError(f"not within {timeout} s: {wanted!r}; {shown}")
             with self._changed:
                 self._changed.wait(min(left, 0.05))
 

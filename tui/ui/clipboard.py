@@ -28,16 +28,19 @@ async def copy(app: Any, text: str, *, state: Path | None, environ: Mapping[str,
     """
     environ = os.environ if environ is None else environ
     hidden = hidden_characters(text)
-    cleaned = clean_block(text)
-    cleaned = cleaned.removesuffix("\n")
+    cleaned = clean_block(text).removesuffix("\n")
     data = cleaned.encode("utf-8", "replace")
     if not data:
         return "nothing to copy"
     where = await _place(app, data, state, environ)
-    told = f"copied {count(len(cleaned))} {'character' if len(cleaned) == 1 else 'characters'} {where}"
+    told = f"copied {_characters(len(cleaned))} {where}"
     if where.startswith(("saved", "not copied")):
         told = where
-    return f"{told}; {count(hidden)} hidden {'character was' if hidden == 1 else 'characters were'} removed or made visible" if hidden else told
+    return f"{told}; {_characters(hidden, 'hidden ')} removed or made visible" if hidden else told
+
+
+def _characters(number: int, kind: str = "") -> str:
+    return f"{count(number)} {kind}{'character' if number == 1 else 'characters'}"
 
 
 async def _place(app: Any, data: bytes, state: Path | None, environ: Mapping[str, str]) -> str:

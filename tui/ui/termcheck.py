@@ -38,7 +38,8 @@ def check(environ: Mapping[str, str], streams: tuple[IO[str] | None, IO[str] | N
     kind = environ.get("TERM", "")
     if kind in ("", "dumb"):
         what = "TERM is dumb: this terminal cannot draw a screen" if kind else "TERM is not set: the terminal's abilities are unknown"
-        return Failure(what, "TERM", "Set TERM, for example TERM=xterm-256color, or use the commands: paddock --help", FailureKind.BAD_REQUEST)
+        remedy = "Set TERM, for example TERM=xterm-256color, or use the commands: paddock --help"
+        return Failure(what, "TERM", remedy, FailureKind.BAD_REQUEST)
     return None
 
 
