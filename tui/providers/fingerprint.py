@@ -65,16 +65,17 @@ def matches(expects: Sequence[Expect], reply: Reply) -> bool:
 
 
 def _holds(expect: Expect, reply: Reply, body: Any) -> bool:
-    scope: Any
+    scope: Any = None
+    found: Any = MISSING
     match expect.where:
         case "status":
-            scope, found = None, reply.status
+            found = reply.status
         case "port":
-            scope, found = None, reply.port
+            found = reply.port
         case "header":
-            scope, found = None, reply.headers.get(expect.key.lower(), MISSING)
+            found = reply.headers.get(expect.key.lower()) or MISSING
         case "text":
-            scope, found = None, reply.text.strip()
+            found = reply.text.strip()
         case "json":
             scope, found = body, dig(body if body is not None else MISSING, expect.key)
         case "first":

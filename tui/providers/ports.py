@@ -161,7 +161,7 @@ def _owners(proc: Path, inodes: set[str], me: int) -> tuple[dict[str, int], bool
 
 def _link(entry: Path) -> str:
     try:
-        return os.readlink(entry)
+        return str(entry.readlink())
     except OSError:
         return ""
 
@@ -184,7 +184,7 @@ def _describe(sock: _Socket, pid: int | None, wide: bool, proc: Path, me: int, h
         unit,
         tunnel,
         _another_person(sock.uid, me),
-        wide and not tunnel or sock.everywhere,
+        wide,
     )
 
 
@@ -259,8 +259,8 @@ def _by_psutil(wanted: frozenset[int], me: int) -> dict[int, Holder]:
 
 def ollama_program(environ: Mapping[str, str] | None = None, places: Iterable[str] = _OLLAMA_PLACES) -> Path | None:
     """The installed `ollama` program: on PATH, else in its usual places."""
-    found = shutil.which("ollama", path=(os.environ if environ is None else environ).get("PATH", ""))
-    for place in (found, *places):
+    path = (os.environ if environ is None else environ).get("PATH", "")
+    for place in (shutil.which("ollama", path=path) or "", *places):
         if place and os.access(place, os.X_OK) and Path(place).is_file():
             return Path(place)
     return None
@@ -269,4 +269,4 @@ def ollama_program(environ: Mapping[str, str] | None = None, places: Iterable[st
 def systemd_unit_exists(name: str, folders: Iterable[str] = _UNIT_FOLDERS) -> bool:
     """Whether a systemd service of this name is installed, for the system or for us."""
     user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
-    return any((Path(folder) / f"{name}.service").is_file() for folder in (*folders, user))
+    return any((folder / f"{name}.service").is_file() for folder in (*map(Path, folders), user))
