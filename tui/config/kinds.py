@@ -138,8 +138,9 @@ class Choice(Kind):
         raise ValueError(f"must be one of {self.range_text}, as in {_quoted(self.words[0])}")
 
     def from_text(self, text: str) -> object:
-        """See `Kind`."""
-        return text.strip().lower()
+        """See `Kind`; capitals do not matter."""
+        word = text.strip().lower()
+        return next((known for known in self.words if known.lower() == word), text.strip())
 
 
 @dataclass(frozen=True)

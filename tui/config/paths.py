@@ -98,7 +98,10 @@ def find_paths(*, config: Path | None = None, demo: bool = False, environ: Mappi
 
         folders = platformdirs.PlatformDirs(NAME, appauthor=False)
         found = Paths(
-            config or folders.user_config_path / "config.toml", folders.user_data_path, folders.user_state_path / "state", folders.user_cache_path
+            config or folders.user_config_path / "config.toml",
+            folders.user_data_path,
+            folders.user_state_path / "state",
+            folders.user_cache_path,
         )
     else:
         user = _user_home(environ)

@@ -190,7 +190,9 @@ BUILT_IN_PRESETS: Final[Mapping[str, Mapping[str, float | int]]] = {
 class Chat(Section):
     """Conversations."""
 
-    preset: Annotated[str, Words("[A-Za-z0-9][A-Za-z0-9_-]{0,39}", "model, balanced, precise, creative, deterministic, or a name of yours", "model")] = "model"
+    preset: Annotated[
+        str, Words("[A-Za-z0-9][A-Za-z0-9_-]{0,39}", "model, balanced, precise, creative, deterministic, or a name of yours", "model")
+    ] = "model"
     """Options to start with: the model's own, a built-in set, or a table under [chat.presets]."""
     system: Annotated[str, Words(lines=True, example_text="Answer briefly.")] = ""
     """The system prompt of new conversations."""
