@@ -209,7 +209,7 @@ async def _identify(session: _Session, known: Mapping[str, Kind]) -> Identity:
     verdict = judge(reply, known)
     kind = verdict.kind if verdict else None
     if verdict is None or not verdict.sure:
-        kind = await _decide(session, known, verdict.kind if verdict else None)
+        kind = await _decide(session, known, verdict.suspects if verdict else ())
     if kind is None and session.address.path and entries(_json(await session.ask("/models"))) is not None:
         kind = known.get("openai")
     if kind is None:
@@ -220,15 +220,14 @@ async def _identify(session: _Session, known: Mapping[str, Kind]) -> Identity:
     return Identity(kind.id, version, state, failure, None if listed is None else len(listed), reply.seconds)
 
 
-async def _decide(session: _Session, known: Mapping[str, Kind], suspect: Kind | None) -> Kind | None:
+async def _decide(session: _Session, known: Mapping[str, Kind], suspects: tuple[Kind, ...]) -> Kind | None:
     """Step 2: a few more questions, in the order for this port."""
     strict = [kind for kind in known.values() if kind.fingerprint.needs]
-    if suspect is not None and suspect.id == "openai":
+    if suspects and suspects[0].id == "openai":
         for kind in strict:
             if (proved := await _needs(session, kind, known)) is not None:
                 return proved
-        return suspect
-    suspects = [suspect] if suspect is not None else []
+        return suspects[0]
     for question in questions(session.address.port, known, suspects):
         reply = await session.ask(question.path, question.port)
         if reply is None:
@@ -241,7 +240,7 @@ async def _decide(session: _Session, known: Mapping[str, Kind], suspect: Kind | 
             proved = await _needs(session, kind, known) if kind.fingerprint.needs else kind
             if proved is not None:
                 return proved
-    return await _imitator(session, strict, suspect, known)
+    return await _imitator(session, strict, suspects, known)
 
 
 async def _needs(session: _Session, kind: Kind, known: Mapping[str, Kind]) -> Kind | None:
@@ -261,11 +260,11 @@ async def _needs(session: _Session, kind: Kind, known: Mapping[str, Kind]) -> Ki
     return kind
 
 
-async def _imitator(session: _Session, strict: list[Kind], suspect: Kind | None, known: Mapping[str, Kind]) -> Kind | None:
+async def _imitator(session: _Session, strict: list[Kind], suspects: tuple[Kind, ...], known: Mapping[str, Kind]) -> Kind | None:
     """A server that answers like a strict kind in part only: the version it claims tells who it is."""
     for kind in strict:
         for need in kind.fingerprint.needs:
-            if not need.version or not (kind is suspect or session.address.port in kind.ports or session.asked(need.path)):
+            if not need.version or not (kind in suspects or session.address.port in kind.ports or session.asked(need.path)):
                 continue
             reply = await session.ask(need.path)
             claimed = dig(reply.json(), need.version) if reply is not None else MISSING

@@ -20,10 +20,11 @@ _GENERAL_RANK: Final = 80
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A row that matched; where it is not `sure` the kind's probes decide."""
+    """The row that matched; where it is not `sure`, the probes of all `suspects` decide."""
 
     kind: Kind
     sure: bool
+    suspects: tuple[Kind, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +115,11 @@ def judge(reply: Reply, kinds: Mapping[str, Kind]) -> Verdict | None:
         table = kind.fingerprint
         refused = table.refusals if reply.status in (400, 401, 403) else ()
         rows += [(0 if rule in refused else 1, rule, kind) for rule in (*table.models, *table.anywhere, *refused)]
-    for _, rule, kind in sorted(rows, key=lambda row: (row[0], row[1].row)):
-        if matches(rule.expect, reply):
-            return Verdict(kind, rule.sure)
-    return None
+    hits = [(rule, kind) for _, rule, kind in sorted(rows, key=lambda row: (row[0], row[1].row)) if matches(rule.expect, reply)]
+    if not hits:
+        return None
+    rule, kind = hits[0]
+    return Verdict(kind, rule.sure, tuple(suspect for other, suspect in hits if not other.sure))
 
 
 def betrayed(reply: Reply, kinds: Mapping[str, Kind]) -> Kind | None:

@@ -15,7 +15,7 @@ from tui.core.errors import PaddockError
 from tui.core.names import parse
 from tui.text import clean_label, clean_name
 
-_SIZE_TAG: Final = re.compile(r"(?:e|\d+x)?\d+(?:\.\d+)?[bm]\Z")
+_SIZE_TAG: Final = re.compile(r"(?:e|\d+x)?\d+(?:\.\d+)?[bm](?:-a\d+b)?\Z")
 _CHIPS: Final = {word: Ability(word) for word in ("vision", "tools", "thinking", "embedding", "audio")}
 
 
