@@ -176,13 +176,9 @@ class JobTable:
         """Whether somebody asked for a retry that was not looked at yet."""
         return self._db.read(lambda connection: connection.execute("SELECT 1 FROM job WHERE asked > seen LIMIT 1").fetchone()) is not None
 
-    async def record(self, job: Job) -> None:
-        """Write the facts of one job, on disk when this returns."""
-        await self._db.run(lambda connection: _write_facts(connection, (job,)), (JOBS,))
-
-    async def record_progress(self, jobs: Sequence[Job]) -> None:
-        """Write the facts of all running jobs in one transaction, not waiting for the disk."""
-        await self._db.run(lambda connection: _write_facts(connection, jobs), (JOBS,), durable=False)
+    async def record(self, jobs: Sequence[Job], *, durable: bool = True) -> None:
+        """Write the facts of jobs in one transaction; progress need not wait for the disk, changes of state do."""
+        await self._db.run(lambda connection: _write_facts(connection, jobs), (JOBS,), durable)
 
 
 _NOT_ENDED: Final = f"state NOT IN ({', '.join('?' * len(_ENDED))})"

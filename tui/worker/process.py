@@ -1,0 +1,157 @@
+"""The worker's life: one a home, by a lock file; it ends by itself, on a signal, or for a newer version."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from tui.config.paths import Paths, find_paths
+from tui.config.secrets import resolve_secret
+from tui.config.settings import Settings
+from tui.config.store import ConfigStore
+from tui.core.clock import SYSTEM, Clock
+from tui.core.errors import PaddockError
+from tui.core.models import Endpoint
+from tui.providers.base import Provider
+from tui.services.locks import WORKER_LOCK, take
+from tui.store.db import Database
+from tui.store.jobs import JobTable, has_work
+from tui.store.meta import HAND_OVER, META, Meta
+from tui.worker.audit import Audit
+from tui.worker.queue import Queue
+from tui.worker.servers import Supervisor
+
+TICK: Final = 0.25
+"""Seconds between two ticks: how fast wishes are obeyed and progress is written."""
+LINGER: Final = 60.0
+"""Seconds without work until the worker ends."""
+CONFIG_EVERY: Final = 2.0
+
+_log = logging.getLogger("paddock.worker")
+
+
+Make = Callable[[Endpoint, Callable[[str], str], Clock], Provider]
+"""How a provider is made from a snapshot, a resolver of key references and a clock."""
+
+
+class Worker:
+    """One worker, with its lock held."""
+
+    def __init__(self, database: Database, paths: Paths, settings: Callable[[], Settings], make: Make, linger: float) -> None:
+        def resolve(reference: str) -> str:
+            return resolve_secret(reference, settings=settings())
+
+        audit = Audit(paths.state, SYSTEM, lambda: settings().security.audit)
+        self._database = database
+        self._meta = Meta(database)
+        self._changes = database.changes()
+        self._queue = Queue(database, settings, lambda endpoint: make(endpoint, resolve, SYSTEM), resolve, audit)
+        self._servers = Supervisor(database, paths.logs, audit)
+        self._linger = linger
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Close the streams and end."""
+        self._stop.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to end."""
+        return self._stop.is_set()
+
+    async def run(self, poll_config: Callable[[], object]) -> None:
+        """Work until nothing is left, or until told to stop."""
+        await self._queue.open()
+        await self._servers.open()
+        with contextlib.suppress(PaddockError):
+            await self._database.back_up_if_due()
+        idle_since = time.monotonic()
+        config_at = 0.0
+        while not self._stop.is_set():
+            now = time.monotonic()
+            if now >= config_at:
+                config_at = now + CONFIG_EVERY
+                poll_config()
+            try:
+                await self._tick()
+            except PaddockError as error:
+                _log.warning("%s", error.failure.sentence())
+            if self._queue.busy or self._servers.busy:
+                idle_since = now
+            elif now - idle_since >= self._linger:
+                break
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), TICK)
+        await self._queue.close()
+
+    async def _tick(self) -> None:
+        moved = self._changes.poll()
+        if META in moved and self._meta.get(HAND_OVER) == str(os.getpid()):
+            _log.info("a newer version takes over")
+            await self._meta.set(HAND_OVER, "")
+            self.stop()
+            return
+        if moved:
+            await self._queue.read()
+        await self._servers.tick()
+        await self._queue.tick()
+
+
+async def _work(paths: Paths, linger: float, make: Make) -> bool:
+    """Work; True where it ended because nothing was left."""
+    config = ConfigStore(paths, {key: value for key, value in os.environ.items() if "__" not in key})
+    database = Database(paths.database)
+    try:
+        worker = Worker(database, paths, lambda: config.current.value, make, linger)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, worker.stop)
+        await worker.run(config.poll)
+        return not worker.stopped
+    finally:
+        await database.aclose()
+
+
+def _work_while_there_is_work(paths: Paths, linger: float, make: Make) -> None:
+    """Be the worker of this home unless another is; a wish that comes while this one ends is not left lying."""
+    while True:
+        lock = take(paths.locks / WORKER_LOCK)
+        if lock is None:
+            return
+        try:
+            idle = asyncio.run(_work(paths, linger, make))
+        finally:
+            lock.release()
+        database = Database(paths.database, read_only=True)
+        try:
+            if not idle or not has_work(JobTable(database).list()):
+                return
+        finally:
+            database.close()
+
+
+def run(argv: Sequence[str], make: Make | None = None) -> int:
+    """Parse the arguments and be the worker of this home; 0 also where another one is."""
+    parser = argparse.ArgumentParser(prog="paddock worker", description="Works the queue of downloads; started where there is work.")
+    parser.add_argument("--demo", action="store_true", help="of the demo's home")
+    parser.add_argument("--linger", type=float, default=LINGER, metavar="S", help="seconds without work until it ends")
+    options = parser.parse_args(list(argv))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    if make is None:
+        from tui.providers.factory import make_provider as make
+    try:
+        _work_while_there_is_work(find_paths(demo=options.demo), options.linger, make)
+    except PaddockError as error:
+        _log.error("%s", error.failure.sentence())
+        return 1
+    return 0

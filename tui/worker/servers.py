@@ -1,0 +1,248 @@
+"""Servers we start: each in a session of its own, its output in a file, found again by pid, start time and boot."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from tui import __version__
+from tui.core.clock import SYSTEM, Clock
+from tui.core.errors import PaddockError
+from tui.providers import ports
+from tui.store.db import Database
+from tui.store.files import make_folder, open_private
+from tui.store.identity import Identity, alive, identify
+from tui.store.meta import ServerRow, Servers, servers_have_work
+from tui.text import clean_label, clean_name
+from tui.worker.audit import Audit
+
+GRACE: Final = 10.0
+"""Seconds between the request to end and the kill."""
+READY_WITHIN: Final = 60.0
+"""Seconds a server is given until it listens."""
+MARK: Final = "PADDOCK_SERVER"
+"""Environment variable that carries the record's id: it finds a server whose record was not finished."""
+_KEPT: Final = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_KEPT_PREFIXES: Final = ("LC_", "XDG_", "OLLAMA_", "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "HSA_", "GPU_", "VK_")
+_PROXIES: Final = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
+
+
+class Supervisor:
+    """Acts on the wishes about servers. It never signals a process that is not exactly the one it started."""
+
+    def __init__(self, database: Database, logs: Path, audit: Audit, clock: Clock = SYSTEM, grace: float = GRACE) -> None:
+        self._table = Servers(database)
+        self._logs = logs
+        self._audit = audit
+        self._clock = clock
+        self._grace = grace
+        self._rows: dict[str, ServerRow] = {}
+        self._since: dict[str, float] = {}
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether a start or stop is under way."""
+        return servers_have_work(tuple(self._rows.values()))
+
+    async def open(self) -> None:
+        """Find the servers of an earlier worker again."""
+        for row in self._table.list():
+            if row.state in ("starting", "running", "stopping"):
+                await self._find_again(row)
+
+    async def tick(self) -> None:
+        """Do what is due; looks at processes off the loop."""
+        for row in self._table.list():
+            self._rows[row.name] = row
+            if row.asked > row.seen:
+                await self._act(row)
+            elif row.state == "starting":
+                await self._watch_start(row)
+            elif row.state == "stopping":
+                await self._watch_stop(row)
+            elif row.state == "running" and not _lives(row):
+                await self._note(row, "stopped", f"it ended by itself{self._exit_code(row)}")
+
+    async def _note(
+        self, row: ServerRow, state: str, note: str = "", *, record: Mapping[str, Any] | None = None, seen: int | None = None
+    ) -> ServerRow:
+        changed = replace(
+            row, state=state, note=note, record=row.record if record is None else record, seen=row.seen if seen is None else seen
+        )
+        self._rows[row.name] = changed
+        await self._table.record(changed)
+        return changed
+
+    async def _find_again(self, row: ServerRow) -> None:
+        """Adopt what still runs; a record without a pid was written just before the fork."""
+        if not row.record.get("pid") and row.record.get("uuid"):
+            found = await asyncio.to_thread(_by_mark, str(row.record["uuid"]))
+            if found is not None:
+                row = await self._note(row, row.state, row.note, record={**row.record, **_fields(found)})
+        if _lives(row):
+            self._since[row.name] = self._clock.monotonic()
+            await self._note(row, row.state, row.note)
+        else:
+            await self._note(row, "stopped", "it ended while nobody watched")
+
+    # --- starting --------------------------------------------------------------------------------------------------
+
+    async def _act(self, row: ServerRow) -> None:
+        if row.wish == "running":
+            if _lives(row):
+                await self._note(row, row.state if row.state == "starting" else "running", seen=row.asked)
+            else:
+                await self._start(row)
+        else:
+            await self._stop(row)
+
+    async def _start(self, row: ServerRow) -> None:
+        holder = await asyncio.to_thread(ports.holder, _port(row), host=_host(row))
+        if holder is not None:
+            who = holder.words() or "a process of another user"
+            name = f"{holder.process_name} ({who})" if holder.process_name else who
+            await self._note(row, "failed", f"{row.address} is already used by {name}", seen=row.asked, record={})
+            return
+        log = self._logs / "servers" / f"{row.name}.log"
+        command = [row.program, *row.arguments]
+        intent = {"uuid": uuid.uuid4().hex, "argv": command, "log": str(log), "started_at": self._clock.time(), "version": __version__}
+        # The intent is on disk before there is a process: one that we lose sight of now is found by its mark.
+        row = await self._note(row, "starting", record=intent, seen=row.asked)
+        try:
+            child = _spawn(command, log, {**_environment(), **row.environment, MARK: str(intent["uuid"])})
+        except (OSError, PaddockError) as error:
+            reason = clean_label(error.failure.what if isinstance(error, PaddockError) else str(error.strerror or error))
+            await self._note(row, "failed", f"{clean_name(row.program)} could not be started: {reason}", record={})
+            return
+        self._children[child.pid] = child
+        self._since[row.name] = self._clock.monotonic()
+        found = identify(child.pid)
+        await self._note(row, "starting", record={**intent, **(_fields(found) if found else {"pid": child.pid})})
+        self._audit.write("start server", row.name, program=row.program, pid=child.pid)
+
+    async def _watch_start(self, row: ServerRow) -> None:
+        if not _lives(row):
+            await self._note(row, "failed", f"it ended while starting{self._exit_code(row)}; see {row.record.get('log', '')}", record={})
+            return
+        holder = await asyncio.to_thread(ports.holder, _port(row), host=_host(row))
+        if holder is not None and holder.pid is not None and _of_session(holder.pid, int(row.record["pid"])):
+            await self._note(row, "running")
+        elif holder is not None:
+            # Somebody else answers there: its readiness is not ours.
+            note = f"not ready: {row.address} is answered by {holder.process_name or 'another process'} ({holder.words()})"
+            if note != row.note:
+                await self._note(row, "starting", note)
+        elif self._clock.monotonic() - self._since.setdefault(row.name, self._clock.monotonic()) > READY_WITHIN and not row.note:
+            await self._note(row, "starting", f"not ready after {READY_WITHIN:.0f}s; see {row.record.get('log', '')}")
+
+    def _exit_code(self, row: ServerRow) -> str:
+        child = self._children.pop(int(row.record.get("pid") or 0), None)
+        code = child.poll() if child is not None else None
+        if code is None:
+            return ""
+        return f" (signal {-code})" if code < 0 else f" (exit code {code})"
+
+    # --- stopping --------------------------------------------------------------------------------------------------
+
+    async def _stop(self, row: ServerRow) -> None:
+        if not _lives(row):
+            await self._note(row, "stopped", seen=row.asked, record={})
+            return
+        _signal_session(row, signal.SIGTERM)
+        self._since[row.name] = self._clock.monotonic()
+        self._audit.write("stop server", row.name, pid=int(row.record["pid"]))
+        await self._note(row, "stopping", seen=row.asked)
+
+    async def _watch_stop(self, row: ServerRow) -> None:
+        self._exit_code(row)
+        if not _lives(row):
+            await self._note(row, "stopped", record={})
+        elif self._clock.monotonic() - self._since.setdefault(row.name, self._clock.monotonic()) > self._grace:
+            _signal_session(row, signal.SIGKILL)
+            self._since[row.name] = self._clock.monotonic()
+            self._audit.write("kill server", row.name, pid=int(row.record["pid"]))
+
+
+def _port(row: ServerRow) -> int:
+    port = row.address.rpartition(":")[2]
+    return int(port) if port.isdigit() else 0
+
+
+def _host(row: ServerRow) -> str:
+    return row.address.rpartition(":")[0].strip("[]") or "127.0.0.1"
+
+
+def _fields(who: Identity) -> dict[str, str | int]:
+    return {"pid": who.pid, "start": who.start, "boot": who.boot}
+
+
+def _identity(row: ServerRow) -> Identity | None:
+    record = row.record
+    if not record.get("pid") or not record.get("start") or not record.get("boot"):
+        return None
+    return Identity(int(record["pid"]), str(record["start"]), str(record["boot"]))
+
+
+def _lives(row: ServerRow) -> bool:
+    who = _identity(row)
+    return who is not None and alive(who)
+
+
+def _of_session(pid: int, leader: int) -> bool:
+    try:
+        return os.getsid(pid) == leader
+    except ProcessLookupError:
+        return False
+
+
+def _signal_session(row: ServerRow, number: signal.Signals) -> None:
+    """Signal the process group of a server, if its leader is the very process of the record."""
+    who = _identity(row)
+    if who is None:
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        # The handle pins the process: from here on its pid cannot become another's.
+        handle = os.pidfd_open(who.pid) if hasattr(os, "pidfd_open") else -1
+        try:
+            if alive(who) and os.getpgid(who.pid) == who.pid:
+                os.killpg(who.pid, number)
+        finally:
+            if handle >= 0:
+                os.close(handle)
+
+
+def _by_mark(mark: str) -> Identity | None:
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark and os.getsid(process.pid) == process.pid:
+                return identify(process.pid)
+    return None
+
+
+def _environment() -> dict[str, str]:
+    """What a server needs of our environment; keys and secrets of ours stay out of it."""
+    return {
+        name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES) or name.lower() in _PROXIES
+    }
+
+
+def _spawn(command: list[str], log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    make_folder(log.parent)
+    handle = open_private(log, os.O_WRONLY | os.O_APPEND)
+    try:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=handle, stderr=handle, cwd="/", env=environment, start_new_session=True
+        )
+    finally:
+        os.close(handle)
