@@ -24,6 +24,9 @@ def model_list(**entry: Any) -> bytes:
     return answer(200, {"object": "list", "data": [{"id": "m", "object": "model", **entry}]})
 
 
+NOT_FOUND = answer(404, "404 page not found")
+
+
 class Fake:
     """One listening server: `requests` holds the request heads it got."""
 
@@ -65,9 +68,7 @@ class Fake:
 
 
 @asynccontextmanager
-async def serving(
-    routes: Mapping[str, Route] | None = None, other: Route = answer(404, "404 page not found"), host: str = "127.0.0.1"
-) -> AsyncIterator[Fake]:
+async def serving(routes: Mapping[str, Route] | None = None, other: Route = NOT_FOUND, host: str = "127.0.0.1") -> AsyncIterator[Fake]:
     """Serve until left; open connections are cut."""
     fake = Fake(routes or {}, other)
     tasks: set[asyncio.Task[None]] = set()

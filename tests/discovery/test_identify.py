@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.discovery.fakes import OLLAMA, Route, answer, model_list, serving, silent
+from tests.discovery.fakes import NOT_FOUND, OLLAMA, Route, answer, model_list, serving, silent
 from tui.core.errors import FailureKind
 from tui.providers.catalogue import kinds
 from tui.providers.discovery import FoundState, Identity, identify
@@ -18,7 +18,7 @@ LLAMA = {"Server": "llama.cpp"}
 UNEXPECTED = answer(200, {"error": "Unexpected endpoint or method. (GET /x). Returning 200 anyway"})
 
 
-async def look(routes: dict[str, Route], other: Route = answer(404, "404 page not found")) -> tuple[Identity, list[str]]:
+async def look(routes: dict[str, Route], other: Route = NOT_FOUND) -> tuple[Identity, list[str]]:
     async with serving(routes, other) as fake:
         return await identify(fake.url), fake.paths
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from tui.core.errors import FailureKind, PaddockError
 from tui.providers.catalogue import Kind, default_ports
@@ -58,9 +58,11 @@ class Address:
 
     @property
     def url(self) -> str:
-        """The normal form."""
+        """The normal form; without a port where none is known yet."""
         if self.scheme == "unix":
             return f"unix://{self.path}"
+        if not self.port:
+            return f"{self.scheme}://{host_port(self.host, 0).removesuffix(':0')}{self.path}"
         return f"{self.scheme}://{host_port(self.host.replace('%', '%25'), self.port)}{self.path}"
 
 
@@ -208,7 +210,7 @@ def display_url(url: str) -> str:
     """The address for screens and logs: without name and password, anything odd made visible."""
     parts = _parts(url)
     if parts is None:
-        return clean_name(re.sub(r"//[^/@]*@", "//", url), 200)
+        return clean_name(re.sub(r"^([^/@]*//)?.*@", r"\1", url), 200)
     return clean_name(parts.url, 200)
 
 
@@ -290,7 +292,7 @@ def _number(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 def _prefix(path: str) -> str:
     """The part before the API's own paths: people paste whole addresses of endpoints."""
-    clean = urlsplit(f"//h{path}").path.rstrip("/")
+    clean = quote(path.partition("?")[0].partition("#")[0].rstrip("/"), safe="/%:@!$&'()*+,;=~")
     again = True
     while again:
         again = False
