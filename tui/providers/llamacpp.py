@@ -1,0 +1,206 @@
+"""llama.cpp's `llama-server`, with one model or as a router (providers reference, section 3.1)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from tui.core.capabilities import Ability, Capability
+from tui.core.clock import SYSTEM, Clock
+from tui.core.errors import PaddockError
+from tui.core.events import Delta, Done, StreamEvent
+from tui.core.models import CompletionRequest, Endpoint, ModelDetail, RunningModel
+from tui.providers.base import Health
+from tui.providers.catalogue import Kind
+from tui.providers.errors import error_in, failed, interrupted, protocol, stream_failure
+from tui.providers.openai_compat import PLAIN, OpenAI
+from tui.providers.openai_parse import dig, metrics_of, reason_of
+from tui.providers.streams import Comment, Objects, ServerSentEvents, int_of, list_of, map_of, text_of
+from tui.text import clean_block, clean_label, clean_name
+
+_SAMPLE: Final = re.compile(r"([A-Za-z_:][A-Za-z0-9_:]*)(?:\{[^}]*\})?\s+(\S+)")
+_POLL: Final = 0.3
+
+
+def parse_metrics(text: str) -> dict[str, float]:
+    """The samples of a Prometheus text by name; of several with labels the sum, values that are no number left out."""
+    found: dict[str, float] = {}
+    for line in text.splitlines():
+        if line.startswith("#"):
+            continue
+        sample = _SAMPLE.match(line)
+        if sample is None:
+            continue
+        try:
+            value = float(sample[2])
+        except ValueError:
+            continue
+        if value == value and abs(value) != float("inf"):
+            found[sample[1]] = found.get(sample[1], 0.0) + value
+    return found
+
+
+class LlamaCpp(OpenAI):
+    """One llama-server; what it adds to the OpenAI dialect."""
+
+    capabilities: frozenset[Capability] = OpenAI.capabilities | {
+        Capability.INFILL,
+        Capability.RUNNING,
+        Capability.SHOW,
+        Capability.METRICS,
+        Capability.SLOTS,
+    }
+
+    def __init__(self, endpoint: Endpoint, resolve: Callable[[str], str], clock: Clock = SYSTEM, kind: Kind = PLAIN) -> None:
+        super().__init__(endpoint, resolve, clock, kind)
+        self.router = False
+
+    async def check(self) -> Health:
+        """`GET /health`, then `/props` for the version and for whether it is a router."""
+        health = await super().check()
+        if health.loading:
+            return health
+        props = await self.props()
+        self.router = props.get("role") == "router"
+        self.capabilities = type(self).capabilities | ({Capability.LOAD, Capability.UNLOAD} if self.router else frozenset())
+        return Health(clean_name(text_of(props.get("build_info")), 60), health.latency)
+
+    async def props(self, model: str = "") -> Mapping[str, Any]:
+        """`GET /props`; empty where it is switched off."""
+        return map_of(await self._optional("/props" + _query(model)) or {})
+
+    async def slots(self, model: str = "") -> list[Mapping[str, Any]] | None:
+        """`GET /slots`; None where it is switched off."""
+        value = await self._optional("/slots" + _query(model))
+        return [map_of(item) for item in value] if isinstance(value, list) else None
+
+    async def metrics(self, model: str = "") -> dict[str, float] | None:
+        """`GET /metrics` by sample name; None without `--metrics`."""
+        try:
+            reply = await self.http.get("/metrics" + _query(model))
+        except PaddockError as error:
+            if error.failure.status in (404, 501):
+                return None
+            raise
+        return parse_metrics(reply.body.decode("utf-8", "replace"))
+
+    async def _optional(self, path: str) -> Any:
+        try:
+            return await self.http.get_json(path)
+        except PaddockError as error:
+            if error.failure.status in (400, 404, 501):
+                return None
+            raise
+
+    async def running(self) -> tuple[RunningModel, ...]:
+        """The loaded models with the context they are served with; the slots of a single model."""
+        reply = await self.http.get_json("/v1/models")
+        entries = [map_of(item) for item in list_of(map_of(reply).get("data"))]
+        loaded = [entry for entry in entries if dig(entry, "status.value") in (None, "loaded", "sleeping")]
+        slots = await self.slots() if len(loaded) == 1 and "status" not in loaded[0] else None
+        found = []
+        for entry in loaded:
+            key = text_of(entry.get("id"))
+            if key:
+                found.append(
+                    RunningModel(
+                        provider=self.endpoint.name,
+                        name=clean_name(key),
+                        key=key,
+                        context=int_of(dig(entry, "meta.n_ctx")) or None,
+                        trained_context=int_of(dig(entry, "meta.n_ctx_train")) or None,
+                        quantization=clean_name(text_of(dig(entry, "meta.ftype")), 60),
+                        slots=None if slots is None else len(slots),
+                        busy_slots=None if slots is None else sum(slot.get("is_processing") is True for slot in slots),
+                    )
+                )
+        return tuple(found)
+
+    async def show(self, model: str, *, verbose: bool = False) -> ModelDetail:
+        """What `/props` and the model list say of a model."""
+        entries = [map_of(item) for item in list_of(map_of(await self.http.get_json("/v1/models")).get("data"))]
+        entry = next((item for item in entries if item.get("id") == model), entries[0] if len(entries) == 1 else {})
+        props = await self.props(model if "status" in entry else "")
+        modalities = map_of(props.get("modalities"))
+        abilities = {Ability.COMPLETION}
+        abilities |= {ability for ability in (Ability.VISION, Ability.AUDIO) if modalities.get(str(ability)) is True}
+        parameters = int_of(dig(entry, "meta.n_params"))
+        return ModelDetail(
+            provider=self.endpoint.name,
+            name=clean_name(model),
+            abilities=frozenset(abilities),
+            parameters=f"{parameters / 1e9:.1f}B" if parameters and parameters >= 1e9 else f"{parameters / 1e6:.0f}M" if parameters else "",
+            quantization=clean_name(text_of(dig(entry, "meta.ftype")) or text_of(props.get("model_ftype")), 60),
+            format="gguf",
+            template=clean_block(text_of(props.get("chat_template"))),
+            context=int_of(dig(entry, "meta.n_ctx_train")) or int_of(dig(entry, "meta.n_ctx")) or None,
+            info={clean_name(key): clean_label(str(value)) for key, value in map_of(entry.get("meta")).items()},
+        )
+
+    def complete(self, request: CompletionRequest) -> AsyncIterator[StreamEvent]:
+        """`POST /infill` where there is a suffix, else the OpenAI call."""
+        return self._infill(request) if request.suffix else super().complete(request)
+
+    async def _infill(self, request: CompletionRequest) -> AsyncIterator[StreamEvent]:
+        options = {name: value for name, value in request.options.items() if value is not None}
+        if limit := options.pop("num_predict", None):
+            options["n_predict"] = limit
+        body = {**options, "model": request.model, "input_prefix": request.prompt, "input_suffix": request.suffix, "stream": True}
+        target = self.http.target
+        async with self.http.stream("POST", "/infill", body, model=request.model) as answer:
+            events = ServerSentEvents(target)
+            async for item in Objects(answer, events):
+                if isinstance(item, Comment):
+                    continue
+                error = error_in(item)
+                if error is not None:
+                    raise failed(stream_failure(error, target))
+                text = item.get("content")
+                if not isinstance(text, str):
+                    events.lines.bad(str(item)[:200])
+                    continue
+                events.lines.good()
+                if text:
+                    yield Delta(text)
+                if item.get("stop") is True:
+                    reason = "length" if item.get("stop_type") == "limit" else reason_of("stop")
+                    yield Done(reason, metrics_of({}, map_of(item.get("timings"))), clean_name(text_of(item.get("model"))))
+                    return
+            raise interrupted(target, "it ended without its end mark")
+
+    # --- router mode
+
+    async def load(self, model: str, *, keep_alive: str = "", options: Mapping[str, Any] | None = None) -> None:
+        """`POST /models/load` of a router, then its list until the model is loaded; cancelling asks for the unload."""
+        if not self.router:
+            await super().load(model)
+        await self.http.request("POST", "/models/load", {"model": model}, model=model)
+        try:
+            while not await self._is_loaded(model):
+                await asyncio.sleep(_POLL)
+        except asyncio.CancelledError:
+            await self.http.request("POST", "/models/unload", {"model": model}, model=model)
+            raise
+
+    async def _is_loaded(self, model: str) -> bool:
+        for item in list_of(map_of(await self.http.get_json("/models")).get("data")):
+            entry = map_of(item)
+            if entry.get("id") == model:
+                status = map_of(entry.get("status"))
+                if status.get("failed"):
+                    raise protocol(self.http.target, f"{clean_name(model)} could not be loaded")
+                return status.get("value") == "loaded"
+        raise protocol(self.http.target, f"{clean_name(model)} is not in its list")
+
+    async def unload(self, model: str) -> None:
+        """`POST /models/unload` of a router."""
+        if not self.router:
+            await super().unload(model)
+        await self.http.request("POST", "/models/unload", {"model": model}, model=model)
+
+
+def _query(model: str) -> str:
+    return f"?model={quote(model, safe='')}" if model else ""

@@ -1,0 +1,241 @@
+"""The OpenAI dialects to our events and back; pure functions (providers reference, sections 2.3 and 3.13)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from tui.core.events import Delta, Metrics, PromptProgress, StreamEvent, Thinking, ToolCall
+from tui.core.models import ChatRequest, CompletionRequest, Message, Model, Role
+from tui.providers.catalogue import Chat, Models
+from tui.providers.ollama_parse import call_parts, think_of
+from tui.providers.streams import decode_json, float_of, int_of, list_of, map_of, text_of
+from tui.text import clean_name
+
+_SAME_NAMES: Final = (
+    "temperature", "top_p", "top_k", "min_p", "typical_p", "seed", "stop", "presence_penalty", "frequency_penalty",
+    "repeat_penalty", "repeat_last_n",
+)  # fmt: skip
+OPTIONAL: Final = frozenset(
+    {"stream_options", "chat_template_kwargs", "reasoning_effort", "top_k", "min_p", "typical_p", "repeat_penalty", "repeat_last_n", "seed"}
+)
+"""Fields a server may not know: left out from then on where a refusal names them."""
+
+_REASONS: Final = {"function_call": "tool_calls", "eos": "stop", "end_turn": "stop", "eos_token": "stop", "max_tokens": "length"}
+
+
+def dig(value: Any, path: str) -> Any:
+    """The value at a dotted key, or None."""
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def reason_of(value: Any) -> str:
+    """A finish reason in our words; empty where there is none yet."""
+    word = clean_name(text_of(value), 40)
+    return _REASONS.get(word, word)
+
+
+# --- lists -----------------------------------------------------------------------------------------------------------
+
+
+def entries_of(value: Any, key: str) -> list[Mapping[str, Any]] | None:
+    """The entries of a model list (`data`, `models`, a bare array, null), or None where it is no list at all."""
+    if isinstance(value, list):
+        found: Any = value
+    elif isinstance(value, Mapping):
+        names = [name for name in (key, "data", "models") if name in value]
+        if not names:
+            return None
+        found = next((value[name] for name in names if value[name]), [])
+    else:
+        return None
+    return [{"id": entry} if isinstance(entry, str) else entry for entry in list_of(found) if isinstance(entry, (str, dict))]
+
+
+def models_of(provider: str, entries: list[Mapping[str, Any]], spec: Models) -> tuple[Model, ...]:
+    """Entries of a list as models, by the places the catalogue names; nameless and repeated ones left out."""
+    found: dict[str, Model] = {}
+    for entry in entries:
+        key = text_of(dig(entry, spec.id)) or text_of(entry.get("id")) or text_of(entry.get("name"))
+        if not key or key in found:
+            continue
+        state = clean_name(text_of(dig(entry, spec.state)), 40) if spec.state else ""
+        stored = float_of(dig(entry, spec.size)) if spec.size else None
+        served = int_of(dig(entry, spec.context)) if spec.context else None
+        trained = int_of(dig(entry, spec.trained_context)) if spec.trained_context else None
+        found[key] = Model(
+            provider=provider,
+            name=clean_name(key),
+            key=key,
+            size=int(stored * spec.size_unit) if stored else None,
+            family=_field(entry, spec.family),
+            parameters=_field(entry, spec.parameters),
+            quantization=_field(entry, spec.quant),
+            format=_field(entry, spec.format),
+            context=trained or served or None,
+            loaded=state in spec.loaded if state else spec.lists == "loaded",
+            state=state,
+        )
+    return tuple(found.values())
+
+
+def _field(entry: Mapping[str, Any], path: str) -> str:
+    value = dig(entry, path) if path else None
+    return clean_name(str(value), 60) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
+
+
+# --- requests --------------------------------------------------------------------------------------------------------
+
+
+def _message(message: Message) -> dict[str, Any]:
+    body: dict[str, Any] = {"role": str(message.role), "content": message.content}
+    calls = [call_parts(call) for call in message.tool_calls]
+    if message.role is Role.ASSISTANT and calls:
+        body["tool_calls"] = [
+            {
+                "id": id_ or f"call_{index}",
+                "type": "function",
+                "function": {"name": name, "arguments": json.dumps(dict(arguments), ensure_ascii=False)},
+            }
+            for index, (id_, name, arguments) in enumerate(calls)
+        ]
+    if message.role is Role.TOOL and calls:
+        body["tool_call_id"] = calls[0][0] or "call_0"
+    return body
+
+
+def _options(options: Mapping[str, Any], spec: Chat) -> dict[str, Any]:
+    body = {name: options[name] for name in _SAME_NAMES if options.get(name) is not None}
+    limit = options.get("num_predict")
+    if isinstance(limit, int) and limit > 0:
+        body[spec.max_tokens] = limit
+    elif spec.default_max_tokens is not None and spec.default_max_tokens < 1024:
+        body[spec.max_tokens] = 4096  # a server whose own limit cuts every answer short
+    return body
+
+
+def _finish(body: dict[str, Any], spec: Chat, refused: frozenset[str]) -> dict[str, Any]:
+    body["stream"] = spec.stream
+    if spec.stream and spec.usage == "on_request":
+        body["stream_options"] = {"include_usage": True}
+    kept = {name: value for name, value in body.items() if name not in refused and name not in spec.forbidden_fields}
+    return {name: value for name, value in kept.items() if name in spec.allowed_fields} if spec.allowed_fields else kept
+
+
+def chat_body(request: ChatRequest, spec: Chat, refused: frozenset[str]) -> dict[str, Any]:
+    """The body of a chat; only what is set is sent, without the fields this server refused before."""
+    messages = [_message(message) for message in request.messages]
+    if request.system and not (messages and messages[0]["role"] == "system"):
+        messages.insert(0, {"role": "system", "content": request.system})
+    body: dict[str, Any] = {"model": request.model, "messages": messages, **_options(request.options, spec)}
+    think = think_of(request.think)
+    if isinstance(think, bool):
+        body["chat_template_kwargs"] = {"enable_thinking": think}
+    elif think is not None:
+        body["reasoning_effort"] = think
+    if request.format == "json":
+        body["response_format"] = {"type": "json_object"}
+    elif request.format is not None:
+        body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": request.format}}
+    if request.tools:
+        body["tools"] = [dict(tool) for tool in request.tools]
+    return _finish(body, spec, refused)
+
+
+def completion_body(request: CompletionRequest, spec: Chat, refused: frozenset[str]) -> dict[str, Any]:
+    """The body of a completion."""
+    body: dict[str, Any] = {"model": request.model, "prompt": request.prompt, **_options(request.options, spec)}
+    if request.suffix:
+        body["suffix"] = request.suffix
+    return _finish(body, spec, refused)
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+class Reader:
+    """Collects what the chunks of one answer say beside their text.
+
+    Attributes:
+        reason: Finish reason, empty until it came.
+        model: The name that came back.
+        chunks: Usable ones so far.
+    """
+
+    def __init__(self, spec: Chat) -> None:
+        self.reason = ""
+        self.model = ""
+        self.chunks = 0
+        self._spec = spec
+        self._usage: Mapping[str, Any] = {}
+        self._timings: Mapping[str, Any] = {}
+        self._calls: dict[int, list[str]] = {}
+
+    def read(self, item: Mapping[str, Any]) -> list[StreamEvent] | None:
+        """The events of one chunk (or one whole answer), or None where it is none."""
+        choices = item.get("choices")
+        if not isinstance(choices, list):
+            return None
+        self.chunks += 1
+        self.model = clean_name(text_of(item.get("model"))) or self.model
+        self._usage = map_of(item.get("usage")) or self._usage
+        self._timings = map_of(item.get("timings")) or self._timings
+        events: list[StreamEvent] = []
+        progress = map_of(item.get("prompt_progress"))
+        done, total = int_of(progress.get("processed")), int_of(progress.get("total"))
+        if done is not None and total:
+            events.append(PromptProgress(done, total))
+        choice = map_of(choices[0]) if choices else {}
+        part = map_of(choice.get("delta")) or map_of(choice.get("message"))
+        for name in self._spec.reasoning or ("reasoning_content", "reasoning"):
+            if thought := text_of(part.get(name)):
+                events.append(Thinking(thought))
+                break
+        if text := text_of(part.get("content")) or text_of(choice.get("text")):
+            events.append(Delta(text))
+        for index, call in enumerate(list_of(part.get("tool_calls"))):
+            self._add_call(index, map_of(call))
+        self.reason = reason_of(choice.get("finish_reason")) or self.reason
+        return events
+
+    def _add_call(self, index: int, call: Mapping[str, Any]) -> None:
+        number = int_of(call.get("index"))
+        parts = self._calls.setdefault(index if number is None else number, ["", "", ""])
+        function = map_of(call.get("function"))
+        arguments = function.get("arguments")
+        parts[0] = text_of(call.get("id")) or parts[0]
+        parts[1] = text_of(function.get("name")) or parts[1]
+        parts[2] += json.dumps(arguments) if isinstance(arguments, dict) else text_of(arguments)
+
+    def calls(self) -> Iterator[ToolCall]:
+        """The tool calls, whole only at the end; arguments that are no JSON object come as none."""
+        for id_, name, arguments in self._calls.values():
+            if name:
+                try:
+                    value = decode_json(arguments.encode("utf-8", "replace")) if arguments.strip() else {}
+                except ValueError:
+                    value = {}
+                yield ToolCall(clean_name(id_, 100), clean_name(name, 200), map_of(value))
+
+    def metrics(self) -> Metrics:
+        """Tokens from `usage`, times from llama.cpp's `timings`."""
+        return metrics_of(self._usage, self._timings)
+
+
+def metrics_of(usage: Mapping[str, Any], timings: Mapping[str, Any]) -> Metrics:
+    """See `Reader.metrics`."""
+    read, cached = int_of(timings.get("prompt_n")), int_of(timings.get("cache_n"))
+    prompt = int_of(usage.get("prompt_tokens"))
+    if prompt is None and read is not None:
+        prompt = read + (cached or 0)
+    output = int_of(usage.get("completion_tokens"))
+    prompt_ms, output_ms = float_of(timings.get("prompt_ms")), float_of(timings.get("predicted_ms"))
+    return Metrics(
+        prompt_tokens=prompt,
+        output_tokens=output if output is not None else int_of(timings.get("predicted_n")),
+        prompt_seconds=None if prompt_ms is None else prompt_ms / 1000,
+        output_seconds=None if output_ms is None else output_ms / 1000,
+    )
