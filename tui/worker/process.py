@@ -138,6 +138,12 @@ def _work_while_there_is_work(paths: Paths, linger: float, make: Make) -> None:
             database.close()
 
 
+def _real() -> Make:
+    from tui.providers.factory import make_provider  # tests bring their own provider
+
+    return make_provider
+
+
 def run(argv: Sequence[str], make: Make | None = None) -> int:
     """Parse the arguments and be the worker of this home; 0 also where another one is."""
     parser = argparse.ArgumentParser(prog="paddock worker", description="Works the queue of downloads; started where there is work.")
@@ -147,10 +153,8 @@ def run(argv: Sequence[str], make: Make | None = None) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    if make is None:
-        from tui.providers.factory import make_provider as make
     try:
-        _work_while_there_is_work(find_paths(demo=options.demo), options.linger, make)
+        _work_while_there_is_work(find_paths(demo=options.demo), options.linger, make or _real())
     except PaddockError as error:
         _log.error("%s", error.failure.sentence())
         return 1

@@ -1,0 +1,129 @@
+"""A server of downloads in one object, and a worker's queue around it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from tui.config.settings import Settings
+from tui.core.clock import Clock
+from tui.core.errors import Failure, FailureKind, PaddockError
+from tui.core.events import JobStep
+from tui.core.models import Endpoint, Job, JobKind, Model
+from tui.store.db import Database
+from tui.store.jobs import JobTable
+from tui.worker.audit import Audit
+from tui.worker.queue import Queue
+
+MB = 1_000_000
+ENDPOINT = Endpoint("box", "ollama", "http://192.0.2.7:11434")
+"""Elsewhere, so that no disk of this machine matters."""
+
+
+def failed(what: str, kind: FailureKind, details: str = "") -> PaddockError:
+    return PaddockError(Failure(what, "192.0.2.7:11434", "Retry", kind, details))
+
+
+def step(status: str, completed: int | None = None, total: int | None = None, digest: str = "") -> JobStep:
+    return JobStep(status, digest or ("sha256:a" if total else ""), total, completed)
+
+
+def steps(*done: int, total: int = 100) -> list[JobStep]:
+    return [step("pulling manifest"), *(step("pulling a", value * MB, total * MB) for value in done)]
+
+
+END = [step("verifying sha256 digest"), step("writing manifest"), step("success")]
+HANG = "hang"
+CUT = failed("Connection lost", FailureKind.INTERRUPTED)
+
+
+class Fake:
+    """What each pull of a model answers, one script an attempt (the last again); items are steps, errors, HANG."""
+
+    def __init__(self) -> None:
+        self.scripts: dict[str, list[list[Any]]] = {}
+        self.pulls: list[str] = []
+        self.open: list[str] = []
+        self.closed: list[str] = []
+        self.listed: set[str] = set()
+        self.digests: dict[str, str] = {}
+
+    def make(self, endpoint: Endpoint) -> Any:
+        return _Connection(self, endpoint)
+
+
+class _Connection:
+    def __init__(self, fake: Fake, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.fake = fake
+
+    async def pull(self, model: str, *, insecure: bool = False) -> AsyncIterator[JobStep]:
+        fake = self.fake
+        scripts = fake.scripts.get(model, [[*steps(50, 100), *END]])
+        script = scripts[min(fake.pulls.count(model), len(scripts) - 1)]
+        fake.pulls.append(model)
+        fake.open.append(model)
+        try:
+            for item in script:
+                if item is HANG:
+                    await asyncio.Event().wait()
+                elif isinstance(item, Exception):
+                    raise item
+                else:
+                    if item.status == "success":
+                        fake.listed.add(model)
+                    yield item
+            if script[-1].status != "success":
+                raise CUT
+        finally:
+            fake.open.remove(model)
+            fake.closed.append(model)
+
+    async def models(self) -> tuple[Model, ...]:
+        return tuple(Model(self.endpoint.name, name, name, digest=self.fake.digests.get(name, "")) for name in sorted(self.fake.listed))
+
+    async def aclose(self) -> None:
+        pass
+
+
+class Bench:
+    """A queue that is ticked by hand, on a clock that stands still unless moved."""
+
+    def __init__(self, folder: Path, clock: Clock, settings: Settings | None = None) -> None:
+        self.folder = folder
+        self.clock = clock
+        self.fake = Fake()
+        self.settings = settings or Settings()
+        self.database = Database(folder / "data" / "paddock.db")
+        self.table = JobTable(self.database, clock)
+        self.key: Callable[[str], str] = lambda reference: ""
+        self.queue = self.new_queue()
+
+    def new_queue(self) -> Queue:
+        audit = Audit(self.folder / "state", self.clock)
+        return Queue(self.database, lambda: self.settings, self.fake.make, lambda reference: self.key(reference), audit, self.clock, lambda a, b: 1.0)
+
+    async def add(self, model: str = "qwen3:8b", **more: Any) -> int:
+        return (await self.table.add(JobKind.PULL, model, more.pop("endpoint", ENDPOINT), more)).id
+
+    async def tick(self, times: int = 1) -> None:
+        for _ in range(times):
+            await self.queue.read()
+            await self.queue.tick()
+            for _ in range(20):  # let the attempts' tasks run until they wait for something
+                await asyncio.sleep(0)
+
+    async def settle(self) -> None:
+        """Ticks enough for an attempt to begin, end and be written down."""
+        await self.tick(4)
+
+    def job(self, number: int) -> Job:
+        job = self.table.get(number)
+        assert job is not None
+        return job
+
+    async def close(self) -> None:
+        await self.queue.close()
+        await self.database.aclose()
