@@ -296,4 +296,5 @@ class Settings(BaseSettings):
 
 def build(*layers: Mapping[str, Any]) -> Settings:
     """Make the settings of layers, the last of which wins; tables are merged."""
-    return Settings(layers=tuple(reversed(layers)))
+    given: dict[str, Any] = {"layers": tuple(reversed(layers))}
+    return Settings(**given)

@@ -15,7 +15,7 @@ from tui.config.example import render_example
 from tui.config.paths import Paths
 from tui.config.problems import Problem
 from tui.config.schema import FieldInfo
-from tui.config.settings import Settings, build
+from tui.config.settings import PROVIDER_NAME, Settings, build
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.observe import Observable
 from tui.text import clean_label, clean_name
@@ -266,7 +266,7 @@ class ConfigStore:
     def set_provider(self, name: str, values: Mapping[str, object]) -> None:
         """Add a provider or change some of its keys; None takes a key out. Raises as `set`."""
         try:
-            schema.PROVIDER_NAME.check(name)
+            PROVIDER_NAME.check(name)
         except ValueError as error:
             raise PaddockError.of(
                 f"The name {clean_label(str(error))}", clean_name(name, 40), "Choose another name", FailureKind.CONFIG

@@ -1,1 +1,1 @@
-"""Readings of this machine."""
+"""Measurements of this machine. Light: psutil, and the NVIDIA library on first use."""
