@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -18,7 +19,7 @@ LLAMA = {"Server": "llama.cpp"}
 UNEXPECTED = answer(200, {"error": "Unexpected endpoint or method. (GET /x). Returning 200 anyway"})
 
 
-async def look(routes: dict[str, Route], other: Route = NOT_FOUND) -> tuple[Identity, list[str]]:
+async def look(routes: Mapping[str, Route], other: Route = NOT_FOUND) -> tuple[Identity, list[str]]:
     async with serving(routes, other) as fake:
         return await identify(fake.url), fake.paths
 

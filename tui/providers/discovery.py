@@ -418,7 +418,7 @@ async def _look(catalogue: Mapping[str, Kind], port: int, on_found: Callable[[Fo
         if not await _takes_connections(address, CONNECT / 2):
             continue
         on_found(Found(address.url))
-        identity, held = await asyncio.gather(identify(address.url, catalogue=catalogue), _holder(address))
+        identity, held = await asyncio.gather(identify(address.url, catalogue=catalogue), held_by(address.url))
         found = _found(address.url, identity, held, catalogue)
         on_found(found)
         return found
@@ -428,8 +428,7 @@ async def _look(catalogue: Mapping[str, Kind], port: int, on_found: Callable[[Fo
 async def _look_at(catalogue: Mapping[str, Kind], url: str, on_found: Callable[[Found], None]) -> Found:
     """An address outside the usual ports."""
     identity = await identify(url, catalogue=catalogue)
-    held = await _holder(parse(url)) if is_loopback(url) else None
-    found = _found(url, identity, held, catalogue)
+    found = _found(url, identity, await held_by(url), catalogue)
     if found.kind:
         on_found(found)
     return found
@@ -443,9 +442,10 @@ async def _takes_connections(address: Address, timeout: float) -> bool:
     return True
 
 
-async def _holder(address: Address) -> Holder | None:
-    """Who holds a port of this machine; a look that hangs or fails tells nothing."""
-    if address.scheme == "unix":
+async def held_by(url: str) -> Holder | None:
+    """Who holds the local port of an address; None for other machines, and where the look hangs or tells nothing."""
+    address = parse(url)
+    if address.scheme == "unix" or not is_loopback(url):
         return None
     host = "::1" if ":" in address.host else "127.0.0.1"
     try:
@@ -513,13 +513,12 @@ async def find(
         on_progress: Told which address is being identified.
     """
     try:
+        typed = parse(text)
         tries = candidates(text, catalogue)
-        first = parse(tries[0].url)
-        if first.scheme != "unix":
-            await probe.resolve(first.host, first.port)
+        if typed.scheme != "unix":
+            await probe.resolve(typed.host, typed.port)
     except PaddockError as error:
         return error.failure
-    typed = parse(text)
     sent = headers if typed.port_given or typed.scheme_given else None
     outcomes = await asyncio.gather(*(_connects(parse(one.url)) for one in tries))
     answers: list[Failure] = []
@@ -529,8 +528,7 @@ async def find(
         on_progress(display_place(one.url))
         identity = await identify(one.url, headers=sent, verify=verify, catalogue=catalogue)
         if identity.kind:
-            held = await _holder(parse(one.url)) if is_loopback(one.url) else None
-            return _found(one.url, identity, held, catalogue)
+            return _found(one.url, identity, await held_by(one.url), catalogue)
         if identity.failure is not None:
             answers.append(identity.failure)
     return _nothing(typed, tries[0].url, [*answers, *(outcome for outcome in outcomes if outcome is not None)], len(tries))
@@ -544,11 +542,18 @@ async def _connects(address: Address) -> Failure | None:
     return None
 
 
+def _tells_less(failure: Failure) -> int:
+    """Order of failures: what a server said, then that it speaks something else, then that it says nothing."""
+    if failure.kind in (FailureKind.UNREACHABLE, FailureKind.TIMEOUT):
+        return 2
+    return int("does not speak" in failure.what or "closed the connection" in failure.what)
+
+
 def _nothing(typed: Address, first: str, failures: list[Failure], tried: int) -> Failure:
     """Why no server was found, with the remedy that fits."""
     refused = [failure for failure in failures if failure.kind is FailureKind.UNREACHABLE and "refused" in failure.what]
     if len(refused) < len(failures) or typed.scheme == "unix":
-        return min(failures, key=lambda failure: failure.kind in (FailureKind.UNREACHABLE, FailureKind.TIMEOUT))
+        return min(failures, key=_tells_less)
     port = parse(first).port
     place = display_place(first) if typed.port_given else typed.host
     what = f"{place} refused the connection" if typed.port_given else f"{typed.host} refused the connection on all {tried} ports we know"

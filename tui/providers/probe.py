@@ -109,7 +109,7 @@ async def resolve(host: str, port: int) -> tuple[tuple[int, SockAddress], ...]:
     except (OSError, UnicodeError) as error:
         raise PaddockError.of(
             f"The name {host} was not resolved",
-            host_port(host, port),
+            host,
             "Check the spelling, or write the IP address",
             FailureKind.UNREACHABLE,
         ) from error
@@ -245,7 +245,13 @@ async def get(
 async def _open(sock: socket.socket, address: Address, verify: bool | str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     if address.scheme != "https":
         return await asyncio.open_connection(sock=sock, limit=MAX_HEADER)
-    context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
+    try:
+        context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
+    except (OSError, ValueError) as error:
+        shown = clean_label(str(verify), 120)
+        raise PaddockError.of(
+            f"The CA file {shown} cannot be used", "verify_tls", "Name a readable file with certificates in PEM form", FailureKind.CONFIG
+        ) from error
     if verify is False:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
