@@ -258,6 +258,8 @@ class Database:
         self._writer = connect(self.path, query_only=self.read_only, network_fs=self._network_fs)
         self._reader = connect(self.path, query_only=True)
         self._slow = connect(self.path, query_only=True)
+        # A first read opens the log as well: should the files be deleted, this connection still has all of both.
+        self._slow.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         info = self.path.stat()
         self._inode = (info.st_dev, info.st_ino)
 

@@ -121,6 +121,8 @@ def prepare(path: Path, *, migrations: Sequence[Sequence[str]] = MIGRATIONS, net
         PaddockError: It cannot be opened, or a migration failed (the database is then as it was).
     """
     make_folder(path.parent)
+    if path.is_symlink():
+        os.close(open_private(path))  # raises: a link could lead any write anywhere
     try:
         with exclusive(sidecar(path, ".lock")):
             report = _replace_damaged(path, migrations, network_fs) if is_damaged(path) else Opened()
