@@ -14,7 +14,7 @@ import pytest
 
 from tests.discovery.fakes import OLLAMA, answer, model_list, serving, silent
 from tui.core.errors import Failure, FailureKind
-from tui.core.models import ProviderStatus
+from tui.core.models import Location, ProviderStatus
 from tui.providers import discovery
 from tui.providers.catalogue import Kind, default_ports, kinds
 from tui.providers.discovery import Found, FoundState, discover, find
@@ -116,6 +116,15 @@ async def test_a_silent_ollama_is_starting_when_its_process_says_so(monkeypatch:
         (found,) = (await discover(kinds(), ports=(fake.port,))).found
     assert (found.kind, found.state, found.status) == ("ollama", FoundState.STARTING, ProviderStatus.BUSY)
     assert found.owner == "pid 7, user ollama"
+
+
+async def test_a_tunnelled_server_is_of_nobody_knows_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Holder(7, "ssh", "ssh -L 11435:127.0.0.1:11434 gpu2", 1000, "ann", is_ssh_tunnel=True)
+    monkeypatch.setattr(discovery, "holders", lambda ports, host: {ports[0]: held})
+    async with serving(OLLAMA) as fake:
+        (found,) = (await discover(kinds(), ports=(fake.port,))).found
+    assert found.location is Location.ASK
+    assert (Found("http://127.0.0.1:1").location, Found("http://gpu2:1").location) == (Location.HERE, Location.ELSEWHERE)
 
 
 async def test_a_child_of_another_server_is_attributed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,4 +252,5 @@ async def test_a_server_that_needs_a_key_is_found_all_the_same() -> None:
     async with serving({"/v1/models": answer(401, {"detail": "Please provide an API key"})}) as fake:
         found = await find(f"127.0.0.1:{fake.port}", kinds())
     assert isinstance(found, Found)
-    assert (found.kind, found.state, found.status) == ("tabbyapi", FoundState.NEEDS_KEY, ProviderStatus.FAILED)
+    assert (found.kind, found.state, found.status) == ("tabbyapi", FoundState.NEEDS_KEY, ProviderStatus.FOUND)
+    assert found.failure is not None

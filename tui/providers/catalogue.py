@@ -131,7 +131,7 @@ class Models:
         context: Served context length in tokens.
         trained_context: Context length the model was trained for.
         size_unit: Bytes per unit of `size`.
-        loaded: Values of `state` that mean loaded; with `state` empty, what is listed is loaded if `lists` says so.
+        loaded: Values of `state` that mean loaded; none: any value does. Without `state`, `lists` tells.
         lists: What the list holds.
         name_required: The exact name must be sent.
         downloads: Asking for an unknown name downloads it.

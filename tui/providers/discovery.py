@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from tui.core.errors import Failure, FailureKind, PaddockError
-from tui.core.models import ProviderStatus
+from tui.core.models import Location, ProviderStatus
 from tui.providers import probe
 from tui.providers.address import (
     Address,
@@ -54,12 +54,7 @@ class FoundState(StrEnum):
     UNKNOWN = "unknown"  # given up: not a model server, or silent
 
 
-_STATUS: Final = {
-    FoundState.IDENTIFYING: ProviderStatus.BUSY,
-    FoundState.LOADING: ProviderStatus.BUSY,
-    FoundState.STARTING: ProviderStatus.BUSY,
-    FoundState.UP: ProviderStatus.FOUND,
-}
+_BUSY: Final = frozenset({FoundState.IDENTIFYING, FoundState.LOADING, FoundState.STARTING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +111,17 @@ class Found:
 
     @property
     def status(self) -> ProviderStatus:
-        """For the list of providers."""
-        return _STATUS.get(self.state, ProviderStatus.FAILED)
+        """For the list of providers; what a found server refuses is in `failure`."""
+        if self.state in _BUSY:
+            return ProviderStatus.BUSY
+        return ProviderStatus.FOUND if self.kind else ProviderStatus.FAILED
+
+    @property
+    def location(self) -> Location:
+        """Where it runs; behind a tunnel only the user knows."""
+        if self.holder is not None and self.holder.is_ssh_tunnel:
+            return Location.ASK
+        return Location.HERE if is_loopback(self.url) else Location.ELSEWHERE
 
 
 @dataclass(frozen=True, slots=True)

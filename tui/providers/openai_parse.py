@@ -76,7 +76,7 @@ def models_of(provider: str, entries: list[Mapping[str, Any]], spec: Models) -> 
             quantization=_field(entry, spec.quant),
             format=_field(entry, spec.format),
             context=trained or served or None,
-            loaded=state in spec.loaded if state else spec.lists == "loaded",
+            loaded=(not spec.loaded or state in spec.loaded) if state else spec.lists == "loaded",
             state=state,
         )
     return tuple(found.values())
