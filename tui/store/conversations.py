@@ -93,7 +93,7 @@ class Conversations:
             "(c.title LIKE ? ESCAPE '\\' OR EXISTS (SELECT 1 FROM message m WHERE m.conversation = c.id AND m.content LIKE ? ESCAPE '\\'))"
         )
         condition = " AND ".join([one] * len(wanted)) or "1"
-        query = f"{_HEAD} WHERE c.deleted_at IS NULL AND {condition} ORDER BY c.updated_at DESC LIMIT ?"
+        query = f"{_HEAD} WHERE c.deleted_at IS NULL AND {condition} ORDER BY c.updated_at DESC, c.id DESC LIMIT ?"
         values = [word for word in wanted for _ in range(2)]
         return lambda connection: tuple(_head(row) for row in connection.execute(query, (*values, limit)))
 
