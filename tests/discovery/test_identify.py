@@ -258,6 +258,18 @@ async def test_X10_the_key_goes_to_the_typed_origin_only_and_discovery_asks_with
         assert not any("authorization" in head.lower() for head in fake.requests)
 
 
+async def test_X10_the_question_to_a_neighbouring_port_carries_no_key() -> None:
+    async with serving({"/v1/models": EMPTY}) as fake, serving({"/test_connection": answer(200, '"success"')}) as controller:
+        fastchat = kinds()["fastchat"]
+        (question,) = fastchat.fingerprint.probes
+        moved = replace(fastchat.fingerprint, probes=(replace(question, port=controller.port),))
+        catalogue = {**kinds(), "fastchat": replace(fastchat, ports=(fake.port,), fingerprint=moved)}
+        identity = await identify(fake.url, headers={"Authorization": "Bearer sk-1"}, catalogue=catalogue)
+        assert (identity.kind, identity.models) == ("fastchat", None)
+        assert len(controller.requests) == 1
+        assert "sk-1" not in controller.requests[0]
+
+
 async def test_a_header_with_a_line_break_is_not_sent() -> None:
     async with serving(OLLAMA) as fake:
         await identify(fake.url, headers={"X-A": "1\r\nX-Evil: 2"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator
@@ -76,8 +77,6 @@ def test_H37_the_recorded_health_answers_are_told_apart() -> None:
 @asynccontextmanager
 async def tls_server() -> AsyncIterator[Fake]:
     """Ollama behind TLS with a certificate nobody signed."""
-    import asyncio
-
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(PEM)
     fake = Fake(OLLAMA, NOT_FOUND)
@@ -87,7 +86,7 @@ async def tls_server() -> AsyncIterator[Fake]:
         yield fake
     finally:
         server.close()
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
 
 
 async def test_H26_a_certificate_nobody_signed_is_refused_with_the_reason() -> None:
