@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -192,3 +194,16 @@ def test_the_ollama_program_and_unit_are_file_checks(tmp_path: Path, monkeypatch
     assert ollama_program({"PATH": ""}, (str(program),)) == program
     (tmp_path / "ollama.service").write_text("")
     assert systemd_unit_exists("ollama", (str(tmp_path),))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_X17_a_real_port_of_another_account_is_seen() -> None:
+    script = (
+        "import os, socket; os.setuid(65534); s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        held = holder(int(process.stdout.readline()))
+        process.communicate("\n")
+    assert held is not None
+    assert (held.uid, held.other_person) == (65534, True)
