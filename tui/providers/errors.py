@@ -320,9 +320,9 @@ def _status_words(
     status: int, shown: str, value: Any, page: bool, target: Target, asked: Asked, server: str
 ) -> tuple[str, str, FailureKind]:
     said = f": {shown}" if shown else ""
-    if page and status >= 500:
+    if page and status in _REASONS:
         software = clean_name(server, 40)
-        via = f"{_REASONS.get(status, str(status))}{', ' + software if software else ''}"
+        via = f"{_REASONS[status]}{', ' + software if software else ''}"
         kind = FailureKind.BUSY if status == 503 else FailureKind.SERVER
         return f"A proxy answered instead of {target} ({via}){said}", "Check the proxy, and whether the server runs", kind
     if status == 401:

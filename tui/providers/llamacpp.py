@@ -179,7 +179,7 @@ class LlamaCpp(OpenAI):
             await super().load(model)
         await self.http.request("POST", "/models/load", {"model": model}, model=model)
         try:
-            while not await self._is_loaded(model):
+            while not await self._is_loaded(model):  # noqa: ASYNC110 (the server has no event for it)
                 await asyncio.sleep(_POLL)
         except asyncio.CancelledError:
             await self.http.request("POST", "/models/unload", {"model": model}, model=model)

@@ -373,7 +373,10 @@ class ThinkTags:
 
     def feed(self, event: StreamEvent) -> Iterator[StreamEvent]:
         """The event itself, or what the tags in its text make of it; text that may be a tag's beginning waits."""
-        if self._state == "text" or not isinstance(event, Delta):
+        if self._state == "gap" and isinstance(event, Delta):
+            yield from self._answer(event.text)
+            return
+        if self._state in ("text", "gap") or not isinstance(event, Delta):
             if isinstance(event, (Thinking, ToolCall)) and self._state == "start":
                 yield from self.close()
             yield event
@@ -407,6 +410,11 @@ class ThinkTags:
         if thought:
             yield Thinking(thought)
         if tag:
+            self._state = "gap"
+            yield from self._answer(rest)
+
+    def _answer(self, text: str) -> Iterator[StreamEvent]:
+        """Text behind the closing tag, without the empty lines that set it off."""
+        if text := text.lstrip("\n"):
             self._state = "text"
-            if rest := rest.lstrip("\n"):
-                yield Delta(rest)
+            yield Delta(text)

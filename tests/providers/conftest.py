@@ -1,0 +1,1 @@
+from tests.support.servers import connect, server  # noqa: F401 (fixtures)
