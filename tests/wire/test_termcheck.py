@@ -44,7 +44,8 @@ def test_T12_a_redirected_stream_is_refused(redirect: str, says: str, tmp_path_f
 
 
 def test_T12_no_terminal_at_all() -> None:
-    done = subprocess.run([sys.executable, "-c", CHECK], input=b"", capture_output=True, cwd=ROOT, start_new_session=True, env={"TERM": "xterm"})
+    environ = {"TERM": "xterm"}
+    done = subprocess.run([sys.executable, "-c", CHECK], input=b"", capture_output=True, cwd=ROOT, start_new_session=True, env=environ)
     assert done.returncode == 2
     assert b"needs a terminal" in done.stderr
     assert b"\x1b" not in done.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
+from typing import Final
 
 from rich.segment import Segment
 from rich.style import Style
@@ -10,6 +12,16 @@ from textual.color import Color
 from textual.filter import LineFilter
 
 from tui.text import strip_line
+
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+
+
+def safe_text(text: str) -> str:
+    """The text without what no drawn line may hold, as wide as before.
+
+    A lone surrogate counts as one column, so it alone is replaced instead of deleted.
+    """
+    return strip_line(_SURROGATES.sub("\ufffd", text))
 
 
 @lru_cache(512)
@@ -20,20 +32,20 @@ def _safe_style(style: Style) -> Style:
 
 
 class TextSafetyFilter(LineFilter):
-    """Deletes what `tui.text.strip_line` deletes, and links that contain it; deleted characters have no width."""
+    """Passes every line through `safe_text`, and drops links that it would change."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """Return the segments, the same list where nothing was foreign."""
         cleaned: list[Segment] | None = None
         for index, segment in enumerate(segments):
             text, style, control = segment
-            safe_text = text if text.isprintable() and text.isascii() else strip_line(text)
+            drawn = text if text.isprintable() and text.isascii() else safe_text(text)
             safe_style = style if style is None or style._link is None else _safe_style(style)
-            if safe_text is not text or safe_style is not style or control:
+            if drawn != text or safe_style is not style or control:
                 if cleaned is None:
                     cleaned = segments[:index]
-                if safe_text or not text:
-                    cleaned.append(Segment(safe_text, safe_style))
+                if drawn or not text:
+                    cleaned.append(Segment(drawn, safe_style))
             elif cleaned is not None:
                 cleaned.append(segment)
         return segments if cleaned is None else cleaned

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 
-from tui.text import strip_line
+from tui.ui.line_filter import safe_text
 from tui.ui.wire_model import WireModel
 from tui.ui.wire_writer import HangUpWatch, Writer
 
@@ -40,7 +40,7 @@ _WIDEST, _HIGHEST = 1000, 500
 def clean_frame(data: str) -> str:
     """A frame as it is, without control characters that are not cursor addresses, SGR or line feeds."""
     pieces = _IN_A_FRAME.split(data)
-    pieces[::2] = [strip_line(text) for text in pieces[::2]]
+    pieces[::2] = [safe_text(text) for text in pieces[::2]]
     return "".join(pieces)
 
 

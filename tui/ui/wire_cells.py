@@ -9,7 +9,7 @@ from typing import Final
 
 from rich.cells import cell_len, get_character_cell_size
 
-from tui.text import strip_line
+from tui.ui.line_filter import safe_text
 from tui.ui.wire_style import DEFAULT, CellStyle, apply_sgr, blank
 
 CONTINUED: Final = ""
@@ -85,12 +85,12 @@ def _parse(payload: str) -> Cells:
     start = 0
     for piece in _PIECE.finditer(payload):
         if piece.start() > start:
-            _lay_out(strip_line(payload[start : piece.start()]), style, chars, styles)
+            _lay_out(safe_text(payload[start : piece.start()]), style, chars, styles)
         if piece[1] is not None:
             style = apply_sgr(style, piece[1])
         start = piece.end()
     if start < len(payload):
-        _lay_out(strip_line(payload[start:]), style, chars, styles)
+        _lay_out(safe_text(payload[start:]), style, chars, styles)
     return chars, styles
 
 
