@@ -197,7 +197,8 @@ def spawn_worker(paths: Paths, *arguments: str) -> subprocess.Popen[bytes]:
         PaddockError: Its log cannot be opened, or the process cannot be started.
     """
     make_folder(paths.logs)
-    command = [sys.executable, "-m", "tui", "worker", *(["--demo"] if paths.demo else []), *arguments]
+    # The environment names the home, the demo's too: a flag beside it would mean a demo within the demo.
+    command = [sys.executable, "-m", "tui", "worker", *arguments]
     kept = {key: value for key, value in os.environ.items() if not (key.startswith("PADDOCK_") and "__" in key)}
     # Not the user's folder: `-m` would import a package of that name from there.
     folder = Path(tui.__file__).resolve().parent.parent

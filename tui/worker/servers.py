@@ -147,10 +147,11 @@ class Supervisor:
             await self._note(row, "starting", f"not ready after {READY_WITHIN:.0f}s; see {row.record.get('log', '')}")
 
     def _exit_code(self, row: ServerRow) -> str:
-        child = self._children.pop(int(row.record.get("pid") or 0), None)
-        code = child.poll() if child is not None else None
+        pid = int(row.record.get("pid") or 0)
+        code = self._children[pid].poll() if pid in self._children else None
         if code is None:
             return ""
+        del self._children[pid]
         return f" (signal {-code})" if code < 0 else f" (exit code {code})"
 
     # --- stopping --------------------------------------------------------------------------------------------------
