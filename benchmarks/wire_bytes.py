@@ -26,7 +26,8 @@ from tui.ui.wire import driver_class
 TOKENS_PER_SECOND = 100
 FLUSHES = 15
 WORDS = [
-    "the", "model", "writes", "some", "words", "about", "a", "local", "server", "and", "its", "memory", "with", "several", "layers", "of", "context",
+    "the", "model", "writes", "some", "words", "about", "a", "local", "server", "and", "its", "memory",
+    "with", "several", "layers", "of", "context",
 ]  # fmt: skip
 
 

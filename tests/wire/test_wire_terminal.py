@@ -48,7 +48,7 @@ def test_T04_a_stalled_terminal_does_not_stop_the_loop_and_catches_up() -> None:
     with running("streams") as terminal:
         terminal.wait_for("word5 ")
         terminal.stall()
-        time_of_stall(terminal)
+        pass_time(terminal, 2.0)
         terminal.send("abc")
         terminal.resume()
         terminal.wait_for("typed abc")
@@ -59,10 +59,10 @@ def test_T04_a_stalled_terminal_does_not_stop_the_loop_and_catches_up() -> None:
         assert newest > 80
 
 
-def time_of_stall(terminal: Terminal) -> None:
-    """Two seconds in which nobody reads: Textual's own queue of 30 writes is full long before."""
+def pass_time(terminal: Terminal, seconds: float) -> None:
+    """Let a while go by in which the program must not end."""
     with pytest.raises(AssertionError):
-        terminal.wait_for(lambda: terminal.process.poll() is not None, timeout=2.0)
+        terminal.wait_for(lambda: terminal.process.poll() is not None, timeout=seconds)
 
 
 def test_T05_a_signal_ends_it_while_the_terminal_is_stalled() -> None:
@@ -87,7 +87,7 @@ def test_T13_a_budget_of_bytes_is_kept_and_typing_still_answered() -> None:
         before = len(terminal.raw)
         terminal.send("x")
         terminal.wait_for("typed x", timeout=5)
-        time_of_stall(terminal)
+        pass_time(terminal, 1.5)
         assert len(terminal.raw) - before < 2000 * 4
 
 
@@ -97,6 +97,19 @@ def test_T06_suspended_and_resumed_the_screen_is_complete() -> None:
         terminal.send(b"\x1b[19~")
         terminal.wait_for(lambda: b"outside was here" in terminal.raw)
         terminal.wait_for(lambda: terminal.screen_text() == whole)
+
+
+def test_T06_stopped_and_continued_from_outside_it_goes_on() -> None:
+    with running("streams") as terminal:
+        terminal.wait_for("word5 ")
+        terminal.signal(signal.SIGSTOP)
+        terminal.signal(signal.SIGCONT)
+        terminal.wait_for(lambda: terminal.raw.count(b"\x1b[?1049h") == 2)
+        for number, letter in enumerate("abcdefghijkl"):
+            terminal.send(letter)
+            terminal.wait_for(f"typed {'abcdefghijkl'[: number + 1]}")
+        terminal.send(b"\x1b[15~")
+        assert terminal.exit_code() == 7
 
 
 def test_ctrl_l_repaints_after_foreign_output() -> None:
@@ -119,9 +132,9 @@ def test_T07_many_resizes_end_with_the_right_screen() -> None:
 def test_nothing_changes_nothing_is_sent() -> None:
     with running("suspends") as terminal:
         terminal.wait_for("second line")
-        time_of_stall(terminal)
+        pass_time(terminal, 0.7)
         before = len(terminal.raw)
-        time_of_stall(terminal)
+        pass_time(terminal, 1.0)
         assert len(terminal.raw) == before
 
 

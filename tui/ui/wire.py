@@ -196,6 +196,18 @@ class PaddockDriver(LinuxDriver):
             self._writer.close()
             self._writer = None
 
+    def _sigcont_application(self, *_: Any) -> None:
+        """Go on after a stop; after one that could not be prepared for (SIGSTOP) the terminal is taken anew."""
+        if self._auto_restart and self._drawing:
+            self._loop.call_soon_threadsafe(self._take_again)
+        else:
+            super()._sigcont_application()
+
+    def _take_again(self) -> None:
+        self.suspend_application_mode()
+        self.resume_application_mode()
+        self.flush()
+
     def _hung_up(self) -> None:
         """The terminal is gone (called on the watching thread): stop reading it and end as on SIGHUP."""
         self.exit_event.set()
