@@ -170,10 +170,12 @@ async def test_H10_every_shape_of_error_in_an_event_stream(server, connect, erro
 
 BODIES = [
     b'{"error":"because"}', b'{"error":{"message":"because"}}', b'{"detail":[{"loc":["body","x"],"msg":"because"}]}',
-    b'{"detail":"because"}', b'{"message":"because"}', b"", b"<html><title>Nice Page</title>" + b"x" * 100_000, bytes(range(128, 256)) * 20,
+    b'{"detail":"because"}', b'{"message":"because"}', b"",
+    b"<html><title>Nice Page</title>" + b"x" * 100_000, bytes(range(128, 256)) * 20,
 ]  # fmt: skip
 KINDS = {
-    400: FailureKind.BAD_REQUEST, 401: FailureKind.AUTH, 403: FailureKind.FORBIDDEN, 404: FailureKind.NOT_FOUND, 409: FailureKind.BAD_REQUEST,
+    400: FailureKind.BAD_REQUEST, 401: FailureKind.AUTH, 403: FailureKind.FORBIDDEN, 404: FailureKind.NOT_FOUND,
+    409: FailureKind.BAD_REQUEST,
     422: FailureKind.BAD_REQUEST, 429: FailureKind.BUSY, 500: FailureKind.SERVER, 502: FailureKind.SERVER, 503: FailureKind.BUSY,
     504: FailureKind.SERVER, 405: FailureKind.UNSUPPORTED, 501: FailureKind.UNSUPPORTED,
 }  # fmt: skip
@@ -322,7 +324,7 @@ async def test_H20_line_without_end_is_capped(server, connect):
             await exchange.chunk(b"x" * 262_144)
 
     server.routes["/api/chat"] = endless
-    events, failure = await collect(connect().chat(ASK))
+    _, failure = await collect(connect().chat(ASK))
     assert failure.kind is FailureKind.PROTOCOL
     assert "longer than 8 MB" in failure.what
     await asyncio.wait_for(server.closed.wait(), 2)
@@ -485,10 +487,12 @@ async def test_H34_a_request_out_of_size_is_refused_before_sending(server, conne
 
 
 @pytest.mark.parametrize("raw", [
-    b'\xef\xbb\xbfdata:{"choices":[{"delta":{"content":"hi"}}]}\r\n\r\n: ping\r\nretry: 3\r\nevent: x\r\ndata: {"choices":[{"delta":{},"finish_reason":"stop"}]}\r\n\r\n',
+    b'\xef\xbb\xbfdata:{"choices":[{"delta":{"content":"hi"}}]}\r\n\r\n: ping\r\nretry: 3\r\nevent: x\r\n'
+    b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\r\n\r\n',
     b'data: {"choices":\ndata: [{"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\n',
     b'data: {"choices":[{"delta":{"content":"hi"}}]}\ndata: {"choices":[{"delta":{},"finish_reason":"stop"}]}\ndata: [DONE]',
-    b'data: {"choices":[{"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\ndata: {"choices":[],"usage":{"completion_tokens":9}}\n\ndata: [DONE]\n\n',
+    b'data: {"choices":[{"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\n'
+    b'data: {"choices":[],"usage":{"completion_tokens":9}}\n\ndata: [DONE]\n\n',
 ], ids=["crlf-bom", "two-data-lines", "single-newlines", "usage"])  # fmt: skip
 @pytest.mark.parametrize("size", [1, 7, 100_000])
 async def test_H35_event_stream_variants(server, connect, raw, size):
@@ -547,3 +551,31 @@ async def test_keys_go_to_their_server_only_and_never_into_sentences(server, con
     assert server.requests[0].headers["user-agent"].startswith("paddock/")
     assert "refuses the API key" in caught.value.failure.what
     assert "sk-secret" not in str(caught.value.failure)
+    with pytest.raises(PaddockError):
+        await connect("tabbyapi", key="env:KEY").models()
+    assert server.requests[-1].headers["x-api-key"] == "sk-secret-1" and "authorization" not in server.requests[-1].headers
+
+
+async def test_H37_a_web_page_is_no_health(server, connect):
+    server.routes["*"] = lambda exchange: exchange.reply(200, b"<!DOCTYPE html><title>Login</title>", {"content-type": "text/html"})
+    for kind in ("ollama", "vllm", "llamacpp"):
+        with pytest.raises(PaddockError) as caught:
+            await connect(kind).check()
+        assert caught.value.failure.kind is FailureKind.PROTOCOL
+        assert "web page" in caught.value.failure.what
+
+
+async def test_streams_do_not_wait_for_control_calls(server, connect):
+    """Lists that hang take their own connections only; a chat goes through."""
+    server.routes["/api/tags"] = lambda exchange: exchange.gone()
+    streams(server, END)
+    provider = connect()
+    hanging = [asyncio.ensure_future(provider.models()) for _ in range(5)]
+    while len(server.requests) < 2:
+        await asyncio.sleep(0)
+    _, failure = await collect(provider.chat(ASK))
+    assert failure is None
+    assert len([request for request in server.requests if request.path == "/api/tags"]) == 2
+    for task in hanging:
+        task.cancel()
+    await asyncio.wait(hanging)

@@ -375,3 +375,71 @@ async def test_fields_a_refusal_names_are_left_out_from_then_on(server, connect)
 def test_metrics_text():
     text = '# HELP x y\nx{a="1"} 2\nx{a="2"} 3 1700000\nbad\ny NaN\nz:q 1e3\n'
     assert parse_metrics(text) == {"x": 5.0, "z:q": 1000.0}
+
+
+async def test_a_server_that_refuses_streams_is_asked_for_the_whole(server, connect):
+    answer = {"model": "g", "choices": [{"message": {"content": "whole"}, "finish_reason": "stop"}], "usage": {"completion_tokens": 2}}
+    server.routes["*"] = lambda exchange: exchange.json(answer)
+    events, failure = await collect(connect("gpt4all").chat(ASK))
+    assert failure is None and words(events) == "whole"
+    assert events[-1].metrics.output_tokens == 2
+    assert server.requests[0].json.get("stream") is not True and "stream_options" not in server.requests[0].json
+
+
+async def test_tool_calls_in_pieces_are_put_together(server, connect):
+    def chunk(delta, reason=None):
+        return b"data: " + json.dumps({"choices": [{"delta": delta, "finish_reason": reason}]}).encode() + b"\n\n"
+
+    pieces = [
+        chunk({"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "f", "arguments": '{"a"'}}]}),
+        chunk({"tool_calls": [{"index": 0, "function": {"arguments": ": 1}"}}]}),
+        chunk({}, "tool_calls"),
+    ]
+    server.routes["*"] = lambda exchange: exchange.stream(*pieces, kind="text/event-stream")
+    events, failure = await collect(connect("vllm").chat(ASK))
+    assert failure is None
+    assert events[0] == ToolCall("c1", "f", {"a": 1}) and events[1].reason == "tool_calls"
+
+
+async def test_embeddings_of_both_families(server, connect):
+    server.routes["/api/embed"] = lambda exchange: exchange.json({"embeddings": [[1, 0.5], [0, 1]]})
+    server.routes["/v1/embeddings"] = lambda exchange: exchange.json({"data": [{"embedding": [1, 0.5]}]})
+    assert await connect().embed("m", ["a", "b"]) == ((1.0, 0.5), (0.0, 1.0))
+    assert await connect("vllm").embed("m", ["a"]) == ((1.0, 0.5),)
+    with pytest.raises(PaddockError) as caught:
+        await connect("vllm").embed("m", ["a", "b"])
+    assert caught.value.failure.kind is FailureKind.PROTOCOL
+
+
+async def test_fill_in_the_middle(server, connect):
+    lines = [{"response": "x", "done": False}, {"response": "y", "done": True, "done_reason": "length"}]
+    server.routes["/api/generate"] = lambda exchange: exchange.stream(*(json.dumps(line).encode() + b"\n" for line in lines))
+    frames = [
+        {"content": "x", "stop": False},
+        {"content": "y", "stop": True, "stop_type": "limit", "timings": {"predicted_n": 2, "predicted_ms": 10}},
+    ]
+    server.routes["/infill"] = lambda exchange: exchange.stream(
+        *(b"data: " + json.dumps(frame).encode() + b"\n\n" for frame in frames), kind="text/event-stream"
+    )
+    for kind, field in (("ollama", "suffix"), ("llamacpp", "input_suffix")):
+        events, failure = await collect(connect(kind).complete(CompletionRequest("m", "a", "b", {"num_predict": 2})))
+        assert failure is None and words(events) == "xy" and events[-1].reason == "length"
+        assert server.requests[-1].json[field] == "b"
+    assert events[-1].metrics.rate == 200 and server.requests[-1].json["n_predict"] == 2
+
+
+async def test_router_loads_until_its_list_says_so(server, connect):
+    states = iter(["unloaded", "loading", "loaded"])
+    server.routes["/health"] = lambda exchange: exchange.json({"status": "ok"})
+    server.routes["/props"] = lambda exchange: exchange.json({"role": "router", "build_info": "b1-x"})
+    server.routes["/models/load"] = server.routes["/models/unload"] = lambda exchange: exchange.json({"success": True})
+    server.routes["/models"] = lambda exchange: exchange.json({"data": [{"id": "tiny", "status": {"value": next(states)}}]})
+    provider = connect("llamacpp")
+    with pytest.raises(PaddockError) as caught:
+        await provider.load("tiny")
+    assert caught.value.failure.kind is FailureKind.UNSUPPORTED
+    assert (await provider.check()).version == "b1-x"
+    await provider.load("tiny")
+    assert next(states, "over") == "over"
+    await provider.unload("tiny")
+    assert server.requests[-1].path == "/models/unload"

@@ -250,6 +250,7 @@ class Http:
         clock: For elapsed times.
         label: What kind of server it is, in words.
         trim: Path ends to cut off the base URL (`/v1`), where the paths we ask bring them.
+        key_header: Name of the header a key goes into, and what stands before it there.
 
     Raises:
         PaddockError: The address cannot be used (kind CONFIG).
@@ -263,6 +264,7 @@ class Http:
         *,
         label: str = "the server",
         trim: tuple[str, ...] = (),
+        key_header: tuple[str, str] = ("authorization", "Bearer "),
     ) -> None:
         self.endpoint = endpoint
         self.clock = clock
@@ -272,6 +274,7 @@ class Http:
             self.prefix = self.prefix.removesuffix(end).rstrip("/")
         self.target = Target(label, self.base.shown)
         self._resolve = resolve
+        self._key_header = (key_header[0].lower(), key_header[1])
         self._control: httpx.AsyncClient | None = None
         self._streams: httpx.AsyncClient | None = None
         self._turn = asyncio.Semaphore(CONTROLS)
@@ -429,7 +432,7 @@ class Http:
         headers = self._headers()
         if length is not None:
             headers["content-length"] = str(length)
-        asked = Asked(path.split("?", 1)[0], model, "authorization" in headers, _is_local_name(self.base.host))
+        asked = Asked(path.split("?", 1)[0], model, self._key_header[0] in headers, _is_local_name(self.base.host))
         try:
             request = client.build_request(method, f"{self.base.origin}{self.prefix}{path}", content=content, headers=headers)
             response = await client.send(request, stream=True)
@@ -482,7 +485,8 @@ class Http:
             if not key.isascii() or not key.isprintable():
                 what = "The API key holds characters that cannot be sent"
                 raise failed(Failure(what, self.endpoint.name, "Check the key of this server", FailureKind.CONFIG))
-            headers["authorization"] = f"Bearer {key}"
+            name, prefix = self._key_header
+            headers[name] = prefix + key
         return headers
 
     def _client(self, *, streams: bool = False) -> httpx.AsyncClient:

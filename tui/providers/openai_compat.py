@@ -46,7 +46,8 @@ class OpenAI:
     def __init__(self, endpoint: Endpoint, resolve: Callable[[str], str], clock: Clock = SYSTEM, kind: Kind = PLAIN) -> None:
         self.endpoint = endpoint
         self.kind = kind
-        self.http = Http(endpoint, resolve, clock, label=kind.name, trim=_TRIM)
+        key = kind.auth.headers[0]
+        self.http = Http(endpoint, resolve, clock, label=kind.name, trim=_TRIM, key_header=(key.header, key.prefix))
         self._clock = clock
         self._version_path = "/v1"
         self._refused: frozenset[str] = frozenset()
