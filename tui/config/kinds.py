@@ -215,7 +215,7 @@ class Seconds(Kind):
     def check(self, raw: object) -> float:
         """See `Kind`."""
         expected = f"a duration: {self.range_text}, as in {_quoted(str(self.literal(max(self.low, 1.0))))}"
-        value = _amount(raw, _TIME_UNITS, expected, upper=False)
+        value = round(_amount(raw, _TIME_UNITS, expected, upper=False), 6)
         if not (self.low <= value <= self.high or (self.zero and value == 0)):
             raise ValueError(f"must be {expected}")
         return value
@@ -227,7 +227,7 @@ class Seconds(Kind):
         for unit, seconds in (("d", 86_400), ("h", 3600), ("m", 60)):
             if value % seconds == 0:
                 return f"{value / seconds:.0f}{unit}"
-        return f"{value:g}s"
+        return f"{value:.6f}".rstrip("0").rstrip(".") + "s"
 
 
 @dataclass(frozen=True)
@@ -304,9 +304,9 @@ class KeepAlive(Kind):
 
     def check(self, raw: object) -> str:
         """See `Kind`."""
-        if isinstance(raw, int) and not isinstance(raw, bool) and raw >= -1:
+        if isinstance(raw, int) and not isinstance(raw, bool) and -1 <= raw < 10**9:
             return f"{raw}s" if raw > 0 else str(raw)
-        if isinstance(raw, str) and re.fullmatch(r"|-1|0|(?:[0-9]{1,6}(?:ms|s|m|h))+", raw.strip()):
+        if isinstance(raw, str) and re.fullmatch(r"|-1|0|(?:[0-9]{1,9}(?:ms|s|m|h)){1,4}", raw.strip()):
             return raw.strip()
         raise ValueError(f"must be {self.range_text}, as in {_quoted('10m')}")
 

@@ -1,0 +1,108 @@
+"""The sampler as a process: its lines, its end, a driver that crashes or hangs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tui.hardware.sample import parse_sample
+
+ROOT = Path(__file__).parents[2]
+RUN = "import sys; from tui.sampler import main; sys.exit(main(sys.argv[1:]))"
+
+
+def environ(extra: str = "") -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [extra, str(ROOT)]))}
+
+
+def sampler(*arguments: str, extra: str = "") -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", RUN, "--interval", "0.5", *arguments]
+    return subprocess.Popen(command, env=environ(extra), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+def fake_library(folder: Path, body: str) -> str:
+    folder.joinpath("pynvml.py").write_text(body)
+    return str(folder)
+
+
+def test_it_prints_valid_lines():
+    process = sampler("--no-gpu", "--count", "2", "--disk", str(ROOT))
+    out, _ = process.communicate(timeout=20)
+    first, second = map(parse_sample, out.splitlines())
+    assert first is not None and second is not None
+    assert first.seconds is None and second.seconds is not None and second.seconds >= 0.4
+    assert second.cpu.percent is not None and second.disks[0].total
+    assert second.gpu_note == ""
+
+
+def test_it_ends_when_nobody_reads():
+    process = sampler("--no-gpu")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=10) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's")
+def test_P72_it_ends_with_its_parent_even_while_the_driver_hangs(tmp_path: Path):
+    folder = fake_library(tmp_path, "import time\ndef nvmlInit(): time.sleep(600)\n")
+    parent = (
+        "import subprocess, sys, os\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {RUN!r}], stdout=subprocess.PIPE)\n"
+        "print(child.pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", parent], env=environ(folder), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdin is not None
+    child = int(process.stdout.readline())
+    command = Path(f"/proc/{child}/maps")
+    deadline = time.monotonic() + 10
+    while "_ctypes" not in command.read_text() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    while Path(f"/proc/{child}").exists() and Path(f"/proc/{child}/stat").read_text().split()[2] != "Z":
+        assert time.monotonic() < deadline, "the sampler stayed"
+        time.sleep(0.02)
+
+
+def test_G05_a_crash_of_the_library_takes_only_this_process(tmp_path: Path):
+    folder = fake_library(tmp_path, "import os, signal\ndef nvmlInit(): os.kill(os.getpid(), signal.SIGSEGV)\n")
+    process = sampler(extra=folder)
+    assert process.wait(timeout=20) == -signal.SIGSEGV
+    process.communicate()
+
+
+@pytest.mark.parametrize("body", ["raise RuntimeError('broken')", "", "nvmlInit = 5"])
+def test_G01_a_broken_library_leaves_the_other_figures(tmp_path: Path, body: str):
+    process = sampler("--count", "1", extra=fake_library(tmp_path, body))
+    out, _ = process.communicate(timeout=20)
+    found = parse_sample(out)
+    assert found is not None
+    assert found.gpu_note and found.memory.total
+
+
+@pytest.mark.parametrize("arguments", [["--interval", "0.1"], ["--interval", "x"], ["--nonsense"]])
+def test_P43_wrong_usage_ends_with_2(arguments: list[str]):
+    process = sampler(*arguments)
+    process.communicate(timeout=20)
+    assert process.returncode == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
+def test_it_stays_light():
+    code = "import sys\nfrom tui.sampler import main\nmain(['--count', '1'])\n"
+    code += "heavy = [name for name in ('asyncio', 'pydantic', 'httpx', 'textual', 'tomllib') if name in sys.modules]\n"
+    code += "peak = [line for line in open('/proc/self/status') if line.startswith('VmHWM')][0].split()[1]\n"
+    code += "print(peak, heavy, file=sys.stderr)"
+    made = subprocess.run([sys.executable, "-c", code], env=environ(), capture_output=True, text=True, check=True)
+    used, heavy = made.stderr.split(" ", 1)
+    assert heavy.strip() == "[]"
+    assert int(used) < 30 * 1024
