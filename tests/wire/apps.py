@@ -140,6 +140,14 @@ class Streams(Base):
         self.query_one("#head", Label).update(f"worst {self.worst:.2f} typed {event.value}")
 
 
+class Floods(Streams):
+    """Far more than a slow line carries."""
+
+    def tick(self) -> None:
+        for _ in range(8):
+            super().tick()
+
+
 class Suspends(Base):
     """F8 gives the terminal away for a moment."""
 
@@ -155,7 +163,7 @@ class Suspends(Base):
             sys.stdout.flush()
 
 
-APPS = {"hostile": Hostile, "unfiltered": Unfiltered, "keys": Keys, "streams": Streams, "suspends": Suspends}
+APPS = {"hostile": Hostile, "unfiltered": Unfiltered, "keys": Keys, "streams": Streams, "floods": Floods, "suspends": Suspends}
 
 if __name__ == "__main__":
     name, wire, budget = [*sys.argv[1:], *("auto", "0")[len(sys.argv) - 2 :]]
