@@ -1,0 +1,186 @@
+"""The command `paddock`: reads the global options and starts the right process. Standard library only, imported lazily."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from tui import __version__
+
+if TYPE_CHECKING:
+    from tui.core.options import AppOptions
+
+COMMANDS: Final = (
+    "ls", "ps", "show", "search", "rm", "cp", "load", "unload", "pull", "pulls", "chat", "chats", "providers", "monitor",
+    "status", "doctor", "config", "completions",
+)  # fmt: skip
+_INTERNAL: Final = ("worker", "sampler", "demo-server")
+_FLAGS: Final = ("--demo", "--readonly", "--ascii", "--no-mouse", "--version", "--help", "--inside-guard")
+_VALUES: Final = ("--provider", "--config", "--log-level")
+_LEVELS: Final = ("debug", "info", "warning", "error")
+
+HELP: Final = """\
+Paddock: the terminal cockpit for the language models you run yourself.
+
+usage: paddock [options]                  open the screens
+       paddock [options] COMMAND ...      do one thing without them
+
+options
+  --demo            a simulated server with models, apart from your own data
+  --provider URL    use this server for this run
+  --config FILE     another configuration file
+  --readonly        look, change nothing
+  --ascii           draw without Unicode graphics
+  --no-mouse        leave the mouse to the terminal
+  --log-level L     debug, info, warning or error
+  --version         print the version
+  --help            print this text
+
+models      ls   ps   show   search   rm   cp   load   unload
+pulls       pull   pulls
+chat        chat   chats
+providers   providers
+machine     monitor   status   doctor
+settings    config   completions
+
+paddock COMMAND --help tells about one command.
+"""
+
+
+class _UsageError(Exception):
+    pass
+
+
+def _read(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Split into the global options and the command with its own arguments."""
+    options: dict[str, str] = {}
+    rest = list(arguments)
+    while rest and rest[0].startswith("-"):
+        word = rest.pop(0)
+        if word == "-h":
+            word = "--help"
+        name, equals, value = word.partition("=")
+        if name in _VALUES:
+            if not equals:
+                if not rest:
+                    raise _UsageError(f"{name} needs a value.")
+                value = rest.pop(0)
+            if not value:
+                raise _UsageError(f"{name} needs a value.")
+            options[name] = value
+        elif word in _FLAGS:
+            options[word] = ""
+        else:
+            raise _UsageError(f"There is no option {_shown(word)}.{_near(word, (*_FLAGS[:-1], *_VALUES))}")
+    level = options.get("--log-level", "info")
+    if level not in _LEVELS:
+        raise _UsageError(f"--log-level is one of {', '.join(_LEVELS)}, not {_shown(level)}.")
+    return options, rest
+
+
+def _shown(word: str) -> str:
+    from tui.text import clean_name
+
+    return clean_name(word, 60)
+
+
+def _near(word: str, known: Sequence[str]) -> str:
+    from tui.text import nearest
+
+    found = nearest(word, known)
+    return f" Did you mean {found}?" if found else " See paddock --help."
+
+
+def _app_options(options: Mapping[str, str]) -> AppOptions:
+    from pathlib import Path
+
+    from tui.core.options import AppOptions
+
+    return AppOptions(
+        demo="--demo" in options,
+        provider=options.get("--provider", ""),
+        config=Path(options["--config"]).expanduser() if "--config" in options else None,
+        readonly="--readonly" in options,
+        ascii="--ascii" in options,
+        mouse="--no-mouse" not in options,
+        log_level=options.get("--log-level", ""),
+    )
+
+
+def foreign_home(environ: Mapping[str, str]) -> str | None:
+    """Say why root must not write here: the home belongs to someone else, as with sudo. None when it is fine."""
+    if os.geteuid() != 0:
+        return None
+    home = environ.get("PADDOCK_HOME") or environ.get("HOME") or "/root"
+    try:
+        owner = os.stat(home).st_uid
+    except OSError:
+        return None
+    if owner == 0:
+        return None
+    return f"Paddock runs as root, but {_shown(home)} belongs to another account. Run it without sudo."
+
+
+def _log_folder(environ: Mapping[str, str]) -> str:
+    home = environ.get("PADDOCK_HOME")
+    if home:
+        return os.path.join(home, "state", "logs")
+    state = environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME", "~"), ".local", "state")
+    return os.path.join(state, "paddock", "logs")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `paddock`; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if sys.platform == "win32":
+        print("Paddock does not run on Windows itself. Use it in WSL.", file=sys.stderr)
+        return 2
+    if arguments and arguments[0] in _INTERNAL:
+        return _internal(arguments[0], arguments[1:])
+    try:
+        options, rest = _read(arguments)
+    except _UsageError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if "--help" in options:
+        print(HELP, end="")
+        return 0
+    if "--version" in options:
+        print(f"paddock {__version__}")
+        return 0
+    refusal = foreign_home(os.environ)
+    if refusal:
+        print(refusal, file=sys.stderr)
+        return 2
+    if rest:
+        return _command(rest, options)
+    if "--inside-guard" in options:
+        from tui.ui.app import run_app
+
+        return int(run_app(_app_options(options)))
+    from tui import guard
+
+    child = [sys.executable, "-m", "tui", "--inside-guard", *arguments]
+    return guard.run(child, log=_log_folder(os.environ))
+
+
+def _internal(name: str, arguments: list[str]) -> int:
+    from importlib import import_module
+
+    module = import_module({"worker": "tui.worker", "sampler": "tui.sampler", "demo-server": "tui.demo"}[name])
+    return int(module.main(arguments))
+
+
+def _command(rest: list[str], options: Mapping[str, str]) -> int:
+    if rest[0] not in COMMANDS:
+        print(f"There is no command {_shown(rest[0])}.{_near(rest[0], COMMANDS)}", file=sys.stderr)
+        return 2
+    from importlib import import_module
+
+    return int(import_module("tui.cli").main(rest, _app_options(options)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
