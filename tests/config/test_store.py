@@ -432,3 +432,24 @@ def test_C01_P07_a_kill_while_saving_leaves_a_whole_file(paths: Paths):
 @pytest.mark.sweep
 def test_C01_a_hundred_kills(paths: Paths):
     killed_while_saving(paths, 100)
+
+
+def test_P20_a_lock_that_is_never_given_up_is_said_and_the_change_stays_active(paths: Paths, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(files, "_LOCK_WAIT", 0.05)
+    store = opened(paths)
+    with files.lock(paths.locks), pytest.raises(PaddockError) as caught:
+        store.set("pulls.at_once", 4)
+    assert caught.value.failure.kind is FailureKind.BUSY
+    assert store.current.value.pulls.at_once == 4
+    store.retry()
+    assert live(paths)["pulls"] == {"at_once": 4}
+
+
+def test_a_provider_that_could_not_be_saved_can_be_removed(paths: Paths, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(files, "_LOCK_WAIT", 0.05)
+    store = opened(paths)
+    with files.lock(paths.locks), pytest.raises(PaddockError):
+        store.set_provider("x", {"url": "http://h:1"})
+    assert list(store.current.value.providers) == ["x"]
+    store.remove_provider("x")
+    assert (store.unsaved, dict(store.current.value.providers)) == ((), {})

@@ -311,8 +311,8 @@ class ConfigStore:
                 self._unsaved.update(edits)
                 self._apply()
             raise
-        for path, _ in edits:
-            self._unsaved.pop(path, None)
+        saved = [path for path, _ in edits]
+        self._unsaved = {path: value for path, value in self._unsaved.items() if not any(path[: len(done)] == done for done in saved)}
         self._load(files.read(self.paths.config_file), keep=True)
 
     def _base(self, found: files.FileText, paths: list[Path]) -> tuple[str, dict[str, Any]]:
