@@ -1,0 +1,282 @@
+"""The app: modes, global keys, themes, toasts, questions, and an end that tells the truth."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.driver import Driver
+from textual.filter import LineFilter
+from textual.screen import Screen
+
+from tui.core.models import Notice, ProviderStatus, Severity
+from tui.core.options import AppOptions
+from tui.resources import resource
+from tui.ui import keyfix, start
+from tui.ui.commands import PaddockCommands
+from tui.ui.crash import crash_sentence, write_crash
+from tui.ui.follow import Follower
+from tui.ui.frame import SCREENS, key_text
+from tui.ui.line_filter import TextSafetyFilter
+from tui.ui.screens.boot import BootScreen
+from tui.ui.themes import THEMES, choose
+
+if TYPE_CHECKING:
+    from tui.config.paths import Paths
+    from tui.services.api import Question, Services
+    from tui.ui.start import Early
+
+keyfix.apply()
+
+
+def _screen(name: str, services: Services) -> Screen[None]:
+    """Build a screen; the first visit pays for its imports, start-up does not."""
+    if name == "providers":
+        from tui.ui.screens.providers import ProvidersScreen as Made
+    elif name == "library":
+        from tui.ui.screens.library import LibraryScreen as Made  # type: ignore[assignment]
+    elif name == "pulls":
+        from tui.ui.screens.pulls import PullsScreen as Made  # type: ignore[assignment]
+    elif name == "chat":
+        from tui.ui.screens.chat import ChatScreen as Made  # type: ignore[assignment]
+    elif name == "monitor":
+        from tui.ui.screens.monitor import MonitorScreen as Made  # type: ignore[assignment]
+    elif name == "settings":
+        from tui.ui.screens.settings import SettingsScreen as Made  # type: ignore[assignment]
+    else:
+        from tui.ui.screens.welcome import WelcomeScreen as Made  # type: ignore[assignment]
+    return Made(services)
+
+
+class TuiApp(App[int]):
+    """Paddock on a terminal."""
+
+    TITLE = "Paddock"
+    CSS_PATH: ClassVar[Any] = sorted(resource("styles").glob("*.tcss"), key=lambda path: (path.name != "app.tcss", path.name))
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (80, "-normal"), (120, "-wide")]  # noqa: RUF012  (Textual's own form)
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (24, "-medium"), (36, "-high")]  # noqa: RUF012
+    ENABLE_COMMAND_PALETTE = True
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    COMMANDS: ClassVar[set[Any]] = {PaddockCommands}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(str(number), f"go('{name}')", title, show=False, id=f"app.{name}", tooltip=f"the {title} screen")
+            for number, (name, title) in enumerate(SCREENS, 1)
+        ),
+        Binding("ctrl+g", "leader", "screens", show=False, priority=True, id="app.leader", tooltip="a screen, also from a text field"),
+        Binding("colon", "command_palette", "palette", show=False, id="app.palette", tooltip="every command by name"),
+        Binding("question_mark,f1", "help", "help", key_display="?", id="app.help", tooltip="keys of this screen, then all"),
+        Binding("ctrl+l", "repaint", "redraw", show=False, priority=True, id="app.redraw", tooltip="draw the whole screen again"),
+        Binding("ctrl+z", "suspend_process", "suspend", show=False, priority=True, id="app.suspend", tooltip="to the shell; fg comes back"),
+        Binding("ctrl+q", "quit", "quit", show=False, priority=True, id="app.quit", tooltip="quit; downloads go on"),
+    ]
+
+    def __init__(
+        self,
+        options: AppOptions,
+        early: Early,
+        make_services: Callable[[], Services],
+        *,
+        paths: Paths | None = None,
+        driver_class: type[Driver] | None = None,
+    ) -> None:
+        super().__init__(driver_class=driver_class)
+        self.options = options
+        self.paths = paths
+        self.early = early
+        self.demo = options.demo
+        self.ascii_only = early.ascii
+        self.services: Services | None = None
+        self._make_services = make_services
+        self._app_followers: list[Follower[Any]] = []
+        self._noticed = 0
+        self._asking: set[int] = set()
+        self._last_text = ""
+        self._welcomed = False
+        self._filter = TextSafetyFilter()
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = choose(early.theme, frozenset(self.available_themes), no_color=early.no_color)
+        self.animation_level = "none" if early.still else "basic"
+        if early.keys:
+            self.set_keymap(early.keys)
+
+    # --- start --------------------------------------------------------------------------------------------------------
+
+    def get_default_screen(self) -> Screen[None]:
+        """The frame, drawn before any service is built."""
+        return BootScreen(self.early.machine, demo=self.demo)
+
+    def on_mount(self) -> None:
+        """Build the services once the first frame is out: pydantic, httpx and SQLite are not needed for it."""
+        self.call_after_refresh(lambda: threading.Thread(target=self._build, name="build", daemon=True).start())
+
+    def _build(self) -> None:
+        try:
+            services = self._make_services()
+        except Exception as error:  # said on the screen, then the end
+            self.call_from_thread(self._handle_exception, error)
+            return
+        self.call_from_thread(self.use_services, services)
+
+    def use_services(self, services: Services) -> None:
+        """Add the screens and show the first."""
+        self.services = services
+        for name in (*(name for name, _title in SCREENS), "welcome"):
+            self.add_mode(name, lambda name=name: _screen(name, services))
+        services.open()
+        self._follow(services.notices, self._show_notices)
+        self._follow(services.questions, self._ask)
+        self._follow(services.config.current, self._apply_settings)
+        self.switch_mode(self.early.screen or "library")
+        if not self.early.screen:
+            self._follow(services.registry.discovery, lambda _view: self._first_run())
+            self._follow(services.registry.providers, lambda _states: self._first_run())
+
+    def _follow(self, source: Any, draw: Callable[[Any], None]) -> None:
+        follower: Follower[Any] = Follower(self, source, draw, 0.1)
+        self._app_followers.append(follower)
+        follower.flush()
+
+    def can_draw(self) -> bool:
+        """See `follow.Host`."""
+        return self.is_running
+
+    def draw_failed(self, error: Exception) -> None:
+        """See `follow.Host`."""
+        self._handle_exception(error)
+
+    def _first_run(self) -> None:
+        """Where nothing is configured and nothing answers, say what was looked at; once something does, go on."""
+        assert self.services is not None
+        registry = self.services.registry
+        there = any(state.status is not ProviderStatus.OFF for state in registry.providers.value)
+        if not there and registry.discovery.value.done and not self._welcomed:
+            self._welcomed = True
+            if self.current_mode == "library":
+                self.switch_mode("welcome")
+        elif there and self.current_mode == "welcome":
+            self.switch_mode("library")
+
+    def _apply_settings(self, settings: Any) -> None:
+        appearance = settings.appearance
+        self.theme = choose(appearance.theme, frozenset(self.available_themes), no_color=self.early.no_color)
+        self.ascii_only = self.early.ascii if appearance.ascii == "auto" else appearance.ascii in (True, "true", "on", "always")
+        self.set_class(appearance.density == "compact", "-compact")
+        self.set_class(appearance.density == "roomy", "-roomy")
+        if appearance.motion != "auto":
+            self.animation_level = "none" if appearance.motion == "none" else "basic"
+        if dict(settings.keys) != self._keymap:
+            self.set_keymap(dict(settings.keys))
+
+    # --- screens ------------------------------------------------------------------------------------------------------
+
+    def action_go(self, name: str) -> None:
+        """Show a screen."""
+        if self.services is not None and name != self.current_mode:
+            self.switch_mode(name)
+
+    def action_leader(self) -> None:
+        """Ask for a screen's number, also out of a text field."""
+        from tui.ui.screens.leader import LeaderDialog
+
+        if self.services is not None and not isinstance(self.screen, LeaderDialog):
+            self.push_screen(LeaderDialog(), lambda name: self.action_go(name) if name else None)
+
+    def action_help(self) -> None:
+        """Keys of this screen, then all."""
+        from tui.ui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.screen))
+
+    def action_repaint(self) -> None:
+        """Send every cell again: something else wrote on the terminal."""
+        start.forget_screen(self._driver)
+        self.screen.refresh(layout=True)
+
+    # --- toasts and questions -----------------------------------------------------------------------------------------
+
+    def _show_notices(self, notices: Sequence[Notice]) -> None:
+        for notice in notices:
+            if notice.number <= self._noticed:
+                continue
+            self._noticed = notice.number
+            text = "\n".join(part for part in (notice.text, notice.failure.remedy if notice.failure else "") if part)
+            if text == self._last_text and notice.severity is not Severity.INFO:
+                continue
+            self._last_text = text
+            severity: Any = notice.severity.value
+            self.notify(text, severity=severity, markup=False, timeout=8 if notice.severity is Severity.ERROR else 5)
+
+    def _ask(self, questions: Sequence[Question]) -> None:
+        from tui.ui.widgets.confirm import ConfirmDialog
+
+        for question in questions:
+            if question.id not in self._asking:
+                self._asking.add(question.id)
+
+                def done(choice: str | None, question: Question = question) -> None:
+                    if self.services is not None:
+                        self.services.answer(question.id, choice or question.choices[0][0])
+
+                self.push_screen(ConfirmDialog(question.text, question.choices), done)
+
+    # --- clipboard ----------------------------------------------------------------------------------------------------
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy and say where it went."""
+        from tui.ui import clipboard
+
+        self._clipboard = text
+        self.run_worker(self._copy(clipboard, text), name="copy", description="copy", group="copy", exit_on_error=False)
+
+    async def _copy(self, clipboard: Any, text: str) -> None:
+        self.notify(await clipboard.copy(self, text, state=self.paths.state if self.paths else None), markup=False, timeout=4)
+
+    def action_help_quit(self) -> None:
+        """Ctrl+c without a selection."""
+        self.notify("ctrl+q quits; downloads go on. With a selection, ctrl+c copies.", markup=False, timeout=4)
+
+    def get_key_display(self, binding: Binding) -> str:
+        """Keys as the key line writes them."""
+        return key_text(binding)
+
+    # --- the terminal -------------------------------------------------------------------------------------------------
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """The last line of defence against foreign control characters comes last."""
+        return [*super().get_line_filters(), self._filter]
+
+    def on_resize(self) -> None:
+        """What the terminal shows after a resize is not known."""
+        start.forget_screen(self._driver)
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    async def action_quit(self) -> None:
+        """Quit; what runs elsewhere goes on."""
+        self.exit(0)
+
+    def on_unmount(self) -> None:
+        """End following."""
+        for follower in self._app_followers:
+            follower.stop()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Write the traceback without locals to a file, and end with one sentence and exit code 1."""
+        self._return_code = 1
+        if self._exception is None:
+            self._exception = error
+            self._exception_event.set()
+        path = write_crash(error, self.paths.state if self.paths else None)
+        start.remember_last_words(crash_sentence(path))
+        self._close_messages_no_wait()
+
+
+def run_app(options: AppOptions) -> int:
+    """Run the app until it ends; the exit code tells the truth (see `start.run`)."""
+    return start.run(options, TuiApp)

@@ -1,0 +1,160 @@
+"""What the six screens have in common: the frame, following values, and saying what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import Screen
+from textual.widget import Widget
+
+from tui.core.errors import Failure
+from tui.core.models import JobState
+from tui.core.observe import Observable
+from tui.ui.follow import Follower
+from tui.ui.frame import KeyLine, Line, StatusBar, TopBar, attention
+
+if TYPE_CHECKING:
+    from tui.services.api import Services
+    from tui.ui.app import TuiApp
+
+T = TypeVar("T")
+MIN_WIDTH, MIN_HEIGHT = 60, 16
+
+
+class TooSmall(Widget):
+    """One line instead of a screen that does not fit."""
+
+    def render(self) -> Content:
+        """See `Widget`."""
+        size = self.app.size
+        return Content(f"Paddock needs {MIN_WIDTH}x{MIN_HEIGHT}, has {size.width}x{size.height}")
+
+
+class AppScreen(Screen[None]):
+    """A screen in the frame. Subclasses give `NAME`, `body()` and `start()`."""
+
+    NAME: ClassVar[str] = ""
+    HELP_LINES: ClassVar[str] = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "back", show=False, id="app.back"),
+    ]
+    AUTO_FOCUS: ClassVar[str | None] = None
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self._services = services
+        self._followers: list[Follower[Any]] = []
+
+    # --- services -----------------------------------------------------------------------------------------------------
+
+    @property
+    def services(self) -> Services:
+        """The one thing a screen gets."""
+        return self._services
+
+    @property
+    def has_services(self) -> bool:
+        """Whether they were built yet."""
+        return self._services is not None
+
+    @property
+    def tui(self) -> TuiApp:
+        """The app, typed."""
+        return cast("TuiApp", self.app)
+
+    @property
+    def ascii(self) -> bool:
+        """Draw without Unicode graphics."""
+        return bool(getattr(self.app, "ascii_only", False))
+
+    # --- frame --------------------------------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        """The frame round `body()`."""
+        demo = bool(getattr(self.app, "demo", False))
+        machine = self.services.monitor.machine()
+        yield TopBar(self.NAME, f"DEMO, simulated · {machine}" if demo else machine)
+        yield Line(id="banner")
+        with Vertical(id="body"):
+            yield from self.body()
+        yield StatusBar(self)
+        yield KeyLine()
+        yield TooSmall(id="toosmall")
+
+    def body(self) -> Iterator[Widget]:
+        """The widgets between the lines of the frame."""
+        yield from ()
+
+    def on_mount(self) -> None:
+        """Follow what the frame shows, then let the screen start."""
+        top = self.query_one(TopBar)
+        self.follow(self.services.registry.providers, lambda providers: top.mark("providers", attention(providers, ascii=self.ascii)), fps=2)
+        self.follow(self.services.jobs.view, lambda view: top.mark("pulls", self._pull_mark(view.count(JobState.FETCHING, JobState.CHECKING))), fps=2)
+        self.follow(self.services.banner, self._show_banner, fps=4)
+        self.query_one(StatusBar).follow_all()
+        self.start()
+
+    def _pull_mark(self, running: int) -> str:
+        return f"{'v' if self.ascii else '↓'}{running}" if running else ""
+
+    def start(self) -> None:
+        """Called once, mounted: follow values, set the focus."""
+
+    def _show_banner(self, failures: tuple[Failure, ...]) -> None:
+        banner = self.query_one("#banner", Line)
+        banner.display = bool(failures)
+        if failures:
+            first = failures[0]
+            more = f"  (+{len(failures) - 1})" if len(failures) > 1 else ""
+            banner.show((f" ! {first.sentence()}", "bold $warning"), (f"  {first.remedy}{more}", "$foreground"))
+
+    # --- following ----------------------------------------------------------------------------------------------------
+
+    def follow(self, source: Observable[T], draw: Callable[[T], None], fps: float = 10) -> None:
+        """Draw the newest value now and after changes, at most `fps` times a second, only while this screen is shown."""
+        follower = Follower(self, source, draw, 1 / fps)
+        self._followers.append(follower)
+        follower.flush()
+
+    def can_draw(self) -> bool:
+        """See `follow.Host`: a screen below a dialog still moves."""
+        return self.is_attached and self.is_current
+
+    def draw_failed(self, error: Exception) -> None:
+        """See `follow.Host`."""
+        self.app._handle_exception(error)
+
+    def on_screen_resume(self) -> None:
+        """Catch up with what changed while another screen was shown."""
+        for follower in self._followers:
+            follower.flush()
+
+    def on_unmount(self) -> None:
+        """End following."""
+        for follower in self._followers:
+            follower.stop()
+        self._followers.clear()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Below the smallest size one line says so."""
+        small = event.size.width < MIN_WIDTH or event.size.height < MIN_HEIGHT
+        self.set_class(small, "-toosmall")
+
+    # --- saying things ------------------------------------------------------------------------------------------------
+
+    def say(self, text: str, *, error: bool = False) -> None:
+        """A toast of literal text."""
+        self.app.notify(text, severity="error" if error else "information", markup=False, timeout=6 if error else 4)
+
+    def fail(self, failure: Failure) -> None:
+        """A toast with what, where and remedy."""
+        self.say("\n".join(part for part in (failure.sentence(), failure.remedy) if part), error=True)
+
+    def action_back(self) -> None:
+        """One step back; screens with filters and marks refine it."""

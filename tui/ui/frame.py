@@ -1,0 +1,279 @@
+"""The three lines on every screen: the screens' names above, this machine's figures and the keys below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from rich.cells import cell_len
+from textual import events
+from textual.binding import Binding
+from textual.content import Content
+from textual.widget import Widget
+
+from tui.core.models import JobState, ProviderState, ProviderStatus, QueueView
+from tui.text import rate
+from tui.ui.widgets.graph import braille_line
+
+if TYPE_CHECKING:
+    from tui.ui.base import AppScreen
+
+SCREENS: Final = (
+    ("providers", "Providers"),
+    ("library", "Library"),
+    ("pulls", "Pulls"),
+    ("chat", "Chat"),
+    ("monitor", "Monitor"),
+    ("settings", "Settings"),
+)
+_KEY_WORDS: Final = {
+    "question_mark": "?",
+    "slash": "/",
+    "colon": ":",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "asterisk": "*",
+    "equals_sign": "=",
+    "space": "space",
+    "escape": "esc",
+    "up": "↑",
+    "down": "↓",
+    "left": "←",
+    "right": "→",
+}
+
+Part = tuple[str, str]
+"""A piece of literal text and its style."""
+
+
+class Line(Widget):
+    """One line of literal styled text; repaints only when it changes, never lays out again."""
+
+    DEFAULT_CSS = "Line { height: 1; width: 1fr; }"
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._content = Content("")
+
+    def show(self, *parts: Part) -> None:
+        """Replace the line."""
+        content = Content.assemble(*parts)
+        if content.plain != self._content.plain or content != self._content:
+            self._content = content
+            self.refresh()
+
+    @property
+    def plain(self) -> str:
+        """What it says."""
+        return self._content.plain
+
+    def render(self) -> Content:
+        """See `Widget`."""
+        return self._content
+
+
+class TopBar(Line):
+    """The screens' names with what needs attention, and the machine (or DEMO) at the right."""
+
+    def __init__(self, current: str, machine: str) -> None:
+        super().__init__(id="topbar")
+        self._current = current
+        self._machine = machine
+        self._marks: dict[str, str] = {}
+        self._ends: list[tuple[int, str]] = []
+
+    def on_mount(self) -> None:
+        """Draw the names before any service is there."""
+        self.redraw()
+
+    def mark(self, screen: str, text: str) -> None:
+        """Set what needs attention on a screen: `✕2`, `↓2`, `!1` or nothing."""
+        if self._marks.get(screen, "") != text:
+            self._marks[screen] = text
+            self.redraw()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """The machine's name stands at the right edge."""
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Lay the names out for the width there is."""
+        width = self.size.width or 80
+        gap = "  " if width >= 70 else " "
+        parts: list[Part] = [(" ", "")]
+        used = 1
+        self._ends = []
+        for number, (name, title) in enumerate(SCREENS, 1):
+            here = name == self._current
+            label = title if width >= 70 or here else title[:4]
+            mark = self._marks.get(name, "")
+            parts.append((f"{number} ", "$accent"))
+            parts.append((label, "bold $primary" if here else "$foreground"))
+            if mark:
+                parts.append((f" {mark}", "bold $error" if mark[0] in "✕x!" else "$success"))
+            used += 2 + cell_len(label) + (cell_len(mark) + 1 if mark else 0)
+            self._ends.append((used, name))
+            if number < len(SCREENS):
+                parts.append((gap, ""))
+                used += len(gap)
+        room = width - used - 2
+        machine = self._machine
+        if room >= 4:
+            if cell_len(machine) > room:
+                machine = machine[: room - 1] + "…"
+            parts.append((" " * (width - used - cell_len(machine) - 1), ""))
+            parts.append((machine, "bold $warning" if machine.startswith("DEMO") else "$text-muted"))
+        self.show(*parts)
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on a name goes there."""
+        for end, name in self._ends:
+            if event.x <= end:
+                self.app.call_later(self.app.run_action, f"go('{name}')")
+                return
+
+
+def spark(values: Sequence[float | None], width: int, *, ascii: bool) -> str:
+    """A small graph of percentages."""
+    return braille_line(values, width, 0.0, 100.0, ascii=ascii)
+
+
+class StatusBar(Line):
+    """This machine's figures, pulls, and the model in use."""
+
+    def __init__(self, screen: AppScreen) -> None:
+        super().__init__(id="statusbar")
+        self._screen_of = screen
+        self._model = ""
+        self._queue = QueueView()
+        self._remote: tuple[str, ...] = ()
+
+    def follow_all(self) -> None:
+        """Follow what it shows; once services are there."""
+        services = self._screen_of.services
+        self._screen_of.follow(services.monitor.latest, lambda _view: self.redraw(), fps=1)
+        self._screen_of.follow(services.jobs.view, self._set_queue, fps=1)
+        self._screen_of.follow(services.chat.view, lambda view: self._set_model(view.model), fps=4)
+
+    def _set_queue(self, queue: QueueView) -> None:
+        self._queue = queue
+        self.redraw()
+
+    def _set_model(self, model: str) -> None:
+        self._model = model
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Put the figures together for the width there is."""
+        monitor = self._screen_of.services.monitor
+        view = monitor.latest.value
+        width = self.size.width or 80
+        ascii = self._screen_of.ascii
+        graph = 3 if width < 120 else 6
+        groups: list[list[Part]] = [[(f" {monitor.machine()}", "bold")]]
+        sample = view.sample
+        if sample is not None:
+            groups.append([("CPU ", "$text-muted"), (spark(monitor.series("cpu", graph * 2), graph, ascii=ascii), "$success"), _percent(sample.cpu)])
+            if sample.memory_total:
+                groups.append([("RAM", "$text-muted"), _percent(100 * (sample.memory_used or 0) / sample.memory_total)])
+            for gpu in sample.gpus[: 1 if width < 120 else 4]:
+                name = f"gpu{gpu.index}"
+                groups.append(
+                    [
+                        (f"GPU{gpu.index} ", "$text-muted"),
+                        (spark(monitor.series(name, graph * 2), graph, ascii=ascii), "$success"),
+                        _percent(gpu.utilization),
+                    ]
+                )
+                if gpu.memory_used is not None and gpu.memory_total:
+                    groups.append([("VRAM ", "$text-muted"), (f"{gpu.memory_used / 1e9:.1f}/{gpu.memory_total / 1e9:.0f}G", "")])
+            if view.silent:
+                groups.append([(view.note or "no data", "$warning")])
+        elif view.note:
+            groups.append([(view.note, "$text-muted")])
+        tail: list[list[Part]] = []
+        running = self._queue.count(JobState.FETCHING, JobState.CHECKING)
+        if running:
+            tail.append([(f"{'v' if ascii else '↓'}{running} {rate(self._queue.rate)}", "$success")])
+        if self._model:
+            tail.append([(self._model, "$primary")])
+        parts: list[Part] = []
+        used = 0
+        reserve = sum(cell_len("".join(text for text, _style in group)) + 3 for group in tail)
+        for group in groups:
+            size = cell_len("".join(text for text, _style in group)) + 2
+            if used + size + reserve > width and parts:
+                break
+            parts.extend(group)
+            parts.append(("  ", ""))
+            used += size
+        for group in tail:
+            size = cell_len("".join(text for text, _style in group)) + 3
+            if used + size > width + 1:
+                break
+            parts.append(("| " if ascii else "│ ", "$border"))
+            parts.extend(group)
+            parts.append((" ", ""))
+            used += size
+        self.show(*parts)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """More figures where there is room."""
+        if self._screen_of.has_services:
+            self.redraw()
+
+
+def _percent(value: float | None) -> Part:
+    return (" –" if value is None else f" {value:.0f}%", "")
+
+
+class KeyLine(Line):
+    """The keys of the focused part, greyed where they do nothing now."""
+
+    def __init__(self) -> None:
+        super().__init__(id="keyline")
+
+    def on_mount(self) -> None:
+        """Follow the focus."""
+        self.screen.bindings_updated_signal.subscribe(self, lambda _screen: self.redraw())
+        self.call_after_refresh(self.redraw)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """More keys where there is room."""
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Show as many whole keys as fit."""
+        if not self.is_attached:
+            return
+        width = self.size.width or 80
+        parts: list[Part] = [(" ", "")]
+        used = 1
+        seen: set[str] = set()
+        for active in self.screen.active_bindings.values():
+            binding = active.binding
+            if not binding.show or binding.action in seen or not binding.description:
+                continue
+            seen.add(binding.action)
+            key = key_text(binding)
+            size = cell_len(key) + 1 + cell_len(binding.description) + 2
+            if used + size > width + 1:
+                continue
+            parts.append((key, "$accent" if active.enabled else "$text-disabled"))
+            parts.append((f" {binding.description}  ", "$foreground" if active.enabled else "$text-disabled"))
+            used += size
+        self.show(*parts)
+
+
+def key_text(binding: Binding) -> str:
+    """A binding's key as the screens write it: `ctrl+n`, `esc`, `?`."""
+    if binding.key_display:
+        return binding.key_display
+    *modifiers, key = binding.key.split("+")
+    return "+".join([*modifiers, _KEY_WORDS.get(key, key if len(key) == 1 else key.replace("_", " "))])
+
+
+def attention(providers: Sequence[ProviderState], *, ascii: bool) -> str:
+    """The mark of the Providers screen: how many configured ones failed."""
+    failed = sum(1 for provider in providers if provider.status is ProviderStatus.FAILED)
+    return f"{'x' if ascii else '✕'}{failed}" if failed else ""

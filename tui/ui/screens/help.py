@@ -1,0 +1,103 @@
+"""Help: the keys of the shown screen, then all; searchable. Made from the bindings themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Input, Static
+
+from tui.ui.frame import key_text
+
+_ABOUT = (
+    ("esc", "one step: close, clear the filter, unmark, back"),
+    ("tab shift+tab", "next and previous part of the screen"),
+    ("j k ↑ ↓ g G", "move in lists; page keys, home and end as usual"),
+    ("ctrl+g 1–6", "a screen, also while you type"),
+    ("ctrl+c", "copy a selection; without one it says how to quit"),
+)
+
+
+class HelpScreen(ModalScreen[None]):
+    """A panel over the screen it explains."""
+
+    DEFAULT_CSS = """
+    HelpScreen { align: center middle; background: $background 60%; }
+    HelpScreen #help { width: 76; max-width: 96%; height: 90%; background: $surface; border: round $border; padding: 0 1; }
+    HelpScreen Input { border: none; height: 1; background: $panel; padding: 0 1; }
+    HelpScreen VerticalScroll { height: 1fr; scrollbar-size: 1 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,f1", "dismiss", "close", key_display="esc", id="help.close"),
+        Binding("down", "scroll(1)", show=False),
+        Binding("up", "scroll(-1)", show=False),
+        Binding("pagedown", "scroll(15)", show=False),
+        Binding("pageup", "scroll(-15)", show=False),
+    ]
+
+    def __init__(self, about: Screen[Any]) -> None:
+        super().__init__()
+        self._rows = list(_rows_of(about))
+        self._words = str(getattr(about, "HELP_LINES", ""))
+
+    def compose(self) -> ComposeResult:
+        """Search field and list."""
+        with Vertical(id="help"):
+            yield Input(placeholder="search keys", select_on_focus=False)
+            with VerticalScroll(can_focus=False):
+                yield Static(self._text(""), id="helptext", markup=False)
+
+    def on_mount(self) -> None:
+        """Type at once."""
+        self.query_one("#help").border_title = Content("Help · esc closes")
+        self.query_one(Input).cursor_blink = False
+        self.query_one(Input).focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Narrow the list."""
+        self.query_one("#helptext", Static).update(self._text(event.value))
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll the list."""
+        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+
+    def _text(self, query: str) -> Content:
+        words = query.lower().split()
+        parts: list[tuple[str, str]] = []
+        if self._words and not words:
+            parts.append((self._words.strip() + "\n", "$foreground"))
+        last = ""
+        for group, keys, text in self._rows:
+            if not all(word in f"{group} {keys} {text}".lower() for word in words):
+                continue
+            if group != last:
+                parts.append((f"\n{group}\n", "bold $primary"))
+                last = group
+            parts.append((f"  {keys:<18}", "$accent"))
+            parts.append((f"{text}\n", "$foreground"))
+        return Content.assemble(*parts) if parts else Content("nothing matches")
+
+
+def _rows_of(screen: Screen[Any]) -> Iterator[tuple[str, str, str]]:
+    seen: set[str] = set()
+    here: list[tuple[str, str, str]] = []
+    everywhere: list[tuple[str, str, str]] = []
+    for active in screen.active_bindings.values():
+        binding = active.binding
+        if binding.system or not (binding.description or binding.tooltip) or f"{binding.id}{binding.action}" in seen:
+            continue
+        seen.add(f"{binding.id}{binding.action}")
+        text = binding.tooltip or binding.description
+        if active.node is screen.app:
+            everywhere.append(("Everywhere", key_text(binding), text))
+        else:
+            here.append(("This screen", key_text(binding), text))
+    yield from here
+    yield from everywhere
+    for keys, text in _ABOUT:
+        yield "Everywhere", keys, text

@@ -1,0 +1,157 @@
+"""From the command line to the running app, and from its end to an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
+
+from tui.core.options import AppOptions
+from tui.text import clean_name
+
+if TYPE_CHECKING:
+    from tui.config.paths import Paths
+    from tui.services.api import Services
+
+END_DEADLINE: Final = 4.0
+"""Seconds after a signal until the process ends whatever hangs."""
+_last_words: list[str] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Early:
+    """What the first frame needs, read without the settings library.
+
+    Attributes:
+        screen: Where to open; empty the first time.
+        still: No motion.
+    """
+
+    theme: str = "paddock"
+    keys: Mapping[str, str] = field(default_factory=dict)
+    ascii: bool = False
+    mouse: bool = True
+    wire: str = "auto"
+    link: int | None = None
+    still: bool = False
+    no_color: bool = False
+    screen: str = ""
+    machine: str = ""
+
+
+def remember_last_words(text: str) -> None:
+    """A sentence for the terminal once it is restored."""
+    _last_words.append(text)
+
+
+def forget_screen(driver: Any) -> None:
+    """Tell the driver that what the terminal shows is not what it sent."""
+    invalidate = getattr(driver, "invalidate", None)
+    if invalidate is not None:
+        invalidate()
+
+
+def read_early(options: AppOptions, paths: Paths, environ: Mapping[str, str]) -> Early:
+    """Read theme, keys, mouse and the like with tomllib alone."""
+    from tui.config.peek import peek
+    from tui.ui import termcheck
+
+    seen = peek(paths, environ)
+    start_screen = seen.start_screen
+    if start_screen == "last":
+        start_screen = _last_screen(paths.state)
+    return Early(
+        theme=seen.theme,
+        keys=seen.keys,
+        ascii=options.ascii or (termcheck.ascii_only(environ) if seen.ascii == "auto" else seen.ascii == "on"),
+        mouse=options.mouse and seen.mouse,
+        wire=seen.wire,
+        link=seen.link,
+        still=seen.motion == "none" or (seen.motion == "auto" and termcheck.over_ssh(environ)),
+        no_color=termcheck.no_color(environ),
+        screen=start_screen,
+        machine=clean_name(platform.node().split(".")[0], 24) or "this machine",
+    )
+
+
+def _last_screen(state: Path) -> str:
+    try:
+        screen = json.loads((state / "screen.json").read_text(encoding="utf-8"))["screen"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return screen if screen in ("providers", "library", "pulls", "chat", "monitor", "settings") else ""
+
+
+def save_last_screen(state: Path, screen: str) -> None:
+    """Remember where to open next time; a failure to write is of no matter."""
+    path = state / "screen.json"
+    temporary = path.with_suffix(f".{os.getpid()}")
+    try:
+        temporary.write_text(json.dumps({"screen": screen}), encoding="utf-8")
+        temporary.replace(path)
+    except OSError:
+        return
+
+
+def _services(options: AppOptions, paths: Paths) -> Services:
+    from tui.services.hub import build_services
+
+    demo_url = ""
+    if options.demo:
+        from tui.demo.launch import ensure_running
+
+        demo_url = ensure_running(paths.data)
+    return build_services(paths, options, os.environ, demo_url=demo_url)
+
+
+def _end_on_signals(app: Any) -> None:
+    """TERM, HUP, INT and QUIT end the app within `END_DEADLINE`, also while the terminal is not read."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        code = 128 + number
+        if getattr(app, "_ending", False):
+            os._exit(code)
+        app._ending = True
+        deadline = threading.Timer(END_DEADLINE, os._exit, (code,))
+        deadline.daemon = True
+        deadline.start()
+        loop = app._loop
+        if loop is None:
+            os._exit(code)
+        loop.call_soon_threadsafe(lambda: app.exit(code, code))
+
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, handle)
+
+
+def run(options: AppOptions, make_app: Callable[..., Any]) -> int:
+    """Build the app, run it, save and close; returns 0, 1 or 128 + a signal's number."""
+    from tui.config.paths import ensure_dirs, find_paths
+    from tui.ui.wire import driver_class
+
+    paths = find_paths(config=options.config, demo=options.demo, environ=os.environ)
+    ensure_dirs(paths)
+    early = read_early(options, paths, os.environ)
+    app = make_app(
+        options,
+        early,
+        lambda: _services(options, paths),
+        paths=paths,
+        driver_class=driver_class(early.wire, early.link),
+    )
+    _end_on_signals(app)
+    result = app.run(mouse=early.mouse)
+    if app.services is not None:
+        save_last_screen(paths.state, app.current_mode)
+        app.services.close()
+    for text in _last_words:
+        sys.stderr.write(text + "\n")
+    return result if isinstance(result, int) else int(app.return_code or 0)
