@@ -254,6 +254,46 @@ async def test_D08_a_newer_file_is_only_read_and_both_numbers_are_said(path: Pat
     assert list(path.parent.glob("*damaged*")) == []
 
 
+async def test_D04_what_cannot_be_written_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may write everywhere, so the system's refusal is played."""
+    database = Database(path)
+    await database.run(put("a"))
+    await database.aclose()
+
+    def refuse(file: Path, flags: int = 0) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tui.store.db.open_private", refuse)
+    monkeypatch.setattr("tui.store.opening.os.access", lambda file, mode: False)
+    database = Database(path)
+    assert database.read_only
+    assert database.problem is not None
+    assert "cannot be written" in database.problem.what
+    assert keys(database) == ["a"]
+    with pytest.raises(PaddockError):
+        await database.run(put("b"))
+    await database.aclose()
+    assert not path.with_name("paddock.db-wal").exists()
+    with pytest.raises(PaddockError):
+        Database(path.with_name("other.db"))
+
+
+def test_D03_opening_works_on_a_full_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(path, back_up=False)
+
+    def full(self: Database, connection: sqlite3.Connection) -> bool:
+        connection.execute("PRAGMA max_page_count = 1")
+        put("big", "x" * 200_000)(connection)
+        return False
+
+    monkeypatch.setattr(Database, "_mark_open", full)
+    database = Database(path)
+    assert database.problem is not None
+    assert "full" in database.problem.what
+    assert len(keys(database)) == 41
+    database.close()
+
+
 def fill(path: Path, *, back_up: bool) -> None:
     database = Database(path)
     for number in range(40):

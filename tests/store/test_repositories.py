@@ -83,7 +83,9 @@ async def test_everything_of_a_message_comes_back(chats: Conversations) -> None:
 
 async def test_an_answer_grows_and_ends(chats: Conversations, clock: ManualClock) -> None:
     first, second = await chats.create("box", "a"), await chats.create("box", "b")
-    _, answer = await chats.add_messages((prompt(first.id, "hello"), Message(0, first.id, 0, Role.ASSISTANT, "", state=AnswerState.WAITING)))
+    _, answer = await chats.add_messages(
+        (prompt(first.id, "hello"), Message(0, first.id, 0, Role.ASSISTANT, "", state=AnswerState.WAITING))
+    )
     await chats.append_answer(answer.id, "one ", "hm")
     await chats.append_answer(answer.id, "two", "!")
     written = chats.message(answer.id)
@@ -168,7 +170,8 @@ async def test_search_takes_every_word_literally(chats: Conversations) -> None:
 
 async def test_a_lease_keeps_a_second_process_out_until_the_first_is_gone(chats: Conversations, tmp_path: Path) -> None:
     code = (
-        "import asyncio, sys; from pathlib import Path; from tui.store.db import Database; from tui.store.conversations import Conversations\n"
+        "import asyncio, sys; from pathlib import Path; from tui.store.db import Database\n"
+        "from tui.store.conversations import Conversations\n"
         "from tui.core.models import *\n"
         f"d = Database(Path({str(tmp_path / 'paddock.db')!r})); c = Conversations(d)\n"
         "async def main():\n"
@@ -259,7 +262,13 @@ async def test_facts_do_not_overwrite_wishes(jobs: JobTable) -> None:
 
 async def test_order_and_removal(jobs: JobTable) -> None:
     a, b, c = [(await jobs.add(JobKind.PULL, name, ENDPOINT)).id for name in "abc"]
-    for number, where, order in ((c, "first", [c, a, b]), (c, "up", [c, a, b]), (c, "down", [a, c, b]), (b, "up", [a, b, c]), (c, "down", [a, b, c])):
+    for number, where, order in (
+        (c, "first", [c, a, b]),
+        (c, "up", [c, a, b]),
+        (c, "down", [a, c, b]),
+        (b, "up", [a, b, c]),
+        (c, "down", [a, b, c]),
+    ):
         await jobs.move(number, where)
         assert [job.id for job in jobs.list()] == order
     await jobs.record([replace(job, state=JobState.DONE) for job in jobs.list() if job.id == b])

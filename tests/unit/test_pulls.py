@@ -44,7 +44,9 @@ def layer(completed: Any, total: Any = 100 * MB, digest: str = "sha256:a", statu
     return JobStep(status, digest, total, completed)
 
 
-@pytest.mark.parametrize("name", ["0.24_pull_fresh", "0.33_pull_fresh", "0.24_pull_cancel_resume", "0.33_pull_cancel_resume", "0.24_pull_reset"])
+@pytest.mark.parametrize(
+    "name", ["0.24_pull_fresh", "0.33_pull_fresh", "0.24_pull_cancel_resume", "0.33_pull_cancel_resume", "0.24_pull_reset"]
+)
 def test_recorded_pulls_never_jump(name: str) -> None:
     for lines in recorded(name):
         seen = replay(lines)

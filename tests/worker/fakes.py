@@ -103,7 +103,9 @@ class Bench:
 
     def new_queue(self) -> Queue:
         audit = Audit(self.folder / "state", self.clock)
-        return Queue(self.database, lambda: self.settings, self.fake.make, lambda reference: self.key(reference), audit, self.clock, lambda a, b: 1.0)
+        return Queue(
+            self.database, lambda: self.settings, self.fake.make, lambda reference: self.key(reference), audit, self.clock, lambda a, b: 1.0
+        )
 
     async def add(self, model: str = "qwen3:8b", **more: Any) -> int:
         return (await self.table.add(JobKind.PULL, model, more.pop("endpoint", ENDPOINT), more)).id

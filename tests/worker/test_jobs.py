@@ -44,7 +44,9 @@ def test_a_lock_names_its_holder_and_is_free_after_its_end(tmp_path: Path) -> No
     assert read_holder(path) is None
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "nonsense", '{"pid": "x"}', '{"pid": 1, "start": "0", "boot": "b", "version": "1", "schema": 1}'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "nonsense", '{"pid": "x"}', '{"pid": 1, "start": "0", "boot": "b", "version": "1", "schema": 1}']
+)
 def test_S03_a_lock_file_that_names_nobody_alive(tmp_path: Path, text: str) -> None:
     path = tmp_path / "worker.lock"
     path.write_text(text)
@@ -71,7 +73,7 @@ def test_the_worker_is_started_detached_and_finds_the_same_home(tmp_path: Path, 
     monkeypatch.setenv("BOX_KEY", "k")
     paths = find_paths(demo=True, environ={"PADDOCK_HOME": str(tmp_path), "HOME": str(tmp_path)})
     spawn_worker(paths)
-    assert seen["command"] == [sys.executable, "-m", "tui", "worker"]
+    assert seen["command"] == [sys.executable, "-m", "tui", "worker", "--no-space-checks"]
     assert seen["start_new_session"] is True
     assert seen["stdin"] == subprocess.DEVNULL
     assert seen["mode"] == 0o600
@@ -82,9 +84,13 @@ def test_the_worker_is_started_detached_and_finds_the_same_home(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(("linger", "kill", "said"), [("no", "yes", True), ("yes", "yes", False), ("no", "no", False)])
-def test_S32_logind_that_ends_processes_at_logout_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linger: str, kill: str, said: bool) -> None:
+def test_S32_logind_that_ends_processes_at_logout_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linger: str, kill: str, said: bool
+) -> None:
     program = tmp_path / "loginctl"
-    program.write_text(f'#!/bin/sh\ncase "$*" in *Linger*) echo Linger={linger};; *KillUserProcesses*) echo KillUserProcesses={kill};; esac\n')
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in *Linger*) echo Linger={linger};; *KillUserProcesses*) echo KillUserProcesses={kill};; esac\n'
+    )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     assert ("enable-linger" in logout_note()) is said

@@ -151,7 +151,9 @@ async def kill_often(home: Home, times: int, seed: int) -> None:
         steps = choice.randint(0, 60)
         before = sum(file.stat().st_size for file in home.server.glob("m*"))
         await home.until(
-            lambda view, before=before, steps=steps: sum(file.stat().st_size for file in home.server.glob("m*")) >= before + steps or all_done(view)
+            lambda view, before=before, steps=steps: (
+                sum(file.stat().st_size for file in home.server.glob("m*")) >= before + steps or all_done(view)
+            )
         )
         home.workers[-1].kill()
         await asyncio.to_thread(home.workers[-1].wait, 10)

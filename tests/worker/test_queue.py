@@ -264,7 +264,7 @@ async def test_Q15_wishes_while_running(bench: Bench) -> None:
     await bench.tick(2)
     job = bench.job(number)
     assert (job.state, bench.fake.open) == (JobState.PAUSED, [])
-    assert job.note == "paused, 40 MB of 100 MB kept until the server restarts"
+    assert job.note == "paused, 40 MB of 100 MB kept until box restarts"
     assert not bench.queue.busy
     await bench.table.wish([number], JobWish.RUN)
     await bench.tick(2)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -32,6 +34,10 @@ WATCH: Final = 1.0
 """Seconds between two looks at the worker."""
 SPAWN_AGAIN: Final = 3.0
 """Seconds a started worker is given to take its lock before another is started."""
+
+
+MAX_LOG: Final = 1 << 20
+"""Bytes of the worker's log until a new one is begun; one older is kept."""
 
 
 class Jobs:
@@ -197,13 +203,16 @@ def spawn_worker(paths: Paths, *arguments: str) -> subprocess.Popen[bytes]:
         PaddockError: Its log cannot be opened, or the process cannot be started.
     """
     make_folder(paths.logs)
-    # The environment names the home, the demo's too: a flag beside it would mean a demo within the demo.
-    command = [sys.executable, "-m", "tui", "worker", *arguments]
+    # The environment names the home, the demo's too; what a demo server "downloads" needs no room on this disk.
+    command = [sys.executable, "-m", "tui", "worker", *(["--no-space-checks"] if paths.demo else []), *arguments]
     kept = {key: value for key, value in os.environ.items() if not (key.startswith("PADDOCK_") and "__" in key)}
     # Not the user's folder: `-m` would import a package of that name from there.
     folder = Path(tui.__file__).resolve().parent.parent
+    file = paths.logs / "worker.log"
     try:
-        log = open_private(paths.logs / "worker.log", os.O_WRONLY | os.O_APPEND)
+        if file.exists() and file.stat().st_size > MAX_LOG:
+            file.replace(file.with_suffix(".log.1"))
+        log = open_private(file, os.O_WRONLY | os.O_APPEND)
         try:
             return subprocess.Popen(
                 command,
@@ -220,6 +229,21 @@ def spawn_worker(paths: Paths, *arguments: str) -> subprocess.Popen[bytes]:
         raise PaddockError.of(
             "The worker could not be started", str(paths.logs), "Check the folder and the installation", details=str(error)
         ) from error
+
+
+def make_way(paths: Paths, seconds: float = 6.0) -> bool:
+    """Before the database is opened: end a worker of an older schema, so that a migration has it alone; False where it stays."""
+    holder = read_holder(paths.locks / WORKER_LOCK)
+    if holder is None or holder.schema >= SCHEMA:
+        return True
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(holder.who.pid, signal.SIGTERM)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if read_holder(paths.locks / WORKER_LOCK) is None:
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def logout_note() -> str:

@@ -94,19 +94,16 @@ class Database:
         self._slow_lock = threading.Lock()
         self._checked_at = 0.0
         self._epoch = 0
-        self._closed = False
-        make_folder(path.parent)
+        self._closed = self._closing = False
         self._users = -1
         if not read_only:
-            self._users = open_private(sidecar(path, ".users"))
-            lock(self._users, fcntl.LOCK_SH, 20.0)
             try:
-                self.opened = prepare(path, migrations=migrations, network_fs=network_fs, users=self._users)
-            except BaseException:
-                os.close(self._users)
-                raise
-            fcntl.flock(self._users, fcntl.LOCK_SH)
-            self.problem = self.opened.problem
+                self.opened = self._prepare()
+                self.problem = self.opened.problem
+            except PaddockError as error:
+                if error.failure.kind is not FailureKind.DISK or not self._readable():
+                    raise
+                self.problem = error.failure
         self.read_only = read_only or self.problem is not None
         self._marker = f"open:{os.getpid()}:{myself().start}:{myself().boot}:{id(self)}:{time.time_ns()}"
         try:
@@ -118,9 +115,36 @@ class Database:
         self._thread.start()
         self._changes = self.changes()
         if not self.read_only:
-            self.unclean = self.run_sync(self._mark_open, topics=())
+            with contextlib.suppress(PaddockError, TimeoutError):
+                # A full disk or a busy database delays the mark, not the start.
+                self.unclean = self._submit(self._mark_open, (), True).result(2.0)
             if self.unclean and self.path.stat().st_size > CHECK_UNCLEAN:
                 threading.Thread(target=self._check_in_background, name="paddock-check", daemon=True).start()
+
+    def _prepare(self) -> Opened:
+        """Open for writing, while holding the lock file that keeps migrations of others away."""
+        try:
+            make_folder(self.path.parent)
+            self._users = open_private(sidecar(self.path, ".users"))
+        except OSError as error:
+            raise PaddockError(faults.not_writable(error, self.path)) from error
+        lock(self._users, fcntl.LOCK_SH, 20.0)
+        try:
+            opened = prepare(self.path, migrations=self._migrations, network_fs=self._network_fs, users=self._users)
+        except BaseException:
+            os.close(self._users)
+            self._users = -1
+            raise
+        fcntl.flock(self._users, fcntl.LOCK_SH)
+        return opened
+
+    def _readable(self) -> bool:
+        """Whether there is a database to be read, at least."""
+        try:
+            with contextlib.closing(connect(self.path, query_only=True)) as connection:
+                return version_of(connection) == self._schema
+        except sqlite3.Error:
+            return False
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -164,7 +188,10 @@ class Database:
             if not self._in_place():
                 self._submit(lambda connection: None, (), True)
         with self._read_lock:
-            number: int = self._reader.execute("PRAGMA data_version").fetchone()[0]
+            try:
+                number: int = self._reader.execute("PRAGMA data_version").fetchone()[0]
+            except sqlite3.Error as error:
+                raise PaddockError(faults.failure_of(error, self.path)) from error
             return self._epoch, number
 
     def changes(self) -> Changes:
@@ -227,7 +254,7 @@ class Database:
                     raise PaddockError(failure) from error
                 self.problem = failure
                 self._note_damage(error)
-                if not faults.is_busy(error) or time.monotonic() >= until or self._closed:
+                if not faults.is_busy(error) or time.monotonic() >= until or self._closing:
                     raise PaddockError(failure) from error
             else:
                 self.problem = None
@@ -371,6 +398,7 @@ class Database:
         """Finish the writes, note the clean end, fold the log into the file; may be called twice."""
         if self._closed:
             return
+        self._closing = True
         if not self.read_only:
             with contextlib.suppress(PaddockError):
                 self.run_sync(lambda connection: connection.execute("DELETE FROM meta WHERE key = ?", (self._marker,)), topics=())

@@ -70,6 +70,17 @@ def newer(found: int, known: int, path: Path) -> Failure:
     )
 
 
+def not_writable(error: OSError, path: Path) -> Failure:
+    """The system does not let us write there."""
+    return Failure(
+        "The database cannot be written",
+        clean_name(str(path)),
+        "Check the owner and mode of the file and its folder",
+        FailureKind.DISK,
+        clean_label(str(error)),
+    )
+
+
 def read_only(path: Path) -> Failure:
     """A write to a database opened for reading."""
     return Failure(

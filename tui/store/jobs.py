@@ -16,6 +16,9 @@ from tui.store.db import Database
 from tui.text import clean_name
 
 JOBS: Final = "jobs"
+"""Topic: anything about jobs changed."""
+WISHES: Final = "wishes"
+"""Topic: something the worker must act on changed."""
 
 _SELECT: Final = """SELECT id, kind, model, endpoint, arguments, wish, state, position, note, progress, attempts, failure,
     created_at, started_at, ended_at, due_at, asked_by FROM job"""
@@ -109,20 +112,20 @@ class JobTable:
             )
             return _job(connection.execute(f"{_SELECT} WHERE id = ?", (cursor.lastrowid,)).fetchone())
 
-        return await self._db.run(work, (JOBS,))
+        return await self._db.run(work, (JOBS, WISHES))
 
     async def wish(self, numbers: Iterable[int], wish: JobWish) -> None:
         """Say what is wanted of these jobs; ended ones stay as they are."""
         rows = [(wish, number, *_ENDED) for number in numbers]
         await self._db.run(
-            lambda connection: connection.executemany(f"UPDATE job SET wish = ? WHERE id = ? AND {_NOT_ENDED}", rows), (JOBS,)
+            lambda connection: connection.executemany(f"UPDATE job SET wish = ? WHERE id = ? AND {_NOT_ENDED}", rows), (JOBS, WISHES)
         )
 
     async def retry(self, numbers: Iterable[int]) -> None:
         """Have these jobs begin anew now, ended or not, with all their attempts."""
         rows = [(JobWish.RUN, number) for number in numbers]
         await self._db.run(
-            lambda connection: connection.executemany("UPDATE job SET wish = ?, asked = asked + 1 WHERE id = ?", rows), (JOBS,)
+            lambda connection: connection.executemany("UPDATE job SET wish = ?, asked = asked + 1 WHERE id = ?", rows), (JOBS, WISHES)
         )
 
     async def move(self, number: int, where: str) -> None:
@@ -138,13 +141,13 @@ class JobTable:
                 "UPDATE job SET position = ? WHERE id = ? AND position <> ?", [(n, id, n) for n, id in enumerate(order, 1)]
             )
 
-        await self._db.run(work, (JOBS,))
+        await self._db.run(work, (JOBS, WISHES))
 
     async def remove(self, numbers: Iterable[int]) -> int:
         """Drop ended jobs from the list; returns how many."""
         rows = [(number, *_ENDED) for number in numbers]
         return await self._db.run(
-            lambda connection: connection.executemany(f"DELETE FROM job WHERE id = ? AND NOT ({_NOT_ENDED})", rows).rowcount, (JOBS,)
+            lambda connection: connection.executemany(f"DELETE FROM job WHERE id = ? AND NOT ({_NOT_ENDED})", rows).rowcount, (JOBS, WISHES)
         )
 
     # --- facts (the worker's) --------------------------------------------------------------------------------------

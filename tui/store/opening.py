@@ -13,7 +13,7 @@ from typing import Final
 
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.store import backup
-from tui.store.faults import failure_of, is_damage, newer
+from tui.store.faults import failure_of, is_damage, newer, not_writable
 from tui.store.files import exclusive, lock, make_folder, open_private, sync_folder
 from tui.store.schema import MIGRATIONS
 from tui.text import clean_name
@@ -62,8 +62,12 @@ def connect(path: Path, *, query_only: bool = False, network_fs: bool = False) -
     Raises:
         sqlite3.Error: The file cannot be opened or is no database.
     """
+    mode = "rw"
+    if query_only and not os.access(path.parent, os.W_OK):
+        # Without leave to create the log's index SQLite reads a WAL database only where it may take it as unchanging.
+        mode = "ro" if sidecar(path, "-wal").exists() else "ro&immutable=1"
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={'ro' if query_only and not os.access(path.parent, os.W_OK) else 'rw'}",
+        f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
         isolation_level=None,
         check_same_thread=False,
@@ -135,13 +139,7 @@ def prepare(path: Path, *, migrations: Sequence[Sequence[str]] = MIGRATIONS, net
     except sqlite3.Error as error:
         raise PaddockError(failure_of(error, path)) from error
     except OSError as error:
-        raise PaddockError.of(
-            "The database cannot be opened",
-            clean_name(str(path)),
-            "Check the owner and mode of the folder",
-            FailureKind.DISK,
-            clean_name(str(error)),
-        ) from error
+        raise PaddockError(not_writable(error, path)) from error
 
 
 def _replace_damaged(path: Path, migrations: Sequence[Sequence[str]], network_fs: bool) -> Opened:

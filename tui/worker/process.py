@@ -23,8 +23,8 @@ from tui.core.models import Endpoint
 from tui.providers.base import Provider
 from tui.services.locks import WORKER_LOCK, take
 from tui.store.db import Database
-from tui.store.jobs import JobTable, has_work
-from tui.store.meta import HAND_OVER, META, Meta
+from tui.store.jobs import WISHES, JobTable, has_work
+from tui.store.meta import HAND_OVER, META, Meta, Servers, servers_have_work
 from tui.worker.audit import Audit
 from tui.worker.queue import Queue
 from tui.worker.servers import Supervisor
@@ -45,7 +45,9 @@ Make = Callable[[Endpoint, Callable[[str], str], Clock], Provider]
 class Worker:
     """One worker, with its lock held."""
 
-    def __init__(self, database: Database, paths: Paths, settings: Callable[[], Settings], make: Make, linger: float) -> None:
+    def __init__(
+        self, database: Database, paths: Paths, settings: Callable[[], Settings], make: Make, linger: float, *, space: bool = True
+    ) -> None:
         def resolve(reference: str) -> str:
             return resolve_secret(reference, settings=settings())
 
@@ -53,7 +55,7 @@ class Worker:
         self._database = database
         self._meta = Meta(database)
         self._changes = database.changes()
-        self._queue = Queue(database, settings, lambda endpoint: make(endpoint, resolve, SYSTEM), resolve, audit)
+        self._queue = Queue(database, settings, lambda endpoint: make(endpoint, resolve, SYSTEM), resolve, audit, space=space)
         self._servers = Supervisor(database, paths.logs, audit)
         self._linger = linger
         self._stop = asyncio.Event()
@@ -75,6 +77,7 @@ class Worker:
             await self._database.back_up_if_due()
         idle_since = time.monotonic()
         config_at = 0.0
+        said = ""
         while not self._stop.is_set():
             now = time.monotonic()
             if now >= config_at:
@@ -82,8 +85,11 @@ class Worker:
                 poll_config()
             try:
                 await self._tick()
+                said = ""
             except PaddockError as error:
-                _log.warning("%s", error.failure.sentence())
+                if error.failure.sentence() != said:
+                    said = error.failure.sentence()
+                    _log.warning("%s", said)
             if self._queue.busy or self._servers.busy:
                 idle_since = now
             elif now - idle_since >= self._linger:
@@ -99,18 +105,20 @@ class Worker:
             await self._meta.set(HAND_OVER, "")
             self.stop()
             return
-        if moved:
+        if WISHES in moved:
             await self._queue.read()
         await self._servers.tick()
         await self._queue.tick()
 
 
-async def _work(paths: Paths, linger: float, make: Make) -> bool:
+async def _work(paths: Paths, options: argparse.Namespace, make: Make) -> bool:
     """Work; True where it ended because nothing was left."""
     config = ConfigStore(paths, {key: value for key, value in os.environ.items() if "__" not in key})
     database = Database(paths.database)
     try:
-        worker = Worker(database, paths, lambda: config.current.value, make, linger)
+        worker = Worker(
+            database, paths, lambda: config.current.value, make, options.linger, space=not (options.no_space_checks or options.demo)
+        )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)
@@ -120,19 +128,20 @@ async def _work(paths: Paths, linger: float, make: Make) -> bool:
         await database.aclose()
 
 
-def _work_while_there_is_work(paths: Paths, linger: float, make: Make) -> None:
+def _work_while_there_is_work(paths: Paths, options: argparse.Namespace, make: Make) -> None:
     """Be the worker of this home unless another is; a wish that comes while this one ends is not left lying."""
     while True:
         lock = take(paths.locks / WORKER_LOCK)
         if lock is None:
             return
         try:
-            idle = asyncio.run(_work(paths, linger, make))
+            idle = asyncio.run(_work(paths, options, make))
         finally:
             lock.release()
         database = Database(paths.database, read_only=True)
         try:
-            if not idle or not has_work(JobTable(database).list()):
+            jobs = JobTable(database)
+            if not idle or not (has_work(jobs.list()) or jobs.renewals_wait() or servers_have_work(Servers(database).list())):
                 return
         finally:
             database.close()
@@ -149,12 +158,13 @@ def run(argv: Sequence[str], make: Make | None = None) -> int:
     parser = argparse.ArgumentParser(prog="paddock worker", description="Works the queue of downloads; started where there is work.")
     parser.add_argument("--demo", action="store_true", help="of the demo's home")
     parser.add_argument("--linger", type=float, default=LINGER, metavar="S", help="seconds without work until it ends")
+    parser.add_argument("--no-space-checks", action="store_true", help="take no notice of this machine's disks")
     options = parser.parse_args(list(argv))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        _work_while_there_is_work(find_paths(demo=options.demo), options.linger, make or _real())
+        _work_while_there_is_work(find_paths(demo=options.demo), options, make or _real())
     except PaddockError as error:
         _log.error("%s", error.failure.sentence())
         return 1

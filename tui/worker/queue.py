@@ -20,7 +20,7 @@ from tui.store.jobs import JobTable, has_work, provider_key
 from tui.text import clean_name, size
 from tui.worker.attempt import DELAYS, DOWN_DELAYS, Attempt, delay, is_final, is_full, is_mismatch
 from tui.worker.audit import Audit
-from tui.worker.space import AFTER_FULL, room_for
+from tui.worker.space import AFTER_FULL, Room, room_for
 
 LOOK_AT_DISK: Final = 10.0
 """Seconds between two looks at the room on a disk."""
@@ -75,6 +75,8 @@ class Queue:
         audit: Audit,
         clock: Clock = SYSTEM,
         jitter: Callable[[float, float], float] = random.uniform,
+        *,
+        space: bool = True,
     ) -> None:
         self.runs: dict[int, Run] = {}
         self._settings = settings
@@ -83,6 +85,7 @@ class Queue:
         self._audit = audit
         self._clock = clock
         self._jitter = jitter
+        self._space = space
         self._table = JobTable(database, clock)
         self._dirty: dict[int, Job] = {}
         self._durable = False
@@ -170,9 +173,12 @@ class Queue:
         settings = self._settings()
         for run in self.runs.values():
             if run.task is not None and run.job.state is JobState.FETCHING and not run.reason:
-                room = await asyncio.to_thread(room_for, run.job, settings)
+                room = await self._room(run.job, settings)
                 if room is not None and not room.enough:
                     self._close(run, "space")
+
+    async def _room(self, job: Job, settings: Settings, extra: int = 0) -> Room | None:
+        return await asyncio.to_thread(room_for, job, settings, extra=extra) if self._space else None
 
     async def _start_due(self, now: float) -> None:
         settings = self._settings()
@@ -203,7 +209,7 @@ class Queue:
             note = f"needs {clean_name(name)}" if source == "env" else f"waits for a key: {error.failure.what}"
             self._wait(run, LOOK_AT_DISK, note, now, failure=error.failure)
             return False
-        room = await asyncio.to_thread(room_for, run.job, settings, extra=AFTER_FULL if run.full else 0)
+        room = await self._room(run.job, settings, AFTER_FULL if run.full else 0)
         if room is not None and not room.enough:
             self._wait(run, LOOK_AT_DISK, room.sentence(), now)
             return False
@@ -301,7 +307,7 @@ class Queue:
     def _disk_full(self, run: Run, failure: Failure, now: float) -> None:
         """The whole queue of that server rests until there is room."""
         server = provider_key(run.job.endpoint)
-        known = room_for(run.job, self._settings())
+        known = room_for(run.job, self._settings()) if self._space else None
         for other in self.runs.values():
             if provider_key(other.job.endpoint) != server or other.job.state.ended:
                 continue
@@ -317,7 +323,7 @@ class Queue:
 
     def _pause(self, run: Run) -> None:
         job = run.job
-        kept = f", {size(job.done)} of {size(job.total)} kept until the server restarts" if job.total and job.done else ""
+        kept = f", {size(job.done)} of {size(job.total)} kept until {job.endpoint.name} restarts" if job.total and job.done else ""
         self._set(run, state=JobState.PAUSED, note=f"paused{kept}", due_at=None, rate=None, eta=None)
 
     def _fail(self, run: Run, failure: Failure, note: str = "") -> None:

@@ -1,0 +1,176 @@
+"""The queue against a real socket, through the real provider."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.worker.fakes import MB, Bench
+from tui.core.clock import SYSTEM
+from tui.core.models import Endpoint, Job, JobState, JobWish
+from tui.providers.factory import make_provider
+
+
+class Server:
+    """Speaks enough of Ollama's HTTP for pulls; each pull takes the next script, the last one again.
+
+    A script is the byte counts (in MB, of 100) to report, then how the stream ends: `success`, `reset`, `end` or `hold`.
+    """
+
+    def __init__(self) -> None:
+        self.scripts: list[tuple[list[int], str]] = [([50, 100], "success")]
+        self.pulls = 0
+        self.left = 0
+        self.listed: list[str] = []
+        self.open: set[asyncio.StreamWriter] = set()
+
+    async def listen(self, port: int = 0) -> int:
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", port)
+        number: int = self.server.sockets[0].getsockname()[1]
+        return number
+
+    async def close(self) -> None:
+        self.server.close()
+        for writer in list(self.open):
+            writer.transport.abort()
+        await self.server.wait_closed()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open.add(writer)
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+                length = next((int(line.split(":")[1]) for line in head.splitlines() if line.startswith("content-length")), 0)
+                body = json.loads(await reader.readexactly(length)) if length else {}
+                if "post /api/pull" in head:
+                    await self.pull(body["model"], reader, writer)
+                else:
+                    names = [{"name": name, "model": name, "size": 1, "digest": "d" * 64} for name in self.listed]
+                    answer = json.dumps({"models": names, "version": "0.24.0"}).encode()
+                    writer.write(
+                        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(answer), answer)
+                    )
+                    await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self.open.discard(writer)
+            writer.close()
+
+    async def pull(self, model: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        counts, end = self.scripts[min(self.pulls, len(self.scripts) - 1)]
+        self.pulls += 1
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n")
+
+        def say(**item: object) -> None:
+            line = json.dumps(item).encode() + b"\n"
+            writer.write(b"%x\r\n%s\r\n" % (len(line), line))
+
+        say(status="pulling manifest")
+        for count in counts:
+            say(status="pulling a", digest="sha256:" + "a" * 64, total=100 * MB, completed=count * MB)
+        await writer.drain()
+        if end == "hold":
+            await reader.read()
+            self.left += 1
+            raise ConnectionResetError
+        if end == "reset":
+            await asyncio.sleep(0.05)
+            sock = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+            raise ConnectionResetError
+        if end == "success":
+            say(status="verifying sha256 digest")
+            self.listed.append(model)
+            say(status="success")
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    monkeypatch.setattr("tui.worker.queue.DELAYS", (0.05,))
+    monkeypatch.setattr("tui.worker.queue.DOWN_DELAYS", (0.05,))
+    monkeypatch.setattr("tui.worker.queue.room_for", lambda job, settings, extra=0: None)
+    bench = Bench(tmp_path, SYSTEM)
+    monkeypatch.setattr(bench.fake, "make", lambda endpoint: make_provider(endpoint, lambda reference: "", SYSTEM))
+    bench.queue = bench.new_queue()
+    await bench.queue.open()
+    yield bench
+    await bench.close()
+
+
+async def until(bench: Bench, number: int, condition: Callable[[Job], bool]) -> Job:
+    limit = time.monotonic() + 10
+    while not condition(bench.job(number)):
+        assert time.monotonic() < limit, bench.job(number)
+        await bench.tick()
+        await asyncio.sleep(0.005)
+    return bench.job(number)
+
+
+async def test_Q02_a_reset_then_the_rest(bench: Bench) -> None:
+    server = Server()
+    server.scripts = [([10, 40], "reset"), ([40, 100], "success")]
+    port = await server.listen()
+    number = await bench.add("qwen3:8b", endpoint=Endpoint("box", "ollama", f"http://127.0.0.1:{port}"))
+    job = await until(bench, number, lambda job: "retry" in job.note)
+    assert job.done == 40 * MB
+    job = await until(bench, number, lambda job: job.state.ended)
+    assert (job.state, job.attempts) == (JobState.DONE, 2)
+    await server.close()
+
+
+async def test_Q11_a_server_stopped_and_started_during_a_pull(bench: Bench) -> None:
+    server = Server()
+    server.scripts = [([10, 40], "hold"), ([40, 100], "success")]
+    port = await server.listen()
+    number = await bench.add("qwen3:8b", endpoint=Endpoint("box", "ollama", f"http://127.0.0.1:{port}"))
+    await until(bench, number, lambda job: job.done == 40 * MB)
+    await server.close()
+    job = await until(bench, number, lambda job: job.note.startswith("waits for box"))
+    assert job.note == f"waits for box at 127.0.0.1:{port}: nothing is listening"
+    await server.listen(port)
+    job = await until(bench, number, lambda job: job.state.ended)
+    assert job.state is JobState.DONE
+    await server.close()
+
+
+async def test_Q16_cancelling_closes_our_connection_and_deletes_nothing(bench: Bench) -> None:
+    server = Server()
+    server.scripts = [([10], "hold")]
+    port = await server.listen()
+    number = await bench.add("qwen3:8b", endpoint=Endpoint("box", "ollama", f"http://127.0.0.1:{port}"))
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    body = b'{"model": "qwen3:8b"}'
+    writer.write(b"POST /api/pull HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+    await until(bench, number, lambda job: job.done == 10 * MB)
+    assert server.pulls == 2
+    await bench.table.wish([number], JobWish.CANCEL)
+    await until(bench, number, lambda job: job.state is JobState.CANCELLED)
+    while server.left < 1:
+        await asyncio.sleep(0.005)
+    assert server.left == 1
+    assert len(server.open) == 1
+    writer.close()
+    await server.close()
+
+
+async def test_Q06_a_clean_end_without_success(bench: Bench) -> None:
+    server = Server()
+    server.scripts = [([10, 100], "end"), ([100], "success")]
+    port = await server.listen()
+    number = await bench.add("qwen3:8b", endpoint=Endpoint("box", "ollama", f"http://127.0.0.1:{port}"))
+    await until(bench, number, lambda job: job.state is JobState.WAITING and job.failure is not None)
+    job = await until(bench, number, lambda job: job.state.ended)
+    assert job.state is JobState.DONE
+    assert server.pulls == 2
+    await server.close()
