@@ -481,6 +481,32 @@ def test_D09_no_migration_without_a_backup(path: Path, monkeypatch: pytest.Monke
     database.close()
 
 
+@pytest.mark.parametrize("statements", range(len(STEP_2) + 1))
+def test_D09_a_migration_killed_at_each_step_leaves_the_old_database(path: Path, statements: int) -> None:
+    fill(path, back_up=False)
+    code = f"""
+import os, signal
+from pathlib import Path
+from tui.store.db import Database
+from tui.store.schema import MIGRATIONS
+class Killed(tuple):
+    def __iter__(self):
+        yield from tuple.__iter__(tuple(self[:{statements}]))
+        os.kill(os.getpid(), signal.SIGKILL)
+Database(Path({str(path)!r}), migrations=(*MIGRATIONS, Killed({STEP_2!r})))
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == -9
+    assert len(backup.backups(path)) == 1
+    database = Database(path)
+    assert database.opened.schema == 1
+    assert len(keys(database)) == 41
+    database.close()
+    database = Database(path, migrations=(*MIGRATIONS, STEP_2))
+    assert database.opened.migrated_from == 1
+    assert len(keys(database)) == 41
+    database.close()
+
+
 def test_migrations_wait_for_others_to_close(path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = opening.lock
     monkeypatch.setattr(opening, "lock", lambda handle, kind, patience: lock(handle, kind, min(patience, 0.1)))

@@ -219,3 +219,19 @@ async def test_S25_it_outlives_the_thread_that_started_it(bench: Bench) -> None:
     row = await bench.until(lambda row: row.state == "running")
     assert process_start(of_ours(row)) is not None
     assert MARK.encode() in Path(f"/proc/{of_ours(row)}/environ").read_bytes()
+
+
+async def test_P76_a_large_log_is_copied_aside_and_cut(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.worker.servers.MAX_LOG", 100)
+    await bench.start()
+    row = await bench.until(lambda row: row.state == "running")
+    log = Path(row.record["log"])
+    for number in range(6):
+        with log.open("a") as file:
+            file.write(f"{number}" * 200)
+        await bench.supervisor.tick()
+        assert log.stat().st_size == 0
+    kept = sorted(file.name for file in log.parent.iterdir())
+    assert kept == ["ollama.log", "ollama.log.1", "ollama.log.2", "ollama.log.3"]
+    assert log.with_suffix(".log.1").read_text() == "5" * 200
+    assert log.with_suffix(".log.1").stat().st_mode & 0o777 == 0o600

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import uuid
@@ -37,6 +38,11 @@ _KEPT_PREFIXES: Final = ("LC_", "XDG_", "OLLAMA_", "CUDA_", "NVIDIA_", "HIP_", "
 _PROXIES: Final = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
 
+MAX_LOG: Final = 10 << 20
+"""Bytes of a server's log until it is copied aside and cut; three older ones are kept."""
+LOGS_KEPT: Final = 3
+
+
 class Supervisor:
     """Acts on the wishes about servers. It never signals a process that is not exactly the one it started."""
 
@@ -65,6 +71,8 @@ class Supervisor:
         """Do what is due; looks at processes off the loop."""
         for row in self._table.list():
             self._rows[row.name] = row
+            if row.record.get("log"):
+                _rotate(Path(str(row.record["log"])))
             if row.asked > row.seen:
                 await self._act(row)
             elif row.state == "starting":
@@ -236,6 +244,20 @@ def _environment() -> dict[str, str]:
     return {
         name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES) or name.lower() in _PROXIES
     }
+
+
+def _rotate(log: Path) -> None:
+    """Copy a large log aside and cut it: the server keeps writing to the same file, at its end."""
+    with contextlib.suppress(OSError, PaddockError):
+        if log.stat().st_size <= MAX_LOG:
+            return
+        for number in range(LOGS_KEPT - 1, 0, -1):
+            with contextlib.suppress(FileNotFoundError):
+                log.with_suffix(f".log.{number}").rename(log.with_suffix(f".log.{number + 1}"))
+        copy = open_private(log.with_suffix(".log.1"), os.O_WRONLY | os.O_TRUNC)
+        with log.open("rb") as source, os.fdopen(copy, "wb") as target:
+            shutil.copyfileobj(source, target)
+        os.truncate(log, 0)
 
 
 def _spawn(command: list[str], log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
