@@ -1,0 +1,1 @@
+"""Tests of the widgets on the Line API."""

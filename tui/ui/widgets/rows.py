@@ -1,0 +1,627 @@
+"""`Rows`: a table that is as fast with ten thousand rows as with ten.
+
+One widget on the Line API: only the lines in view are ever rendered, and only lines that differ are repainted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui.text import strip_line
+from tui.ui.widgets.bars import TONES, check, fit, glyph, tone, uses_ascii
+from tui.ui.widgets.columns import GUTTER, Cell, Column, Drawn, Placed, place
+
+__all__ = ["Cell", "Column", "Drawn", "Rows"]
+
+T = TypeVar("T")
+
+
+class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
+    """A table over a sequence of items.
+
+    Args:
+        columns: The columns, left to right.
+        key: The identity of an item: cursor and marks follow it when the data changes.
+        state: The state of an item for its mark (see `bars.glyph`); None leaves the place empty.
+        text: What the filter looks at; the rendered cells where not given.
+        empty: What stands there while there are no items, and (with `{filter}`) while the filter hides all.
+        header: Show the line of headings.
+        gap: Cells between columns.
+        markable: Whether space, v and A mark rows.
+        ascii: Draw without Unicode graphics; None asks the app.
+    """
+
+    ALLOW_SELECT = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "move(1)", "down", id="rows.down", show=False, tooltip="Next row"),
+        Binding("up,k", "move(-1)", "up", id="rows.up", show=False, tooltip="Previous row"),
+        Binding("home,g", "first", "first", id="rows.first", show=False, tooltip="First row"),
+        Binding("end,G", "last", "last", id="rows.last", show=False, tooltip="Last row"),
+        Binding("pagedown", "page(1)", "page down", id="rows.page_down", show=False, tooltip="A page down"),
+        Binding("pageup", "page(-1)", "page up", id="rows.page_up", show=False, tooltip="A page up"),
+        Binding("enter", "open", "open", id="rows.open", show=False, tooltip="Open the row"),
+        Binding("space", "mark", "mark", id="rows.mark", show=False, tooltip="Mark or unmark the row"),
+        Binding("v", "range", "range", id="rows.range", show=False, tooltip="Mark a range: v, move, v"),
+        Binding("A", "mark_all", "mark all", id="rows.mark_all", show=False, tooltip="Mark or unmark all rows shown"),
+        Binding("s", "sort", "sort", id="rows.sort", show=False, tooltip="Sort by the next column"),
+        Binding("n", "find(1)", "next", id="rows.find_next", show=False, tooltip="Next match"),
+        Binding("N", "find(-1)", "previous", id="rows.find_previous", show=False, tooltip="Previous match"),
+    ]
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "rows--header",
+        "rows--cursor",
+        "rows--cursor-blurred",
+        "rows--marked",
+        "rows--empty",
+        *(f"rows--{name}" for name in TONES),
+    }
+    DEFAULT_CSS = """
+    Rows {
+        height: 1fr; overflow: hidden hidden; background: transparent;
+        .rows--header { color: $text-muted; text-style: bold; }
+        .rows--cursor { color: $block-cursor-foreground; background: $block-cursor-background; text-style: $block-cursor-text-style; }
+        .rows--cursor-blurred { background: $block-cursor-blurred-background; }
+        .rows--marked { color: $text-accent; text-style: bold; }
+        .rows--empty { color: $text-muted; }
+        .rows--ok { color: $text-success; }
+        .rows--busy { color: $text-accent; }
+        .rows--warn { color: $text-warning; }
+        .rows--bad { color: $text-error; }
+        .rows--dim { color: $text-muted; }
+        .rows--accent { color: $text-accent; }
+        .rows--bold { text-style: bold; }
+        &:ansi .rows--cursor { text-style: reverse; }
+        &:ansi .rows--cursor-blurred { text-style: underline; }
+        &:ansi .rows--dim { text-style: dim; }
+    }
+    """
+
+    class Highlighted(Message):
+        """The cursor stands on another item (or on none)."""
+
+        def __init__(self, rows: Rows[Any], item: Any | None) -> None:
+            super().__init__()
+            self.rows, self.item = rows, item
+
+        @property
+        def control(self) -> Widget:
+            """The table."""
+            return self.rows
+
+    class Selected(Highlighted):
+        """Enter or a double click on an item."""
+
+    class Marked(Message):
+        """The set of marked items changed."""
+
+        def __init__(self, rows: Rows[Any]) -> None:
+            super().__init__()
+            self.rows = rows
+
+        @property
+        def control(self) -> Widget:
+            """The table."""
+            return self.rows
+
+    class Sorted(Marked):
+        """The order changed: `rows.sorting` says how."""
+
+    def __init__(
+        self,
+        columns: Sequence[Column[T]],
+        *,
+        key: Callable[[T], Hashable],
+        state: Callable[[T], str] | None = None,
+        text: Callable[[T], str] | None = None,
+        empty: str = "",
+        header: bool = True,
+        gap: int = 2,
+        markable: bool = True,
+        ascii: bool | None = None,
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(id=id, classes=classes)
+        self._columns = tuple(columns)
+        self._key, self._state, self._text = key, state, text
+        self._empty, self._header, self._gap = empty, int(header), gap
+        self._markable, self._wish = markable, ascii
+        self._items: list[T] = []
+        self._at: dict[Hashable, int] = {}
+        self._haystack: list[str] | None = None
+        self._view: Sequence[int] = ()
+        self._row = 0
+        self._marks: set[Hashable] = set()
+        self._anchor: Hashable | None = None
+        self._words: tuple[str, ...] = ()
+        self._filter = ""
+        self._needle = ""
+        self._predicate: Callable[[T], bool] | None = None
+        self._sort: tuple[str, bool] | None = None
+        self._placed: tuple[int, list[Placed[T]]] | None = None
+        self._lines: list[Strip] | None = None
+        self._said: Hashable | None = None
+
+    # --- what stands in it ------------------------------------------------------------------------------------------
+
+    @property
+    def items(self) -> Sequence[T]:
+        """All items, in the order given."""
+        return self._items
+
+    @property
+    def shown(self) -> int:
+        """How many items pass the filter."""
+        return len(self._view)
+
+    @property
+    def shown_items(self) -> list[T]:
+        """The items that pass the filter, in the order shown."""
+        return [self._items[index] for index in self._view]
+
+    @property
+    def total(self) -> int:
+        """How many items there are."""
+        return len(self._items)
+
+    @property
+    def row(self) -> int:
+        """The cursor's row among those shown, from 0."""
+        return self._row
+
+    @property
+    def highlighted(self) -> T | None:
+        """The item under the cursor, or None."""
+        return self._items[self._view[self._row]] if self._row < len(self._view) else None
+
+    @property
+    def filter_text(self) -> str:
+        """The words that all shown rows hold."""
+        return self._filter
+
+    @property
+    def sorting(self) -> tuple[str, bool] | None:
+        """Key of the sorted column and whether it falls; None is the order given."""
+        return self._sort
+
+    def set_items(self, items: Iterable[T]) -> None:
+        """Show these items; cursor, marks and place follow the items they stood on."""
+        held = self._cursor_key()
+        self._items = list(items)
+        self._at = {self._key(item): index for index, item in enumerate(self._items)}
+        self._haystack = None
+        had = len(self._marks)
+        self._marks &= self._at.keys()
+        self._arrange(held)
+        if len(self._marks) != had:
+            self.post_message(self.Marked(self))
+
+    def update_item(self, item: T) -> bool:
+        """Replace the item of the same key and repaint its line only; False where there is none. Order and filter stay."""
+        index = self._at.get(self._key(item))
+        if index is None:
+            return False
+        self._items[index] = item
+        if self._haystack is not None:
+            self._haystack[index] = self._searchable(item)
+        self.redraw()
+        return True
+
+    def redraw(self) -> None:
+        """Draw again what is in view and repaint the lines that differ (cells that show a moving time)."""
+        if not self.is_attached or not self.size:
+            return
+        old, self._lines = self._lines, [self._draw(y) for y in range(self.size.height)]
+        if old is None or len(old) != len(self._lines):
+            self.refresh()
+            return
+        changed = [y for y, (was, now) in enumerate(zip(old, self._lines, strict=True)) if was != now]
+        if len(changed) * 2 > len(old):
+            self.refresh()
+        elif changed:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+
+    def set_columns(self, columns: Sequence[Column[T]]) -> None:
+        """Change the columns (another view of the same items)."""
+        self._columns, self._placed, self._haystack = tuple(columns), None, None
+        self.redraw()
+
+    def set_empty(self, text: str) -> None:
+        """What stands there while nothing is to be shown."""
+        self._empty = text
+        self.redraw()
+
+    # --- filter, order, search --------------------------------------------------------------------------------------
+
+    def set_filter(self, text: str, predicate: Callable[[T], bool] | None = None) -> None:
+        """Show the rows that hold all words (upper and lower case alike) and that the predicate accepts."""
+        held = self._cursor_key()
+        self._filter, self._words, self._predicate = text, tuple(text.casefold().split()), predicate
+        self._arrange(held)
+
+    def sort_by(self, column: str | None, descending: bool | None = None) -> None:
+        """Order by a column; None is the order given. Items without a value come last."""
+        found = next((one for one in self._columns if one.key == column and one.sort_key is not None), None)
+        held = self._cursor_key()
+        self._sort = None if found is None else (found.key, found.descending if descending is None else descending)
+        self._arrange(held)
+        self.post_message(self.Sorted(self))
+
+    def find(self, text: str) -> bool:
+        """Search without hiding rows: go to the first match from the cursor on; `n` and `N` go on."""
+        self._needle = text.casefold()
+        return bool(self._needle) and self._seek(self._row, 1)
+
+    def _seek(self, start: int, step: int) -> bool:
+        count, words = len(self._view), self._needle.split()
+        hay = self._hay()
+        for distance in range(count):
+            row = (start + step * distance) % count
+            text = hay[self._view[row]]
+            if all(word in text for word in words):
+                self.move_to(row)
+                return True
+        return False
+
+    def _searchable(self, item: T) -> str:
+        if self._text is not None:
+            return self._text(item).casefold()
+        cells = (column.render(item) for column in self._columns)
+        return " ".join(cell if isinstance(cell, str) else cell.plain if isinstance(cell, Text) else cell.text for cell in cells).casefold()
+
+    def _hay(self) -> list[str]:
+        if self._haystack is None:
+            self._haystack = [self._searchable(item) for item in self._items]
+        return self._haystack
+
+    def _arrange(self, held: Hashable | None) -> None:
+        """Work out which rows are shown in what order, and put the cursor back on what it stood on."""
+        view: Sequence[int] = range(len(self._items))
+        if self._words:
+            hay = self._hay()
+            for word in self._words:
+                view = [index for index in view if word in hay[index]]
+        if self._predicate is not None:
+            view = [index for index in view if self._predicate(self._items[index])]
+        if self._sort is not None:
+            view = self._sorted(view, *self._sort)
+        self._view = view
+        index = self._at.get(held) if held is not None else None
+        if index is not None and not (view and self._words == () and isinstance(view, range)):
+            try:
+                self._row = view.index(index)
+            except ValueError:
+                index = None
+        elif index is not None:
+            self._row = index
+        if index is None:
+            self._row = max(0, min(self._row, len(view) - 1))
+        self._resized()
+        self._tell()
+
+    def _sorted(self, view: Sequence[int], name: str, descending: bool) -> Sequence[int]:
+        key = next((column.sort_key for column in self._columns if column.key == name), None)
+        if key is None:
+            return view
+        values = {index: key(self._items[index]) for index in view}
+        known = sorted((index for index in view if values[index] is not None), key=values.__getitem__, reverse=descending)
+        return known + [index for index in view if values[index] is None]
+
+    # --- cursor and marks -------------------------------------------------------------------------------------------
+
+    def _cursor_key(self) -> Hashable | None:
+        item = self.highlighted
+        return None if item is None else self._key(item)
+
+    def move_to(self, row: int) -> None:
+        """Put the cursor on a row (kept within the table) and bring it into view."""
+        self._row = max(0, min(row, len(self._view) - 1))
+        self._show_cursor()
+        self.redraw()
+        self._tell()
+
+    def move_to_key(self, key: Hashable) -> bool:
+        """Put the cursor on an item; False where it is not shown."""
+        index = self._at.get(key)
+        if index is None or index not in self._view:
+            return False
+        self.move_to(self._view.index(index))
+        return True
+
+    def _tell(self) -> None:
+        key = self._cursor_key()
+        if key != self._said:
+            self._said = key
+            self.post_message(self.Highlighted(self, self.highlighted))
+
+    @property
+    def marks(self) -> frozenset[Hashable]:
+        """Keys of the marked items, those hidden by the filter included."""
+        return frozenset(self._marks | self._range())
+
+    @property
+    def marked_items(self) -> list[T]:
+        """The marked items in the order given, those hidden by the filter included."""
+        marks = self.marks
+        return [item for item in self._items if self._key(item) in marks]
+
+    @property
+    def marked_hidden(self) -> int:
+        """How many marked items the filter hides."""
+        marks = self.marks
+        return len(marks) - sum(1 for index in self._view if self._key(self._items[index]) in marks) if marks else 0
+
+    @property
+    def chosen(self) -> list[T]:
+        """What a verb acts on: the marked items, else the one under the cursor."""
+        marked = self.marked_items
+        return marked or ([] if self.highlighted is None else [self.highlighted])
+
+    def clear_marks(self) -> bool:
+        """Unmark everything; False where nothing was marked."""
+        had = bool(self._marks) or self._anchor is not None
+        self._marks.clear()
+        self._anchor = None
+        if had:
+            self._marked()
+        return had
+
+    def step_back(self) -> bool:
+        """One step of esc: end the range, then the filter, then the marks; False where there was nothing to undo."""
+        if self._anchor is not None:
+            self._anchor = None
+            self._marked()
+            return True
+        if self._filter or self._predicate is not None:
+            self.set_filter("")
+            return True
+        return self.clear_marks()
+
+    def _range(self) -> set[Hashable]:
+        index = self._at.get(self._anchor) if self._anchor is not None else None
+        if index is None or index not in self._view:
+            return set()
+        first, last = sorted((self._view.index(index), self._row))
+        return {self._key(self._items[self._view[row]]) for row in range(first, last + 1)}
+
+    def _marked(self) -> None:
+        self.redraw()
+        self.post_message(self.Marked(self))
+
+    # --- keys and mouse ---------------------------------------------------------------------------------------------
+
+    def action_move(self, step: int) -> None:
+        """A row up or down."""
+        self.move_to(self._row + step)
+
+    def action_first(self) -> None:
+        """To the first row."""
+        self.move_to(0)
+
+    def action_last(self) -> None:
+        """To the last row."""
+        self.move_to(len(self._view) - 1)
+
+    def action_page(self, step: int) -> None:
+        """A page up or down."""
+        self.move_to(self._row + step * max(1, self.size.height - self._header - 1))
+
+    def action_open(self) -> None:
+        """Tell that the row was chosen."""
+        if self.highlighted is not None:
+            self.post_message(self.Selected(self, self.highlighted))
+
+    def action_mark(self) -> None:
+        """Mark or unmark the row and go on to the next; ends a range."""
+        if not self._markable or self.highlighted is None:
+            return
+        if self._anchor is not None:
+            self.action_range()
+            return
+        self._marks ^= {self._key(self.highlighted)}
+        self._marked()
+        self.move_to(self._row + 1)
+
+    def action_range(self) -> None:
+        """Begin a range, or mark all of it."""
+        if not self._markable or self.highlighted is None:
+            return
+        if self._anchor is None:
+            self._anchor = self._cursor_key()
+        else:
+            self._marks |= self._range()
+            self._anchor = None
+        self._marked()
+
+    def action_mark_all(self) -> None:
+        """Mark all rows shown, or unmark them where all are marked."""
+        if not self._markable:
+            return
+        keys = {self._key(self._items[index]) for index in self._view}
+        self._anchor = None
+        self._marks = self._marks - keys if keys <= self._marks else self._marks | keys
+        self._marked()
+
+    def action_sort(self) -> None:
+        """Sort by the next column that can be sorted; after the last one the order given."""
+        names = [column.key for column in self._columns if column.sort_key is not None]
+        at = -1 if self._sort is None else names.index(self._sort[0])
+        self.sort_by(names[at + 1] if at + 1 < len(names) else None)
+
+    def action_find(self, step: int) -> None:
+        """To the next or previous match of the search; every row of a filtered table is one."""
+        if not self._view:
+            return
+        if self._needle:
+            self._seek(self._row + step, step)
+        else:
+            self.move_to((self._row + step) % len(self._view))
+
+    def on_click(self, event: events.Click) -> None:
+        """Cursor to the row clicked; a double click opens it; a heading sorts."""
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return
+        event.stop()
+        row = self.scroll_offset.y + offset.y - self._header
+        if offset.y < self._header:
+            self._sort_at(offset.x)
+        elif row < len(self._view):
+            self.move_to(row)
+            if event.chain == 2:
+                self.action_open()
+
+    def _sort_at(self, x: int) -> None:
+        for one in self._places(self.size.width):
+            if one.x <= x < one.x + one.width and one.column.sort_key is not None:
+                again = self._sort is not None and self._sort[0] == one.column.key
+                self.sort_by(one.column.key, not self._sort[1] if again and self._sort is not None else None)
+
+    # --- drawing ----------------------------------------------------------------------------------------------------
+
+    @property
+    def allow_vertical_scroll(self) -> bool:
+        """Scrolls without a scrollbar."""
+        return not self._check_disabled()
+
+    def _resized(self) -> None:
+        """Take the number of rows as the scrollable height, without a relayout unless the height follows it."""
+        size = Size(0, max(1, len(self._view)) + self._header)
+        if size != self.virtual_size:
+            if self.styles.is_auto_height:
+                self.virtual_size = size
+            else:
+                self.set_reactive(Widget.virtual_size, size)
+            if self.is_attached:
+                self._scroll_update(size)
+        self._show_cursor()
+        self.redraw()
+
+    def _show_cursor(self) -> None:
+        height = self.size.height - self._header
+        if height <= 0:
+            return
+        top = self.scroll_offset.y
+        goal = min(max(top, self._row - height + 1), self._row)
+        if goal != top:
+            self.scroll_to(y=goal, animate=False, force=True)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Repaint what differs after a scroll."""
+        if round(old_value) != round(new_value):
+            if self.show_vertical_scrollbar:
+                self.vertical_scrollbar.position = new_value
+            self.redraw()
+
+    def on_resize(self) -> None:
+        """Share out the new width."""
+        self._lines = None
+        self._show_cursor()
+        self.redraw()
+
+    def on_focus(self) -> None:
+        """Show the cursor as one that moves."""
+        self.redraw()
+
+    def on_blur(self) -> None:
+        """Show the cursor as one that rests."""
+        self.redraw()
+
+    def notify_style_update(self) -> None:
+        """Draw in the new colours."""
+        super().notify_style_update()
+        self._lines = None
+
+    def render_line(self, y: int) -> Strip:
+        """A line of the table (y from the widget's top)."""
+        if self._lines is None or len(self._lines) != self.size.height:
+            self._lines = [self._draw(line) for line in range(self.size.height)]
+        return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width, self.rich_style)
+
+    def _places(self, width: int) -> list[Placed[T]]:
+        if self._placed is None or self._placed[0] != width:
+            self._placed = (width, place(self._columns, width, self._gap))
+        return self._placed[1]
+
+    def _style(self, name: str) -> Style:
+        return self.get_component_rich_style(f"rows--{name}", partial=True) if name in TONES else Style.null()
+
+    def _draw(self, y: int) -> Strip:
+        width = self.size.width
+        base = self.rich_style
+        if y < self._header:
+            return self._draw_header(width, base)
+        row = self.scroll_offset.y + y - self._header
+        if row < len(self._view):
+            return self._draw_row(self._items[self._view[row]], row, width, base)
+        if not self._view and y == self._header and self._empty:
+            text = self._empty if not self._items else "nothing matches the filter; esc clears it"
+            style = base + self.get_component_rich_style("rows--empty", partial=True)
+            return Strip([Segment(fit(" " * GUTTER + strip_line(text), width), style)], width)
+        return Strip.blank(width, base)
+
+    def _draw_header(self, width: int, base: Style) -> Strip:
+        style = base + self.get_component_rich_style("rows--header", partial=True)
+        ascii = uses_ascii(self, self._wish)
+        up, down = ("^", "v") if ascii else ("▴", "▾")
+        line, x = "", 0
+        for one in self._places(width):
+            title = one.column.title
+            if self._sort is not None and self._sort[0] == one.column.key:
+                title += down if self._sort[1] else up
+            line += " " * (one.x - x) + fit(title, one.width, one.column.align, ascii)
+            x = one.x + one.width
+        return Strip([Segment(line + " " * (width - x), style)], width).crop(0, width)
+
+    def _draw_row(self, item: T, row: int, width: int, base: Style) -> Strip:
+        ascii = uses_ascii(self, self._wish)
+        over: Style | None = None
+        if row == self._row:
+            over = self.get_component_rich_style("rows--cursor" if self.has_focus else "rows--cursor-blurred", partial=True)
+            base = base + over
+        key = self._key(item)
+        marked = key in self._marks or (self._anchor is not None and key in self._range())
+        state = self._state(item) if self._state is not None else ""
+        mark_style = base + self.get_component_rich_style("rows--marked", partial=True) if marked and over is None else base
+        segments = [
+            Segment(check(ascii) if marked else " ", mark_style),
+            Segment(glyph(state, ascii) + " ", base if over is not None and self.has_focus else base + self._style(tone(state))),
+        ]
+        x = GUTTER
+        for one in self._places(width):
+            if one.x > x:
+                segments.append(Segment(" " * (one.x - x), base))
+            drawn = one.column.render(item)
+            rest = isinstance(drawn, Cell) and drawn.rest
+            cells = width - one.x if rest else one.width
+            segments.extend(self._draw_cell(drawn, cells, one.column, base, ascii, plain=over is not None and self.has_focus))
+            x = one.x + cells
+            if rest:
+                break
+        if x < width:
+            segments.append(Segment(" " * (width - x), base))
+        return Strip(segments, max(x, width)).crop(0, width)
+
+    def _draw_cell(self, drawn: Drawn, width: int, column: Column[T], base: Style, ascii: bool, *, plain: bool) -> Iterable[Segment]:
+        """Segments of exactly `width` cells; under the cursor of a focused table in one colour."""
+        if isinstance(drawn, Text) and not plain:
+            text = drawn.copy() if strip_line(drawn.plain) == drawn.plain else Text(strip_line(drawn.plain))
+            text.truncate(width, overflow="crop" if ascii else "ellipsis")
+            text.align("left" if column.align == "left" else "right", width)
+            text.end = ""
+            return [Segment(one.text, base + (one.style or Style.null())) for one in text.render(self.app.console)]
+        words = drawn.plain if isinstance(drawn, Text) else drawn.text if isinstance(drawn, Cell) else drawn
+        style = base + self._style(drawn.tone) if isinstance(drawn, Cell) and drawn.tone and not plain else base
+        return [Segment(fit(strip_line(words), width, "left" if isinstance(drawn, Cell) and drawn.rest else column.align, ascii), style)]
