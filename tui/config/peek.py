@@ -15,6 +15,7 @@ from tui.config import files
 from tui.config.kinds import AUTO, BINDINGS, DENSITY, LINE, MOTION, SWITCH, THEME, WIRE, Kind
 from tui.config.paths import Paths
 
+_START_SCREENS = ("last", "providers", "library", "pulls", "chat", "monitor")
 _KINDS: Mapping[str, Kind] = {
     "theme": THEME, "density": DENSITY, "ascii": AUTO, "motion": MOTION, "wire": WIRE, "link": LINE, "mouse": SWITCH,
 }  # fmt: skip
@@ -22,7 +23,7 @@ _KINDS: Mapping[str, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Peek:
-    """The values of [appearance] and [keys] that the first frame needs."""
+    """The values of [appearance], [keys] and [general] that the first frame needs."""
 
     theme: str = "paddock"
     density: str = "auto"
@@ -31,6 +32,7 @@ class Peek:
     wire: str = "auto"
     link: int | None = None
     mouse: bool = True
+    start_screen: str = "last"
     keys: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -59,6 +61,9 @@ def peek(paths: Paths, environ: Mapping[str, str] | None = None) -> Peek:
         value = _checked(kind, given[item.name], item.default) if item.name in given else item.default
         text = environ.get(f"PADDOCK_APPEARANCE__{item.name.upper()}")
         values[item.name] = value if text is None else _checked(kind, kind.from_text(text), value)
+    general = raw.get("general")
+    start = environ.get("PADDOCK_GENERAL__START_SCREEN") or (general.get("start_screen") if isinstance(general, dict) else None)
+    values["start_screen"] = start if start in _START_SCREENS else "last"
     keys = raw.get("keys", {})
     named = {name: keys_of for name, keys_of in keys.items() if isinstance(keys_of, str)} if isinstance(keys, dict) else {}
     return Peek(**values, keys=_checked(BINDINGS, named, {}))

@@ -173,18 +173,14 @@ class StatusBar(Line):
         groups: list[list[Part]] = [[(f" {monitor.machine()}", "bold")]]
         sample = view.sample
         if sample is not None:
-            groups.append([("CPU ", "$text-muted"), (spark(monitor.series("cpu", graph * 2), graph, ascii=ascii), "$success"), _percent(sample.cpu)])
-            if sample.memory_total:
-                groups.append([("RAM", "$text-muted"), _percent(100 * (sample.memory_used or 0) / sample.memory_total)])
+            cpu, memory = sample.cpu, sample.memory
+            graph_text = spark(monitor.series("cpu", graph * 2), graph, ascii=ascii)
+            groups.append([("CPU ", "$text-muted"), (graph_text, "$success"), _percent(cpu.percent)])
+            if memory.total and memory.used is not None:
+                groups.append([("RAM", "$text-muted"), _percent(100 * memory.used / memory.total)])
             for gpu in sample.gpus[: 1 if width < 120 else 4]:
-                name = f"gpu{gpu.index}"
-                groups.append(
-                    [
-                        (f"GPU{gpu.index} ", "$text-muted"),
-                        (spark(monitor.series(name, graph * 2), graph, ascii=ascii), "$success"),
-                        _percent(gpu.utilization),
-                    ]
-                )
+                graph_text = spark(monitor.series(f"gpu{gpu.index}", graph * 2), graph, ascii=ascii)
+                groups.append([(f"GPU{gpu.index} ", "$text-muted"), (graph_text, "$success"), _percent(gpu.percent)])
                 if gpu.memory_used is not None and gpu.memory_total:
                     groups.append([("VRAM ", "$text-muted"), (f"{gpu.memory_used / 1e9:.1f}/{gpu.memory_total / 1e9:.0f}G", "")])
             if view.silent:

@@ -1,0 +1,154 @@
+"""Services without an engine: observables a test sets, verbs that only remember they were called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual.app import App
+
+from tui.config.paths import find_paths
+from tui.config.store import ConfigStore
+from tui.core.models import QueueView
+from tui.core.observe import Observable
+from tui.resources import resource
+from tui.services.api import ConversationView, DiscoveryView, MonitorView
+from tui.ui.themes import THEMES
+
+Call = tuple[str, tuple[Any, ...], dict[str, Any]]
+
+
+class Recorder:
+    """Any verb not written out is recorded in `calls` as (name, args, kwargs)."""
+
+    def __init__(self, calls: list[Call]) -> None:
+        self.calls = calls
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+        def verb(*args: Any, **kwargs: Any) -> None:
+            self.calls.append((name, args, kwargs))
+
+        return verb
+
+
+class FakeRegistry(Recorder):
+    def __init__(self, calls: list[Call]) -> None:
+        super().__init__(calls)
+        self.providers: Observable[Any] = Observable(())
+        self.models: Observable[Any] = Observable(())
+        self.running: Observable[Any] = Observable(())
+        self.details: Observable[Any] = Observable({})
+        self.discovery: Observable[Any] = Observable(DiscoveryView())
+        self.activities: Observable[Any] = Observable(())
+        self.model_failures: Observable[Any] = Observable({})
+        self.reasons: dict[tuple[str, str], str] = {}
+
+    def state(self, name: str) -> Any:
+        return next((state for state in self.providers.value if state.name == name), None)
+
+    def default(self) -> Any:
+        return next((state for state in self.providers.value if state.is_default), None) or next(iter(self.providers.value), None)
+
+    def can(self, provider: str, capability: Any) -> str:
+        return self.reasons.get((provider, str(capability)), "")
+
+    def server_log(self, name: str) -> str:
+        return ""
+
+
+class FakeChat(Recorder):
+    def __init__(self, calls: list[Call]) -> None:
+        super().__init__(calls)
+        self.heads: Observable[Any] = Observable(())
+        self.view: Observable[Any] = Observable(ConversationView())
+        self.live: Observable[Any] = Observable(None)
+        self.prompts: list[str] = []
+
+    def history(self) -> Sequence[str]:
+        return self.prompts
+
+
+class FakeJobs(Recorder):
+    def __init__(self, calls: list[Call]) -> None:
+        super().__init__(calls)
+        self.view: Observable[Any] = Observable(QueueView())
+
+
+class FakeMonitor:
+    def __init__(self) -> None:
+        self.latest: Observable[Any] = Observable(MonitorView())
+        self.values: dict[str, list[float | None]] = {}
+
+    def series(self, name: str, seconds: float) -> Sequence[float | None]:
+        return self.values.get(name, [])[-int(seconds) or None :]
+
+    def machine(self) -> str:
+        return "gpu-box"
+
+    def summary(self) -> str:
+        return "8 cores, 31.2 GB RAM (22.8 free), RTX 3090 24.0 GB"
+
+
+class FakeServices:
+    """As `tui.services.api.Services`; `calls` lists the verbs in order."""
+
+    def __init__(self, home: Path) -> None:
+        self.calls: list[Call] = []
+        self.config = ConfigStore(find_paths(environ={"PADDOCK_HOME": str(home), "HOME": str(home)}), {})
+        self.registry = FakeRegistry(self.calls)
+        self.chat = FakeChat(self.calls)
+        self.jobs = FakeJobs(self.calls)
+        self.monitor = FakeMonitor()
+        self.notices: Observable[Any] = Observable(())
+        self.questions: Observable[Any] = Observable(())
+        self.ready: Observable[bool] = Observable(True)
+        self.banner: Observable[Any] = Observable(())
+
+    def answer(self, question: int, choice: str) -> None:
+        self.calls.append(("answer", (question, choice), {}))
+
+    def open(self) -> None:
+        self.calls.append(("open", (), {}))
+
+    def close(self, timeout: float = 2.0) -> None:
+        self.calls.append(("close", (), {}))
+
+    def called(self, name: str) -> list[tuple[Any, ...]]:
+        """The arguments of each call of a verb."""
+        return [args for verb, args, _kwargs in self.calls if verb == name]
+
+
+class ScreenHost(App[Any]):
+    """One screen in an app with our styles and themes, without starting anything."""
+
+    CSS_PATH: ClassVar[Any] = sorted(resource("styles").glob("*.tcss"), key=lambda path: (path.name != "app.tcss", path.name))
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (80, "-normal"), (120, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (24, "-medium"), (36, "-high")]
+
+    def __init__(self, screen: Any, *, ascii_only: bool = False) -> None:
+        super().__init__()
+        self.first = screen
+        self.ascii_only = ascii_only
+        self.demo = False
+        self.copied: list[str] = []
+        self.went: list[str] = []
+        self.demo_restarts = 0
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = "paddock"
+
+    def get_default_screen(self) -> Any:
+        return self.first
+
+    def copy_to_clipboard(self, text: str) -> None:
+        self.copied.append(text)
+
+    def action_go(self, name: str) -> None:
+        self.went.append(name)
+
+    def restart_demo(self) -> None:
+        self.demo_restarts += 1
