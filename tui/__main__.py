@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 from tui import __version__
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tui.core.options import AppOptions
 
 COMMANDS: Final = (
@@ -159,11 +161,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "--inside-guard" in options:
         from tui.ui.app import run_app
 
-        return int(run_app(_app_options(options)))
+        return int(run_app(_app_options(options), _demo_server))
     from tui import guard
+    from tui.core.spawn import own_command
 
-    child = [sys.executable, "-m", "tui", "--inside-guard", *arguments]
-    return guard.run(child, log=_log_folder(os.environ))
+    return guard.run(own_command("--inside-guard", *arguments), log=_log_folder(os.environ))
+
+
+def _demo_server(home: Path) -> str:
+    """The address of the demo home's server; starts it where it does not run."""
+    from tui.demo.launch import ensure_running
+
+    return ensure_running(home)
 
 
 def _internal(name: str, arguments: list[str]) -> int:

@@ -25,6 +25,8 @@ from tui.ui.screens.boot import BootScreen
 from tui.ui.themes import THEMES, choose
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tui.config.paths import Paths
     from tui.services.api import Question, Services
     from tui.ui.start import Early
@@ -257,6 +259,16 @@ class TuiApp(App[int]):
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
+    @property
+    def last_screen(self) -> str:
+        """Where to open next time."""
+        mode = self.current_mode
+        return mode if mode in dict(SCREENS) else ""
+
+    def restart_demo(self) -> None:
+        """End, and start again in the demo home."""
+        self.exit(start.START_DEMO)
+
     async def action_quit(self) -> None:
         """Quit; what runs elsewhere goes on."""
         self.exit(0)
@@ -277,6 +289,6 @@ class TuiApp(App[int]):
         self._close_messages_no_wait()
 
 
-def run_app(options: AppOptions) -> int:
+def run_app(options: AppOptions, demo_server: Callable[[Path], str]) -> int:
     """Run the app until it ends; the exit code tells the truth (see `start.run`)."""
-    return start.run(options, TuiApp)
+    return start.run(options, TuiApp, demo_server)

@@ -9,11 +9,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
+from tui.core.errors import PaddockError
 from tui.core.options import AppOptions
 from tui.text import clean_name
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 END_DEADLINE: Final = 4.0
 """Seconds after a signal until the process ends whatever hangs."""
+START_DEMO: Final = -1
+"""Result of an app that asks to be started again on the demo server."""
 _last_words: list[str] = []
 
 
@@ -101,14 +104,10 @@ def save_last_screen(state: Path, screen: str) -> None:
         return
 
 
-def _services(options: AppOptions, paths: Paths) -> Services:
+def _services(options: AppOptions, paths: Paths, demo_server: Callable[[Path], str]) -> Services:
     from tui.services.hub import build_services
 
-    demo_url = ""
-    if options.demo:
-        from tui.demo.launch import ensure_running
-
-        demo_url = ensure_running(paths.data)
+    demo_url = demo_server(paths.data) if options.demo else ""
     return build_services(paths, options, os.environ, demo_url=demo_url)
 
 
@@ -132,26 +131,39 @@ def _end_on_signals(app: Any) -> None:
         signal.signal(number, handle)
 
 
-def run(options: AppOptions, make_app: Callable[..., Any]) -> int:
+def run(options: AppOptions, make_app: Callable[..., Any], demo_server: Callable[[Path], str]) -> int:
     """Build the app, run it, save and close; returns 0, 1 or 128 + a signal's number."""
+    from tui.ui import termcheck
+
+    termcheck.prepare_environment(os.environ)
+    result = _run_once(options, make_app, demo_server)
+    if result == START_DEMO:
+        result = _run_once(replace(options, demo=True), make_app, demo_server)
+    for text in _last_words:
+        sys.stderr.write(text + "\n")
+    return result
+
+
+def _run_once(options: AppOptions, make_app: Callable[..., Any], demo_server: Callable[[Path], str]) -> int:
     from tui.config.paths import ensure_dirs, find_paths
     from tui.ui.wire import driver_class
 
     paths = find_paths(config=options.config, demo=options.demo, environ=os.environ)
-    ensure_dirs(paths)
+    try:
+        ensure_dirs(paths)
+    except PaddockError as error:  # goes on without saving, and says so at the end too
+        remember_last_words(error.failure.sentence())
     early = read_early(options, paths, os.environ)
     app = make_app(
         options,
         early,
-        lambda: _services(options, paths),
+        lambda: _services(options, paths, demo_server),
         paths=paths,
         driver_class=driver_class(early.wire, early.link),
     )
     _end_on_signals(app)
     result = app.run(mouse=early.mouse)
     if app.services is not None:
-        save_last_screen(paths.state, app.current_mode)
+        save_last_screen(paths.state, app.last_screen)
         app.services.close()
-    for text in _last_words:
-        sys.stderr.write(text + "\n")
     return result if isinstance(result, int) else int(app.return_code or 0)

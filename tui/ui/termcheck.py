@@ -65,11 +65,11 @@ def _is_terminal(stream: IO[str] | None) -> bool:
 
 
 def utf8_locale(environ: Mapping[str, str]) -> bool:
-    """Whether the environment names a UTF-8 locale, by the precedence of POSIX."""
+    """Whether the locale is UTF-8, by the precedence of POSIX; one that names nothing (a bare container) counts as such."""
     for name in ("LC_ALL", "LC_CTYPE", "LANG"):
         if value := environ.get(name):
             return _NAME_OF_UTF8.search(value) is not None
-    return False
+    return True
 
 
 def utf8_output() -> bool:
