@@ -1,0 +1,206 @@
+"""Dialogs: a question with a safe answer, a line to type, a list to pick from.
+
+What a dialog shows is drawn literally. A confirmation takes no key until it has been on screen for `ARMED_AFTER`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Final, TypeVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Static
+
+from tui.core.clock import SYSTEM, Clock
+from tui.ui.widgets.rows import Column, Rows
+
+T = TypeVar("T")
+ARMED_AFTER: Final = 0.3
+"""Seconds a confirmation must have been on screen before it takes an answer (T15, T16, P12)."""
+_CSS: Final = """
+    align: center middle;
+    .dialog { width: 72; max-width: 96%; height: auto; max-height: 90%; padding: 1 2; background: $panel; border: round $primary; }
+    .dialog Static { width: 1fr; height: auto; }
+    .dialog .answers { height: auto; margin-top: 1; align-horizontal: right; }
+    .dialog Button { margin-left: 2; min-width: 8; }
+    .dialog .hint { color: $text-muted; }
+    .dialog .problem { color: $text-error; }
+    .dialog Rows { height: 14; }
+"""
+
+
+class ConfirmDialog(ModalScreen[str | None]):
+    """A question; the result is the key of the answer chosen, None for esc.
+
+    Args:
+        question: What will happen, to what, with the figure that matters.
+        choices: (key, label) of the answers, the safe one first; it has the focus.
+        clock: Tells how long the dialog has been there.
+    """
+
+    DEFAULT_CSS = f"ConfirmDialog {{ {_CSS} }}"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "refuse", "back", id="confirm.back", tooltip="Do nothing"),
+        Binding("left,shift+tab", "go(-1)", "previous", id="confirm.previous", show=False),
+        Binding("right,tab", "go(1)", "next", id="confirm.next", show=False),
+    ]
+
+    def __init__(self, question: str, choices: Sequence[tuple[str, str]], *, clock: Clock = SYSTEM) -> None:
+        super().__init__()
+        self._question, self._choices, self._clock = question, tuple(choices), clock
+        self._shown_at: float | None = None
+
+    @property
+    def armed(self) -> bool:
+        """It has been on screen long enough to be answered."""
+        return self._shown_at is not None and self._clock.monotonic() - self._shown_at >= ARMED_AFTER
+
+    def compose(self) -> ComposeResult:
+        """The question and a button for each answer."""
+        with Vertical(classes="dialog"):
+            yield Static(Content(self._question))
+            with Horizontal(classes="answers"):
+                for key, label in self._choices:
+                    yield Button(Content(label), name=key, compact=True)
+
+    def on_mount(self) -> None:
+        """Focus the safe answer; the time counts from the first frame."""
+        self.query(Button).first().focus()
+        self.call_after_refresh(self._note_shown)
+
+    def _note_shown(self) -> None:
+        self._shown_at = self._clock.monotonic()
+
+    def action_go(self, step: int) -> None:
+        """To the next or previous answer; keys typed before the dialog stood there do not move the focus."""
+        if self.armed:
+            (self.focus_next if step > 0 else self.focus_previous)()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Answer, where that is allowed yet."""
+        event.stop()
+        if self.armed and event.button.name is not None:
+            self.dismiss(event.button.name)
+
+    def action_refuse(self) -> None:
+        """Answer nothing; always allowed."""
+        self.dismiss(None)
+
+
+class InputDialog(ModalScreen[str | None]):
+    """A line to type; None for esc.
+
+    Args:
+        title: What is asked for.
+        value: What stands there at first.
+        hint: A line below.
+        check: Text to a problem in words, or None where it is fine; asked at each enter.
+        password: Show dots.
+    """
+
+    DEFAULT_CSS = f"InputDialog {{ {_CSS} }}"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "back", id="input.back", tooltip="Change nothing")]
+
+    def __init__(
+        self, title: str, value: str = "", *, hint: str = "", check: Callable[[str], str | None] | None = None, password: bool = False
+    ) -> None:
+        super().__init__()
+        self._ask, self._value, self._hint, self._check, self._password = title, value, hint, check, password
+
+    def compose(self) -> ComposeResult:
+        """Title, field, hint, problem."""
+        with Vertical(classes="dialog"):
+            yield Static(Content(self._ask))
+            field = Input(self._value, password=self._password)
+            field.cursor_blink = False
+            yield field
+            yield Static(Content(self._hint), classes="hint")
+            yield Static("", classes="problem", markup=False)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Take the text where it is fine, else say what is wrong."""
+        event.stop()
+        problem = self._check(event.value) if self._check is not None else None
+        if problem is None:
+            self.dismiss(event.value)
+        else:
+            self.query_one(".problem", Static).update(Content(problem))
+
+    def action_leave(self) -> None:
+        """Without a change."""
+        self.dismiss(None)
+
+
+class ChoiceDialog(ModalScreen[str | None]):
+    """A list to pick from, filtered by what is typed; the result is the key, None for esc.
+
+    Args:
+        title: What is to be chosen.
+        choices: (key, label, note); the note stands at the right.
+        current: Key under the cursor at first.
+    """
+
+    DEFAULT_CSS = f"ChoiceDialog {{ {_CSS} }}"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "back", id="choice.back", tooltip="Choose nothing"),
+        Binding("down", "step(1)", "down", id="choice.down", show=False, priority=True),
+        Binding("up", "step(-1)", "up", id="choice.up", show=False, priority=True),
+    ]
+
+    def __init__(self, title: str, choices: Sequence[tuple[str, str, str]], *, current: str = "") -> None:
+        super().__init__()
+        self._ask, self._choices, self._current = title, tuple(choices), current
+
+    def compose(self) -> ComposeResult:
+        """Title, filter field, list."""
+        with Vertical(classes="dialog"):
+            yield Static(Content(self._ask))
+            field = Input(placeholder="type to filter")
+            field.cursor_blink = False
+            yield field
+            yield Rows[tuple[str, str, str]](
+                [
+                    Column("label", "", lambda choice: Text(choice[1]), flex=3),
+                    Column("note", "", lambda choice: Text(choice[2]), flex=2, align="right"),
+                ],
+                key=lambda choice: choice[0],
+                text=lambda choice: f"{choice[1]} {choice[2]}",
+                empty="nothing to choose from",
+                header=False,
+                markable=False,
+            )
+
+    def on_mount(self) -> None:
+        """Fill the list; typing filters it."""
+        rows = self.query_one(Rows)
+        rows.set_items(self._choices)
+        rows.move_to_key(self._current)
+        self.query_one(Input).focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filter."""
+        event.stop()
+        self.query_one(Rows).set_filter(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Choose what the cursor is on."""
+        event.stop()
+        self.query_one(Rows).action_open()
+
+    def on_rows_selected(self, event: Rows.Selected) -> None:
+        """Done."""
+        event.stop()
+        self.dismiss(event.item[0])
+
+    def action_step(self, step: int) -> None:
+        """Move in the list while the field has the focus."""
+        self.query_one(Rows).action_move(step)
+
+    def action_leave(self) -> None:
+        """Without a choice."""
+        self.dismiss(None)
