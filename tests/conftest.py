@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 os.environ["TEXTUAL_ANIMATIONS"] = "none"
-for _name in [name for name in os.environ if name.startswith(("PADDOCK_", "OLLAMA_", "NO_COLOR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"))]:
+for _name in [
+    name for name in os.environ if name.startswith(("PADDOCK_", "OLLAMA_", "NO_COLOR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"))
+]:
     del os.environ[_name]
 
 import pytest  # noqa: E402

@@ -31,7 +31,24 @@ def test_Q14_spellings_of_one_model(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "m:", "/m", "a/b/c/d", "--host=0.0.0.0", "-rf", "../../x", "x" * 4096, "a b", "a\0b", "a\nb", "a:b:c", "n.s/m", "a/b@sha256:00"]
+    "text",
+    [
+        "",
+        " ",
+        "m:",
+        "/m",
+        "a/b/c/d",
+        "--host=0.0.0.0",
+        "-rf",
+        "../../x",
+        "x" * 4096,
+        "a b",
+        "a\0b",
+        "a\nb",
+        "a:b:c",
+        "n.s/m",
+        "a/b@sha256:00",
+    ],
 )
 def test_X13_names_that_break_the_grammar_are_refused(text):
     with pytest.raises(PaddockError) as caught:

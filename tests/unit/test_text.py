@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from tui import text
 
 FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e0fff]")
-NASTY = st.text(alphabet=st.one_of(st.sampled_from("ab\t\n\r\x0b\x85\u2028\x1b\x07\x9b\x00\x7f\u202e\u200b\u200d\ufe0f\u0301\U000e0041\ud83d[]"), st.characters()))
+NASTY = st.text(
+    alphabet=st.one_of(
+        st.sampled_from("ab\t\n\r\x0b\x85\u2028\x1b\x07\x9b\x00\x7f\u202e\u200b\u200d\ufe0f\u0301\U000e0041\ud83d[]"), st.characters()
+    )
+)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +68,17 @@ def test_long_names_lose_their_middle():
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(None, "–"), (-1, "–"), (float("nan"), "–"), (0, "0 B"), (999, "999 B"), (999_999, "1.0 MB"), (5.2e9, "5.2 GB"), (20e9, "20 GB"), (274e6, "274 MB")],
+    [
+        (None, "–"),
+        (-1, "–"),
+        (float("nan"), "–"),
+        (0, "0 B"),
+        (999, "999 B"),
+        (999_999, "1.0 MB"),
+        (5.2e9, "5.2 GB"),
+        (20e9, "20 GB"),
+        (274e6, "274 MB"),
+    ],
 )
 def test_sizes(value, shown):
     assert text.size(value) == shown
@@ -76,13 +90,25 @@ def test_binary_sizes():
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(None, "–"), (0.31, "0.3s"), (14, "14s"), (65, "1m05s"), (2280, "38 min"), (7200, "2 h"), (3 * 86400, "3 d"), (-4, "0.0s"), (59.7, "1m00s")],
+    [
+        (None, "–"),
+        (0.31, "0.3s"),
+        (14, "14s"),
+        (65, "1m05s"),
+        (2280, "38 min"),
+        (7200, "2 h"),
+        (3 * 86400, "3 d"),
+        (-4, "0.0s"),
+        (59.7, "1m00s"),
+    ],
 )
 def test_durations(seconds, shown):
     assert text.duration(seconds) == shown
 
 
-@pytest.mark.parametrize(("number", "shown"), [(None, "–"), (300, "300"), (4096, "4k"), (40960, "40k"), (131072, "128k"), (8193, "8.2k"), (1500, "1.5k")])
+@pytest.mark.parametrize(
+    ("number", "shown"), [(None, "–"), (300, "300"), (4096, "4k"), (40960, "40k"), (131072, "128k"), (8193, "8.2k"), (1500, "1.5k")]
+)
 def test_tokens(number, shown):
     assert text.tokens(number) == shown
 

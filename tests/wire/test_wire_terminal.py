@@ -13,9 +13,7 @@ import pytest
 
 from tests.support.pty import Terminal
 
-OWN = re.compile(
-    rb"\x1b\[\?[0-9;]+[hl]|\x1b\[\?[0-9]+\$p|\x1b\[[<>][0-9]*u|\x1b\[[0-9;]*[mHCKMLr]|\x1b\]22;[a-z]+\x07|\r?\n"
-)
+OWN = re.compile(rb"\x1b\[\?[0-9;]+[hl]|\x1b\[\?[0-9]+\$p|\x1b\[[<>][0-9]*u|\x1b\[[0-9;]*[mHCKMLr]|\x1b\]22;[a-z]+\x07|\r?\n")
 
 
 @contextmanager

@@ -198,7 +198,9 @@ def estimate(weights: int, shape: Shape | None, context: int, *, slots: int = 1,
         return Need(weights, cache, 350_000_000)
     context = min(context, shape.trained_context or context)
     compute = 4 * MICRO_BATCH * (shape.vocabulary + 6 * shape.embedding)
-    return Need(max(0, weights - shape.embedding_bytes), kv_cache(shape, context, slots=slots, kind=kind), compute, ram=shape.embedding_bytes)
+    return Need(
+        max(0, weights - shape.embedding_bytes), kv_cache(shape, context, slots=slots, kind=kind), compute, ram=shape.embedding_bytes
+    )
 
 
 def judge(need: Need, machine: Machine, *, loaded: bool = False) -> Fit:

@@ -94,8 +94,14 @@ class AppScreen(Screen[None]):
     def on_mount(self) -> None:
         """Follow what the frame shows, then let the screen start."""
         top = self.query_one(TopBar)
-        self.follow(self.services.registry.providers, lambda providers: top.mark("providers", attention(providers, ascii=self.ascii)), fps=2)
-        self.follow(self.services.jobs.view, lambda view: top.mark("pulls", self._pull_mark(view.count(JobState.FETCHING, JobState.CHECKING))), fps=2)
+        self.follow(
+            self.services.registry.providers, lambda providers: top.mark("providers", attention(providers, ascii=self.ascii)), fps=2
+        )
+        self.follow(
+            self.services.jobs.view,
+            lambda view: top.mark("pulls", self._pull_mark(view.count(JobState.FETCHING, JobState.CHECKING))),
+            fps=2,
+        )
         self.follow(self.services.banner, self._show_banner, fps=4)
         self.query_one(StatusBar).follow_all()
         self.start()

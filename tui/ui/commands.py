@@ -30,7 +30,11 @@ class PaddockCommands(Provider):
                 continue
             seen.add(binding.action)
             words = binding.tooltip or binding.description
-            yield f"{binding.description}: {words}" if binding.tooltip else words, key_text(binding), partial(self._run, active.node, binding.action)
+            yield (
+                f"{binding.description}: {words}" if binding.tooltip else words,
+                key_text(binding),
+                partial(self._run, active.node, binding.action),
+            )
         for number, (name, title) in enumerate(SCREENS, 1):
             yield f"Screen {title}", str(number), partial(app.action_go, name)
 
