@@ -165,13 +165,17 @@ async def test_D06_read_then_write_under_another_writer(database: Database, path
     """A deferred transaction would fail here at once, whatever the timeout."""
     other = Database(path)
 
+    runs = []
+
     def increment(connection: sqlite3.Connection) -> None:
+        runs.append(1)
         row = connection.execute("SELECT text FROM draft WHERE key = 'n'").fetchone()
         connection.execute("UPDATE draft SET text = ? WHERE key = 'n'", (str(int(row[0]) + 1),))
 
     await database.run(put("n", "0"))
     await asyncio.gather(*(one.run(increment, durable=False) for _ in range(60) for one in (database, other)))
     assert database.read(lambda connection: connection.execute("SELECT text FROM draft").fetchone()[0]) == "120"
+    assert len(runs) == 120
     await other.aclose()
 
 

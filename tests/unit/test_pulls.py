@@ -75,7 +75,8 @@ def test_small_layers_at_the_end_are_no_slowness() -> None:
     (lines,) = recorded("0.24_pull_fresh")
     seen = replay(lines)
     fetching = [one for one in seen if one.phase is Phase.FETCHING and one.rate is not None]
-    assert min(one.rate or 0 for one in fetching[-20:]) > 5 * MB
+    before = next(one.rate for one in reversed(fetching) if len(one.layers) == 1)
+    assert fetching[-1].rate == pytest.approx(before, rel=0.05)
     assert all(one.eta is None or one.eta < 60 for one in seen)
 
 
@@ -87,7 +88,9 @@ def test_resumed_bytes_are_no_speed() -> None:
     assert meter.progress(10.0).done == stopped.done  # shown until the server reports again
     seen = replay(second, meter, 10.0)
     assert next(one for one in seen if one.layers).done > 20 * MB
-    assert max(one.rate or 0 for one in seen) < 60 * MB
+    rates = [one.rate for one in seen if one.rate is not None]
+    assert rates
+    assert max(rates) < 30 * MB
 
 
 def test_everything_there_makes_no_rate() -> None:
@@ -182,7 +185,7 @@ def test_Q12_a_suspended_program_is_no_stall() -> None:
     for tick in range(1, 21):
         meter.feed(layer(tick * MB), tick * 0.25)
     before = meter.progress(5.0).rate
-    after = meter.feed(layer(21 * MB), 305.0)
+    after = meter.feed(layer(20 * MB), 305.0)
     assert after.stall is Stall.NONE
     assert meter.progress(306.0).stall is Stall.NONE
     assert after.rate == pytest.approx(before, rel=0.3)

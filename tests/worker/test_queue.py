@@ -245,6 +245,14 @@ async def test_Q11_a_server_that_is_down_costs_no_attempt(bench: Bench) -> None:
     bench.clock.advance(100)
     await bench.settle()
     assert bench.job(number).state is JobState.DONE
+    assert bench.job(number).attempts == 2
+
+
+async def test_Q11_a_registry_out_of_reach_costs_an_attempt(bench: Bench) -> None:
+    bench.fake.scripts["qwen3:8b"] = [[step("pulling manifest"), failed("The server cannot reach the registry", FailureKind.UNREACHABLE)]]
+    number = await bench.add()
+    await bench.settle()
+    assert bench.job(number).note == "waits to retry (1 of 5): The server cannot reach the registry"
 
 
 async def test_Q14_one_entry_however_spelled(bench: Bench) -> None:
