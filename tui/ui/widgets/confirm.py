@@ -66,7 +66,9 @@ class ConfirmDialog(ModalScreen[str | None]):
             yield Static(Content(self._question))
             with Horizontal(classes="answers"):
                 for key, label in self._choices:
-                    yield Button(Content(label), name=key, compact=True)
+                    button = Button(Content(label), name=key, compact=True)
+                    button.active_effect_duration = 0.0
+                    yield button
 
     def on_mount(self) -> None:
         """Focus the safe answer; the time counts from the first frame."""
