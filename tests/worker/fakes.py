@@ -14,7 +14,7 @@ from tui.core.events import JobStep
 from tui.core.models import Endpoint, Job, JobKind, Model
 from tui.store.db import Database
 from tui.store.jobs import JobTable
-from tui.worker.audit import Audit
+from tui.services.audit import Audit
 from tui.worker.queue import Queue
 
 MB = 1_000_000

@@ -13,10 +13,13 @@ import pytest
 
 from tui.config.paths import find_paths
 from tui.core.errors import PaddockError
+from tui.core.models import Endpoint, JobKind
 from tui.services import jobs as jobs_module
-from tui.services.jobs import logout_note, spawn_worker
+from tui.services.jobs import Jobs, logout_note, spawn_worker
 from tui.services.locks import read_holder, take
+from tui.store.db import Database
 from tui.store.identity import myself
+from tui.store.jobs import JobTable
 
 
 def test_a_lock_names_its_holder_and_is_free_after_its_end(tmp_path: Path) -> None:
@@ -106,3 +109,28 @@ def test_the_lock_file_is_readable_text(tmp_path: Path) -> None:
     assert lock is not None
     assert set(json.loads((tmp_path / "l").read_text())) == {"pid", "start", "boot", "version", "schema"}
     lock.release()
+
+
+async def test_a_worker_that_cannot_start_is_not_started_in_a_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = find_paths(environ={"PADDOCK_HOME": str(tmp_path), "HOME": str(tmp_path)})
+    database = Database(paths.database)
+    jobs = Jobs(database, paths)
+    started: list[subprocess.Popen[bytes]] = []
+    now = [1000.0]
+
+    def spawn(of: Any) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen(["false"]))
+        started[-1].wait()
+        return started[-1]
+
+    monkeypatch.setattr(jobs_module, "spawn_worker", spawn)
+    monkeypatch.setattr(jobs_module.time, "monotonic", lambda: now[0])
+    await JobTable(database).add(JobKind.PULL, "a", Endpoint("box", "ollama", "http://127.0.0.1:1"))
+    for _ in range(300):
+        await jobs.ensure_worker()
+        now[0] += 1
+    monkeypatch.undo()
+    assert 6 <= len(started) <= 12
+    assert "ended unexpectedly" in jobs.worker().note
+    assert "worker.log" in jobs.worker().note
+    await database.aclose()

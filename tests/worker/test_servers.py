@@ -21,7 +21,7 @@ from tui.services.servers import ServerJobs
 from tui.store.db import Database
 from tui.store.identity import boot_id, identify, process_start
 from tui.store.meta import ServerRow, Servers
-from tui.worker.audit import Audit
+from tui.services.audit import Audit
 from tui.worker.servers import MARK, Supervisor
 
 PROGRAM = """#!{python} -S

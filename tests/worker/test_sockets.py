@@ -174,3 +174,34 @@ async def test_Q06_a_clean_end_without_success(bench: Bench) -> None:
     assert job.state is JobState.DONE
     assert server.pulls == 2
     await server.close()
+
+
+async def test_the_real_worker_from_the_wish_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Jobs` starts `python -m tui worker`, which speaks to a socket; the app's part ends meanwhile."""
+    from tui.config.paths import find_paths
+    from tui.services import jobs as jobs_module
+    from tui.store.db import Database
+
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "nowhere"))
+    paths = find_paths(environ={"PADDOCK_HOME": str(tmp_path / "home"), "HOME": str(tmp_path)})
+    spawned = []
+    real = jobs_module.spawn_worker
+
+    def spawn(of: jobs_module.Paths) -> object:
+        spawned.append(real(of, "--linger", "0.1"))
+        return spawned[-1]
+
+    monkeypatch.setattr(jobs_module, "spawn_worker", spawn)
+    server = Server()
+    port = await server.listen()
+    database = Database(paths.database)
+    jobs = jobs_module.Jobs(database, paths)
+    job = await jobs.add("Qwen3", Endpoint("box", "ollama", f"http://127.0.0.1:{port}"), asked_by="command line")
+    await database.aclose()  # the app is gone; the worker is not
+    assert await asyncio.to_thread(spawned[0].wait, 20) == 0, (paths.logs / "worker.log").read_text()
+    database = Database(paths.database, read_only=True)
+    (done,) = jobs_module.JobTable(database).list()
+    assert (done.id, done.state, done.done, done.asked_by) == (job.id, JobState.DONE, 100 * MB, "command line")
+    assert server.listed == ["Qwen3:latest"]
+    await database.aclose()
+    await server.close()

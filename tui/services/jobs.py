@@ -27,6 +27,7 @@ from tui.store.files import make_folder, open_private
 from tui.store.jobs import JOBS, JobTable, has_work
 from tui.store.meta import HAND_OVER, SERVERS, Meta, Servers, servers_have_work
 from tui.store.schema import SCHEMA
+from tui.text import clean_name
 
 POLL: Final = 0.25
 """Seconds between two looks at the database."""
@@ -36,6 +37,8 @@ SPAWN_AGAIN: Final = 3.0
 """Seconds a started worker is given to take its lock before another is started."""
 
 
+STEADY: Final = 60.0
+"""Seconds a worker must live for earlier crashes to be forgotten; also the longest pause between two starts."""
 MAX_LOG: Final = 1 << 20
 """Bytes of the worker's log until a new one is begun; one older is kept."""
 
@@ -59,6 +62,7 @@ class Jobs:
         self._clock = clock
         self._child: subprocess.Popen[bytes] | None = None
         self._spawned_at = float("-inf")
+        self._crashes = 0
         self._logind_note: str | None = None
 
     # --- verbs -----------------------------------------------------------------------------------------------------
@@ -134,7 +138,8 @@ class Jobs:
         """Who works the queue now."""
         holder = self._holder()
         if holder is None:
-            return WorkerState(False, note=self._logind_note or "")
+            crashed = f"the worker ended unexpectedly {self._crashes} times, see {clean_name(str(self._paths.logs / 'worker.log'))}"
+            return WorkerState(False, note=crashed if self._crashes > 1 else self._logind_note or "")
         return WorkerState(True, holder.who.pid, holder.version, self._logind_note or "")
 
     async def follow(self) -> None:
@@ -168,16 +173,20 @@ class Jobs:
         Raises:
             PaddockError: The worker's log cannot be written, or the process cannot be started.
         """
-        if self._child is not None and self._child.poll() is not None:
+        since = time.monotonic() - self._spawned_at
+        if self._child is not None and (code := self._child.poll()) is not None:
+            self._crashes += code > 0  # a signal came from outside and says nothing about the next start
             self._child = None
         holder = self._holder()
         if holder is not None:
+            if since > STEADY:
+                self._crashes = 0
             if _older(holder) and self._meta.get(HAND_OVER) != str(holder.who.pid):
                 await self._meta.set(HAND_OVER, str(holder.who.pid))
             return
         if not has_work(self._table.list()) and not self._table.renewals_wait() and not servers_have_work(self._servers.list()):
             return
-        if self._child is not None and time.monotonic() - self._spawned_at < SPAWN_AGAIN:
+        if since < (SPAWN_AGAIN if self._child is not None else min(2.0**self._crashes, STEADY) if self._crashes else 0.0):
             return
         self._spawned_at = time.monotonic()
         self._child = spawn_worker(self._paths)

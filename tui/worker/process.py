@@ -25,7 +25,7 @@ from tui.services.locks import WORKER_LOCK, take
 from tui.store.db import Database
 from tui.store.jobs import WISHES, JobTable, has_work
 from tui.store.meta import HAND_OVER, META, Meta, Servers, servers_have_work
-from tui.worker.audit import Audit
+from tui.services.audit import Audit
 from tui.worker.queue import Queue
 from tui.worker.servers import Supervisor
 

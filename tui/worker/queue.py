@@ -19,7 +19,7 @@ from tui.store.db import Database
 from tui.store.jobs import JobTable, has_work, provider_key
 from tui.text import clean_name, size
 from tui.worker.attempt import DELAYS, DOWN_DELAYS, Attempt, delay, is_final, is_full, is_mismatch
-from tui.worker.audit import Audit
+from tui.services.audit import Audit
 from tui.worker.space import AFTER_FULL, Room, room_for
 
 LOOK_AT_DISK: Final = 10.0

@@ -25,7 +25,7 @@ from tui.store.files import make_folder, open_private
 from tui.store.identity import Identity, alive, identify
 from tui.store.meta import ServerRow, Servers, servers_have_work
 from tui.text import clean_label, clean_name
-from tui.worker.audit import Audit
+from tui.services.audit import Audit
 
 GRACE: Final = 10.0
 """Seconds between the request to end and the kill."""
