@@ -12,9 +12,9 @@ from tui.core.clock import Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import JobStep
 from tui.core.models import Endpoint, Job, JobKind, Model
+from tui.services.audit import Audit
 from tui.store.db import Database
 from tui.store.jobs import JobTable
-from tui.services.audit import Audit
 from tui.worker.queue import Queue
 
 MB = 1_000_000

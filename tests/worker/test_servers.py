@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from tui.core.clock import SYSTEM
+from tui.services.audit import Audit
 from tui.services.servers import ServerJobs
 from tui.store.db import Database
 from tui.store.identity import boot_id, identify, process_start
 from tui.store.meta import ServerRow, Servers
-from tui.services.audit import Audit
 from tui.worker.servers import MARK, Supervisor
 
 PROGRAM = """#!{python} -S

@@ -21,11 +21,11 @@ from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import PaddockError
 from tui.core.models import Endpoint
 from tui.providers.base import Provider
+from tui.services.audit import Audit
 from tui.services.locks import WORKER_LOCK, take
 from tui.store.db import Database
 from tui.store.jobs import WISHES, JobTable, has_work
 from tui.store.meta import HAND_OVER, META, Meta, Servers, servers_have_work
-from tui.services.audit import Audit
 from tui.worker.queue import Queue
 from tui.worker.servers import Supervisor
 

@@ -15,11 +15,11 @@ from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.models import Endpoint, Job, JobState, JobWish
 from tui.core.pulls import Phase, PullMeter, PullProgress, Stall
 from tui.providers.base import Provider
+from tui.services.audit import Audit
 from tui.store.db import Database
 from tui.store.jobs import JobTable, has_work, provider_key
 from tui.text import clean_name, size
 from tui.worker.attempt import DELAYS, DOWN_DELAYS, Attempt, delay, is_final, is_full, is_mismatch
-from tui.services.audit import Audit
 from tui.worker.space import AFTER_FULL, Room, room_for
 
 LOOK_AT_DISK: Final = 10.0

@@ -20,12 +20,12 @@ from tui import __version__
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import PaddockError
 from tui.providers import ports
+from tui.services.audit import Audit
 from tui.store.db import Database
 from tui.store.files import make_folder, open_private
 from tui.store.identity import Identity, alive, identify
 from tui.store.meta import ServerRow, Servers, servers_have_work
 from tui.text import clean_label, clean_name
-from tui.services.audit import Audit
 
 GRACE: Final = 10.0
 """Seconds between the request to end and the kill."""
