@@ -51,7 +51,7 @@ class Worker:
         def resolve(reference: str) -> str:
             return resolve_secret(reference, settings=settings())
 
-        audit = Audit(paths.state, SYSTEM, lambda: settings().security.audit)
+        audit = Audit(paths.state, SYSTEM, lambda: settings().security.audit, "worker")
         self._database = database
         self._meta = Meta(database)
         self._changes = database.changes()
