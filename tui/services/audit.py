@@ -1,0 +1,58 @@
+"""The audit trail: one JSON object a line for every start, end and kill, appended, owner only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from tui.core.clock import Clock
+from tui.core.errors import PaddockError
+from tui.store.files import make_folder, open_private
+
+MAX_SIZE: Final = 1 << 20
+"""Bytes of one file; four older ones are kept."""
+KEPT: Final = 4
+
+
+class Audit:
+    """Appends to `audit.jsonl` of the state folder; trouble with it never stops the work."""
+
+    def __init__(self, folder: Path, clock: Clock, wanted: Callable[[], bool] = lambda: True, process: str = "app") -> None:
+        self._path = folder / "audit.jsonl"
+        self._clock = clock
+        self._wanted = wanted
+        self._process = process
+
+    def write(self, what: str, target: str, result: str = "ok", **more: str | int) -> None:
+        """Note one event: what was done to what, with which result."""
+        if not self._wanted():
+            return
+        entry = {
+            "at": round(self._clock.time(), 3),
+            "uid": os.getuid(),
+            "process": self._process,
+            "what": what,
+            "target": target,
+            "result": result,
+            **more,
+        }
+        with contextlib.suppress(OSError, PaddockError):
+            make_folder(self._path.parent)
+            handle = open_private(self._path, os.O_WRONLY | os.O_APPEND)
+            try:
+                os.write(handle, json.dumps(entry, ensure_ascii=True).encode("ascii") + b"\n")
+                full = os.fstat(handle).st_size > MAX_SIZE
+            finally:
+                os.close(handle)
+            if full:
+                self._rotate()
+
+    def _rotate(self) -> None:
+        for number in range(KEPT - 1, 0, -1):
+            with contextlib.suppress(FileNotFoundError):
+                self._path.with_suffix(f".jsonl.{number}").rename(self._path.with_suffix(f".jsonl.{number + 1}"))
+        self._path.rename(self._path.with_suffix(".jsonl.1"))

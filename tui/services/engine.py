@@ -1,0 +1,136 @@
+"""The engine: one thread with an asyncio loop of its own, on which providers, services and store run.
+
+The interface's loop only draws; a terminal that is not read stops nothing here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from tui.core.errors import PaddockError
+
+T = TypeVar("T")
+_LOG: Final = logging.getLogger("paddock.engine")
+Made = Callable[..., Coroutine[Any, Any, T]]
+
+
+class Engine:
+    """Owns the thread, the loop and every task on it.
+
+    Args:
+        on_failure: Told what a task met; called on the engine's thread.
+    """
+
+    def __init__(self, on_failure: Callable[[BaseException], None]) -> None:
+        self._on_failure = on_failure
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._started = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+        self._started.wait()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.call_soon(self._started.set)
+        self._loop.run_forever()
+
+    @property
+    def here(self) -> bool:
+        """Whether the caller is on the engine's thread."""
+        return threading.current_thread() is self._thread
+
+    def post(self, made: Made[Any], *args: Any, **kwargs: Any) -> None:
+        """Run a coroutine function on the loop; from any thread, returns at once. What it raises is reported."""
+        if self._loop.is_closed():
+            return
+        try:
+            self._loop.call_soon_threadsafe(self.spawn, made(*args, **kwargs))
+        except RuntimeError:  # the loop was closed meanwhile: the program ends
+            return
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str = "") -> asyncio.Task[Any]:
+        """Start a task from the engine's thread; it is kept, and what it raises is reported."""
+        task = self._loop.create_task(coroutine, name=name or getattr(coroutine, "__qualname__", ""))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None:
+            return
+        if not isinstance(error, PaddockError):
+            _LOG.error("task %s failed", task.get_name(), exc_info=error)
+        self._on_failure(error)
+
+    def submit(self, made: Made[T], *args: Any) -> concurrent.futures.Future[T]:
+        """Run a coroutine function on the loop and give its result to another thread."""
+        return asyncio.run_coroutine_threadsafe(made(*args), self._loop)
+
+    def close(self, closing: Made[None], timeout: float) -> None:
+        """Run `closing`, cancel what is left and end the thread; after `timeout` seconds leave it behind."""
+        if not self._thread.is_alive():
+            return
+        done = threading.Event()
+
+        async def end() -> None:
+            try:
+                await asyncio.wait_for(closing(), timeout * 0.8)
+            except Exception as error:
+                _LOG.warning("closing: %r", error)
+            finally:
+                me = asyncio.current_task()
+                left = [task for task in asyncio.all_tasks(self._loop) if task is not me]
+                for task in left:
+                    task.cancel()
+                if left:
+                    await asyncio.wait(left, timeout=timeout * 0.2)
+                done.set()
+
+        self._loop.call_soon_threadsafe(lambda: self._loop.create_task(end()))
+        if done.wait(timeout):
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(0.5)
+            if not self._thread.is_alive():
+                self._loop.close()
+
+
+async def in_daemon_thread(work: Callable[[], T]) -> T:
+    """Run blocking work in a thread that the interpreter does not wait for at its end."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def tell(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        result: T | None = None
+        error: BaseException | None = None
+        try:
+            result = work()
+        except BaseException as caught:
+            error = caught
+        try:
+            loop.call_soon_threadsafe(tell, result, error)
+        except RuntimeError:  # the loop has ended: nobody waits any more
+            return
+
+    threading.Thread(target=run, daemon=True).start()
+    return await future

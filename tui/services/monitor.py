@@ -1,0 +1,199 @@
+"""This machine's figures: the sampler process, its newest sample and the last ten minutes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import platform
+import signal
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import tui
+from tui.config.settings import Settings
+from tui.core.clock import SYSTEM, Clock
+from tui.core.observe import Observable
+from tui.core.spawn import own_command
+from tui.hardware.sample import LINE_LIMIT, Sample, parse_sample
+from tui.services.api import MonitorView
+from tui.text import clean_name, duration
+
+SPAN: Final = 600.0
+"""Seconds kept."""
+SILENT_AFTER: Final = 5.0
+"""Seconds beyond the interval until a sampler that says nothing is ended."""
+PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""Before a sampler that died is started again."""
+HEALTHY: Final = 60.0
+"""Seconds after which a death counts as the first again."""
+
+
+class Monitor:
+    """Starts, reads and restarts the sampler; runs on the engine's loop.
+
+    Args:
+        settings: The running settings.
+        command: Makes the sampler's command line; tests give their own.
+    """
+
+    def __init__(
+        self, settings: Callable[[], Settings], *, clock: Clock = SYSTEM, command: Callable[[Settings], list[str]] | None = None
+    ) -> None:
+        self.latest: Observable[MonitorView] = Observable(MonitorView(note="waiting for the first figures"))
+        self._settings = settings
+        self._clock = clock
+        self._command = command or sampler_command
+        self._samples: deque[tuple[float, Sample]] = deque()
+        self._process: asyncio.subprocess.Process | None = None
+        self._machine = clean_name(platform.node().split(".")[0], 24) or "this machine"
+        self._tick = 0
+
+    # --- what screens ask ---------------------------------------------------------------------------------------------
+
+    def machine(self) -> str:
+        """This machine's name, cleaned."""
+        return self._machine
+
+    def samples(self) -> tuple[tuple[float, Sample], ...]:
+        """Monotonic time and sample, oldest first."""
+        return tuple(self._samples)
+
+    def series(self, name: str, seconds: float) -> Sequence[float | None]:
+        """See `api.MonitorApi.series`."""
+        interval = self._settings().monitor.interval
+        wanted = max(1, round(seconds / interval))
+        found = [_figure(sample, name) for _at, sample in list(self._samples)[-wanted:]]
+        return found
+
+    def summary(self) -> str:
+        """`8 cores, 31.2 GB RAM (22.8 free), RTX 3090 24.0 GB`."""
+        sample = self.latest.value.sample
+        parts = [f"{os.cpu_count() or 1} cores"]
+        if sample is not None and sample.memory.total and sample.memory.used is not None:
+            free = (sample.memory.total - sample.memory.used) / 1e9
+            parts.append(f"{sample.memory.total / 1e9:.1f} GB RAM ({free:.1f} free)")
+        for gpu in sample.gpus if sample is not None else ():
+            total = f" {gpu.memory_total / 1e9:.1f} GB" if gpu.memory_total else ""
+            parts.append(f"{gpu.name or 'GPU'}{total}")
+        return ", ".join(parts)
+
+    # --- the loop -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep a sampler going while settings say so, until cancelled."""
+        deaths = 0
+        try:
+            while True:
+                settings = self._settings()
+                if not settings.monitor.enabled:
+                    self.latest.set(MonitorView(note="sampling is off"))
+                    await asyncio.sleep(1.0)
+                    continue
+                started = self._clock.monotonic()
+                note = await self._once(settings)
+                if note is None:
+                    deaths = 0
+                    continue
+                deaths = 0 if self._clock.monotonic() - started > HEALTHY else deaths + 1
+                self._tell(note)
+                await asyncio.sleep(PAUSES[min(deaths, len(PAUSES)) - 1] if deaths else PAUSES[0])
+        finally:
+            await self._end()
+
+    async def _once(self, settings: Settings) -> str | None:
+        """Run one sampler to its end; returns why it ended, or None where the settings changed."""
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command(settings),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                limit=LINE_LIMIT,
+                cwd=Path(tui.__file__).resolve().parent.parent,
+            )
+        except OSError:
+            return "the sampler cannot be started"
+        assert self._process.stdout is not None
+        heard = self._clock.monotonic()
+        patience = settings.monitor.interval + SILENT_AFTER
+        try:
+            while True:
+                if self._settings().monitor != settings.monitor:
+                    return None
+                try:
+                    line = await asyncio.wait_for(self._process.stdout.readline(), min(1.0, patience))
+                except TimeoutError:
+                    silent = self._clock.monotonic() - heard
+                    if silent > settings.monitor.interval * 2:
+                        self._tell(f"no answer from the sampler for {duration(silent)}", silent)
+                    if silent > max(patience, 3 * settings.monitor.interval):
+                        return f"GPU data: no answer for {duration(silent)}"
+                    continue
+                except ValueError:  # a line over the limit
+                    return "the sampler talks nonsense"
+                if not line:
+                    return "the sampler ended; it is started again"
+                sample = parse_sample(line)
+                if sample is not None:
+                    heard = self._clock.monotonic()
+                    self._keep(heard, sample)
+        finally:
+            await self._end()
+
+    def _keep(self, at: float, sample: Sample) -> None:
+        self._samples.append((at, sample))
+        while self._samples and self._samples[0][0] < at - SPAN - 1:
+            self._samples.popleft()
+        self._tick += 1
+        self.latest.set(MonitorView(sample, at, 0.0, sample.gpu_note, self._tick))
+
+    def _tell(self, note: str, silent: float | None = None) -> None:
+        view = self.latest.value
+        quiet = silent if silent is not None else (self._clock.monotonic() - view.at if view.sample else 0.0)
+        self.latest.set(MonitorView(view.sample, view.at, quiet, note, view.tick))
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGKILL)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), 1.0)
+
+
+def sampler_command(settings: Settings) -> list[str]:
+    """The sampler's command line for these settings."""
+    disks = [word for disk in settings.monitor.disks for word in ("--disk", disk)]
+    if not disks:
+        folder = next(
+            (path for path in (Path("/usr/share/ollama/.ollama/models"), Path.home() / ".ollama/models") if path.is_dir()), Path("/")
+        )
+        disks = ["--disk", str(folder)]
+    gpu = "--gpu" if settings.monitor.gpu else "--no-gpu"
+    return own_command("sampler", "--interval", f"{settings.monitor.interval:g}", gpu, *disks)
+
+
+def _figure(sample: Sample, name: str) -> float | None:
+    if name == "cpu":
+        return sample.cpu.percent
+    if name in ("memory", "swap"):
+        memory = sample.memory
+        total, used = (memory.total, memory.used) if name == "memory" else (memory.swap_total, memory.swap_used)
+        return 100 * used / total if total and used is not None else None
+    if name in ("disk_read", "disk_write"):
+        figures = [disk.read if name == "disk_read" else disk.write for disk in sample.disks]
+        known = [figure for figure in figures if figure is not None]
+        return sum(known) if known else None
+    if name in ("net_in", "net_out"):
+        return sample.network.received if name == "net_in" else sample.network.sent
+    index, _underscore, what = name.removeprefix("gpu").partition("_")
+    gpu = next((gpu for gpu in sample.gpus if str(gpu.index) == index), None)
+    if gpu is None:
+        return None
+    if what == "memory":
+        return 100 * gpu.memory_used / gpu.memory_total if gpu.memory_used is not None and gpu.memory_total else None
+    return {"": gpu.percent, "temperature": gpu.temperature, "power": gpu.power}.get(what)
