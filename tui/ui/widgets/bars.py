@@ -33,7 +33,8 @@ Align = Literal["left", "right"]
 
 def uses_ascii(widget: Any, wish: bool | None = None) -> bool:
     """Whether to draw without Unicode graphics: the widget's own wish, else its app's `ascii` attribute."""
-    return bool(getattr(widget.app, "ascii", False)) if wish is None else wish
+    app = widget.app
+    return bool(getattr(app, "ascii_only", getattr(app, "ascii", False))) if wish is None else wish
 
 
 def glyph(state: str, ascii: bool = False) -> str:
