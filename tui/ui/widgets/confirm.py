@@ -197,7 +197,8 @@ class ChoiceDialog(ModalScreen[str | None]):
     def on_rows_selected(self, event: Rows.Selected) -> None:
         """Done."""
         event.stop()
-        self.dismiss(event.item[0])
+        if event.item is not None:
+            self.dismiss(event.item[0])
 
     def action_step(self, step: int) -> None:
         """Move in the list while the field has the focus."""

@@ -73,7 +73,8 @@ def _code(source: str, language: str, width: int, style: StyleOf, ascii: bool) -
     lines = source.split("\n")
     if language and len(source) <= HIGHLIGHT_BYTES and all(len(line) <= HIGHLIGHT_LINE for line in lines):
         text = _highlight(source, language, style)
-    gutter, out = ("| " if ascii else "│ "), []
+    gutter = "| " if ascii else "│ "
+    out: list[Text] = []
     for index, line in enumerate(text.split("\n", allow_blank=True)):
         for part in _chop(line, width - 2):
             drawn = Text(gutter, style("dim")) + part
@@ -112,7 +113,7 @@ def _highlight(source: str, language: str, style: StyleOf) -> Text:
     tones = ((Comment, "comment"), (Keyword, "keyword"), (String, "string"), (Number, "number"), *names)
     text = Text()
     for kind, value in lexer.get_tokens(source):
-        text.append(value, next((style(name) for group, name in tones if kind in group), Style.null()))
+        text.append(value, next((style(name) for group, name in tones if group in kind.split()), Style.null()))
     return text
 
 

@@ -224,7 +224,8 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
     def _style_of(self, name: str) -> Style:
         if name in _STYLES:
             return self.get_component_rich_style(f"transcript--{name}", partial=True)
-        return {"strong": Style(bold=True), "emphasis": Style(italic=True), "struck": Style(strike=True), "link": Style(underline=True)}[name]
+        plain = {"strong": Style(bold=True), "emphasis": Style(italic=True), "struck": Style(strike=True)}
+        return plain.get(name) or Style(underline=True)
 
     def _take(self, message: _Message) -> None:
         """Move pending text into lines; draw blocks that have closed, once."""
