@@ -38,7 +38,8 @@ def queue(jobs: Sequence[Job] | None = None, **changes: Any) -> QueueView:
         job(2, "gemma3:27b", JobState.FETCHING, total=17_000_000_000, done=1_400_000_000, percent=8.2, rate=7e6, eta=2280.0),
         job(3, "llama3.1:70b", JobState.WAITING, note="waits for space: 42.5 GB needed, 39.1 free in /var"),
         job(4, "phi4:14b", JobState.WAITING, note="waits for a place (2 at once)"),
-        job(5, "mixtral:8x7b", JobState.PAUSED, note="paused, 10.8 of 26 GB kept until ollama restarts", done=10_800_000_000, total=26_000_000_000),
+        job(5, "mixtral:8x7b", JobState.PAUSED, note="paused, 10.8 of 26 GB kept until ollama restarts", done=10_800_000_000,
+            total=26_000_000_000),
         job(6, "mistral:7b", JobState.FAILED, note="failed after 5 retries: no route to the registry", attempts=6,
             failure=Failure("The registry cannot be reached", "registry.ollama.ai", "Check the server's network, then r")),
         job(7, "nomic-embed-text", JobState.DONE, total=274_000_000, done=274_000_000, percent=100.0, ended_at=NOON + 9),
@@ -158,7 +159,8 @@ async def test_P12_cancelling_asks_with_the_safe_answer_first(fake: FakeServices
         await pilot.pause()
         dialog = app.screen
         assert isinstance(dialog, ConfirmDialog)
-        assert "Cancel gemma3:27b? 1.4 GB stay on the server until ollama restarts." in screen_text(app)
+        words = " ".join(screen_text(app).replace("│", " ").split())
+        assert "Cancel gemma3:27b? 1.4 GB stay on the server until ollama restarts." in words
         assert "Go on" in screen_text(app)
         assert fake.called("cancel") == []
         await until(lambda: dialog.armed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
@@ -25,7 +26,7 @@ def squeeze(values: Sequence[float], count: int) -> list[float]:
     if count <= 0 or len(values) <= count:
         return list(values)
     edges = [index * len(values) // count for index in range(count + 1)]
-    return [sum(values[low:high]) / (high - low) for low, high in zip(edges, edges[1:], strict=False)]
+    return [sum(values[low:high]) / (high - low) for low, high in pairwise(edges)]
 
 
 def layer_line(job: Job) -> str:
