@@ -243,6 +243,18 @@ async def test_keep_sets_how_long_a_model_stays(fake: FakeServices) -> None:
         await until(lambda: fake.called("keep") == [("ollama", "qwen3:8b", "1h")])
 
 
+async def test_enter_opens_the_model_and_esc_closes_it(fake: FakeServices) -> None:
+    fill(fake)
+    app = ScreenHost(MonitorScreen(fake))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shown(app, "qwen3:8b")
+        await pilot.press("enter")
+        await shown(app, "context 4,096 tokens served of 40,960 trained")
+        await shown(app, "memory 6.8 GB, 6.8 GB of it on a GPU  works on 1 request")
+        await pilot.press("escape")
+        await until(lambda: "tokens served" not in screen_text(app))
+
+
 async def test_keys_a_server_cannot_obey_do_nothing(fake: FakeServices) -> None:
     fill(fake)
     fake.registry.reasons |= {("ollama", "unload"): "not here", ("ollama", "keep_alive"): "not here"}

@@ -175,6 +175,18 @@ async def test_back_to_default(fake: FakeServices) -> None:
         await shown(app, "at once 2 default")
 
 
+async def test_T15_letters_in_the_list_of_sections_change_nothing(fake: FakeServices) -> None:
+    fake.config.set("general.confirm", "destructive")
+    app = ScreenHost(SettingsScreen(fake))
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.first.query_one("#entries", Rows).move_to(6)
+        await shown(app, "general.confirm")
+        before = file_text(fake)
+        await pilot.press("d", "r", "u", "x", "z")
+        assert fake.config.source("general.confirm") == "file"
+        assert file_text(fake) == before
+
+
 async def test_P12_back_to_default_asks_where_confirm_is_always(fake: FakeServices) -> None:
     fake.config.set("pulls.at_once", "3")
     fake.config.set("general.confirm", "always")
@@ -261,7 +273,7 @@ async def test_find_looks_over_all_sections(fake: FakeServices) -> None:
         assert app.first.query_one("#entries", Rows).shown == 1
         await pilot.press("enter")
         await until(lambda: isinstance(app.screen, ChoiceDialog))
-        await pilot.press("F", "enter")
+        await pilot.press("down", "enter")
         await until(lambda: fake.config.current.value.monitor.temperature_unit == "F")
         await pilot.press("escape")
         await shown(app, "general.default_provider")
@@ -314,7 +326,7 @@ async def test_copy_gives_the_toml(fake: FakeServices) -> None:
 
 async def test_the_editor_gets_the_file_and_its_changes_count(fake: FakeServices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     editor = tmp_path / "my editor"
-    editor.write_text('#!/bin/sh\nprintf \'[pulls]\\nat_once = 5\\n\' > "$1"\n')
+    editor.write_text("#!/bin/sh\nprintf '[pulls]\\nat_once = 5\\n' > \"$1\"\n")
     editor.chmod(0o700)
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.setenv("EDITOR", f"'{editor}'")
@@ -357,7 +369,7 @@ async def test_X01_hostile_values_stay_literal(fake: FakeServices) -> None:
             if index < 6:
                 fake.config.set("general.default_model", name)
     app = ScreenHost(SettingsScreen(fake))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=(120, 40)) as pilot:
         await shown(app, "[bold red]big[/]")
         await to_entry(app, pilot, "general.default_model")
         await pilot.press("enter")

@@ -10,7 +10,9 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
 from textual.widget import Widget
+from textual.widgets import Static
 
 from tui.core.capabilities import Capability
 from tui.core.models import Location, Model, RunningModel
@@ -25,6 +27,7 @@ from tui.ui.screens.monitor_rows import (
     Moment,
     Value,
     bucketed,
+    detail_text,
     gpu_memory,
     loaded_columns,
     meters,
@@ -125,6 +128,7 @@ class MonitorScreen(AppScreen):
         self._built: tuple[str, ...] = ()
         self._building = False
         self._drawn_at = 0.0
+        self._sampled = False
 
     def body(self) -> Iterator[Widget]:
         """Header, meters, loaded models."""
@@ -142,6 +146,7 @@ class MonitorScreen(AppScreen):
             markable=False,
             id="loaded",
         )
+        yield Static(id="loaded-detail", markup=False)
 
     def start(self) -> None:
         """Follow the sampler and what is loaded."""
@@ -178,16 +183,18 @@ class MonitorScreen(AppScreen):
         """How many samples before the newest is shown."""
         if self._frozen_at is None:
             return 0
-        return max(0, self.services.monitor.latest.value.tick - self._frozen_at) + self._walked
+        newest: int = self.services.monitor.latest.value.tick
+        return max(0, newest - self._frozen_at) + self._walked
 
     @property
     def _samples(self) -> int:
         """Samples of the span."""
-        return max(1, round(SPANS[self._span] / self._settings.monitor.interval))
+        interval: float = self._settings.monitor.interval
+        return max(1, round(SPANS[self._span] / interval))
 
     def _series(self, name: str) -> Sequence[Value]:
         back = self._back
-        interval = self._settings.monitor.interval
+        interval: float = self._settings.monitor.interval
         values = self.services.monitor.series(name, (self._samples + back) * interval)
         return values[: len(values) - back] if back else values
 
@@ -212,7 +219,9 @@ class MonitorScreen(AppScreen):
             if self._build(found, with_memory):
                 self._show(found, gpus, moment, view, old)
         self._loaded.redraw()
-        self.refresh_bindings()
+        if (view.sample is not None) != self._sampled:
+            self._sampled = view.sample is not None
+            self.refresh_bindings()
 
     @property
     def _room_for_swap(self) -> bool:
@@ -269,6 +278,7 @@ class MonitorScreen(AppScreen):
 
     def _draw_loaded(self, running: Sequence[RunningModel]) -> None:
         self._loaded.set_items(running)
+        self._draw_detail()
         self._draw(self.services.monitor.latest.value)
 
     def _count_down(self) -> None:
@@ -282,7 +292,19 @@ class MonitorScreen(AppScreen):
         self.call_after_refresh(lambda: self._draw(self.services.monitor.latest.value))
 
     def on_rows_highlighted(self, event: Rows.Highlighted) -> None:
-        """Keys may do more or less now."""
+        """Another model in detail."""
+        self._draw_detail()
+
+    def on_rows_selected(self, event: Rows.Selected) -> None:
+        """Enter: open or close the detail of the model."""
+        self.toggle_class("-detail")
+        self._draw_detail()
+
+    def _draw_detail(self) -> None:
+        model = self._loaded.highlighted
+        self.query_one("#loaded-detail", Static).display = model is not None and self.has_class("-detail")
+        if model is not None:
+            self.query_one("#loaded-detail", Static).update(Content(detail_text(model, binary=self._binary)))
         self.refresh_bindings()
 
     # --- keys ---------------------------------------------------------------------------------------------------------
@@ -292,7 +314,7 @@ class MonitorScreen(AppScreen):
         if not self.is_mounted or action not in ("unload", "keep", "copy", "walk", "freeze"):
             return super().check_action(action, parameters)
         if action == "walk":
-            return True if self._frozen_at is not None else False
+            return self._frozen_at is not None
         if action == "freeze":
             return True if self.services.monitor.latest.value.sample is not None else None
         model = self._loaded.highlighted
@@ -311,6 +333,7 @@ class MonitorScreen(AppScreen):
         self._frozen_at = self.services.monitor.latest.value.tick if self._frozen_at is None else None
         self._walked = 0
         self._draw(self.services.monitor.latest.value)
+        self.refresh_bindings()
 
     def action_walk(self, step: int) -> None:
         """Walk through time while frozen."""
@@ -321,7 +344,10 @@ class MonitorScreen(AppScreen):
 
     def action_back(self) -> None:
         """Esc: go on where frozen, else clear the table's filter."""
-        if self._frozen_at is not None:
+        if self.has_class("-detail"):
+            self.remove_class("-detail")
+            self._draw_detail()
+        elif self._frozen_at is not None:
             self.action_freeze()
         else:
             self._loaded.step_back()

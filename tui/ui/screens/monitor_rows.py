@@ -272,6 +272,22 @@ def loaded_columns(card: Callable[[RunningModel], str], now: Callable[[], float]
     ]  # fmt: skip
 
 
+def detail_text(model: RunningModel, *, binary: bool = False) -> str:
+    """Two lines about a loaded model."""
+    kind = _together(model.parameters, model.quantization)
+    context = f"context {model.context:,} tokens served" if model.context else ""
+    if context and model.trained_context:
+        context += f" of {model.trained_context:,} trained"
+    memory = f"memory {size(model.size, binary=binary)}" if model.size else ""
+    if memory and model.vram is not None:
+        memory += f", {size(model.vram, binary=binary)} of it on a GPU"
+    slots = f"works on {model.busy_slots or 0} of {model.slots} requests at once" if model.slots else ""
+    if not slots and model.busy_slots:
+        slots = f"works on {model.busy_slots} request{'' if model.busy_slots == 1 else 's'}"
+    waiting = f"{model.waiting} waiting" if model.waiting else ""
+    return f"{_together(f'{model.name} on {model.provider}', kind, context)}\n{_together(memory, slots, waiting)}"
+
+
 def unload_question(model: RunningModel, *, binary: bool = False) -> str:
     """What to ask before an unload."""
     name = clean_name(model.name, 60)

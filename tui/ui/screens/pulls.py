@@ -42,6 +42,7 @@ class PullsScreen(AppScreen):
         self._percents = Percents()
         self._bar = -1
         self._units = ""
+        self._states: tuple[Any, ...] = ()
 
     def body(self) -> Iterator[Widget]:
         """Summary, queue, detail."""
@@ -92,7 +93,10 @@ class PullsScreen(AppScreen):
         self.query_one("#pulls-rule", Rule).set_title(job.model if job is not None else "")
         self.query_one("#pulls-rule").visible = job is not None
         self.query_one("#pull", PullDetail).show_job(job, self.services.jobs.view.value.worker, binary=self._binary)
-        self.refresh_bindings()
+        states = tuple((one.id, one.state, one.wish) for one in self._table.chosen)
+        if states != self._states:
+            self._states = states
+            self.refresh_bindings()
 
     def on_resize(self, event: events.Resize) -> None:
         """More of the bar where there is room."""

@@ -97,6 +97,7 @@ class SettingsScreen(AppScreen):
         self._section = "general"
         self._find = ""
         self._bindings_by_id: dict[str, Binding] | None = None
+        self._said = False
 
     def body(self) -> Iterator[Widget]:
         """Path, problems, sections and settings."""
@@ -174,6 +175,8 @@ class SettingsScreen(AppScreen):
         self.refresh_bindings()
 
     def _head(self, text: str, style: str) -> None:
+        """The path, and how the last change went until the cursor moves on."""
+        self._said = False
         width = self.size.width or 80
         path = clean_name(_home_path(self.services.config.paths.config_file))
         room = max(2, width - len(path) - len(text) - 2)
@@ -198,6 +201,8 @@ class SettingsScreen(AppScreen):
                 self._entries.move_to(0)
                 self._fill()
         else:
+            if self._said:
+                self._head("", "")
             self._draw_detail()
 
     def on_rows_selected(self, event: Rows.Selected) -> None:
@@ -254,7 +259,8 @@ class SettingsScreen(AppScreen):
         entry = self._entry
         if action == "copy":
             return True if entry is not None else None
-        return True if entry is not None and entry.dotted and entry.source in ("file", "unsaved") else None
+        may = entry is not None and entry.dotted and entry.source in ("file", "unsaved") and self._entries.has_focus
+        return True if may else None
 
     def _change(self, entry: Entry) -> None:
         from tui.ui.widgets.confirm import ChoiceDialog, InputDialog
@@ -306,6 +312,7 @@ class SettingsScreen(AppScreen):
             words = failure.what if failure.what.lower().startswith("not saved") else f"not saved: {failure.what}"
             self._head(words, "bold $error")
             self.fail(failure)
+        self._said = True
         self._fill()
 
     def action_default(self) -> None:
