@@ -253,7 +253,7 @@ class KeyLine(Line):
             seen.add(binding.action)
             key = key_text(binding)
             size = cell_len(key) + 1 + cell_len(binding.description) + 2
-            if used + size > width + 1:
+            if used + size > width + 2:
                 continue
             parts.append((key, "$accent" if active.enabled else "$text-disabled"))
             parts.append((f" {binding.description}  ", "$foreground" if active.enabled else "$text-disabled"))

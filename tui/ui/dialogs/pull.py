@@ -67,7 +67,7 @@ class PullDialog(ModalScreen[None]):
         align: center middle;
         .dialog { width: 74; max-width: 96%; height: auto; max-height: 95%; padding: 1 2; background: $panel; border: round $primary; }
         .dialog Static { width: 1fr; height: auto; }
-        TextArea { height: 4; border: none; padding: 0 1; background: $surface; margin-top: 1; }
+        TextArea, TextArea:focus { height: 3; border: none; padding: 0 1; background: $surface; margin-top: 1; }
         #pull-offers { color: $text-accent; }
         #pull-about { margin-top: 1; min-height: 2; }
         .hint { color: $text-muted; margin-top: 1; }

@@ -126,14 +126,14 @@ def words(fit: Fit, *, binary: bool = False) -> str:
 
 
 def need_text(fit: Fit, machine: Machine, context: int, *, binary: bool = False) -> str:
-    """`19.9 weights + 2.1 KV cache + 0.6 = 22.6 GB at 8k; 16.4 GB VRAM is free`; an estimate, and says so."""
+    """`19.9 weights + 2.1 cache + 0.6 = ~22.6 GB at 8k; 16.4 GB VRAM free`; `~` marks an estimate."""
     need = fit.need
     if need is None:
         return ""
     base = 2**30 if binary else 1e9
     unit = "GiB" if binary else "GB"
-    parts = f"{need.weights / base:.1f} weights + {need.kv_cache / base:.1f} KV cache + {need.compute / base:.1f}"
+    parts = f"{need.weights / base:.1f} weights + {need.kv_cache / base:.1f} cache + {need.compute / base:.1f}"
     free = machine.gpu_free if machine.gpus else machine.ram_free
     kind = "VRAM" if machine.gpus else "RAM"
-    sure = "" if need.measured else "about "
-    return f"{sure}{parts} = {need.total / base:.1f} {unit} at {context // 1024}k; {free / base:.1f} {unit} {kind} is free"
+    about = "" if need.measured else "~"
+    return f"{parts} = {about}{need.total / base:.1f} {unit} at {context // 1024}k; {free / base:.1f} {unit} {kind} free"

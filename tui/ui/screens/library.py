@@ -35,7 +35,7 @@ KEEP = (
     ("30m", "30 minutes", ""),
     ("1h", "1 hour", ""),
     ("24h", "24 hours", ""),
-    ("-1", "forever", "until unloaded"),
+    ("forever", "forever", "until unloaded"),
 )
 _NEEDS = {
     "copy": Capability.COPY,
@@ -233,10 +233,12 @@ class LibraryScreen(RefusingScreen):
             here = name == self._view
             parts.append((f"[{title}]" if here else f" {title} ", "bold $primary" if here else "$text-muted"))
             parts.append((" ", ""))
-        self.query_one("#library-views", Line).show(*parts)
         text = self._filters[self._view]
         field = self.query_one("#library-filter", Input)
         field.display = bool(text) or field.has_focus
+        if field.display:
+            parts.append((" /", "$accent"))
+        self.query_one("#library-views", Line).show(*parts)
         rows = self._table
         if self._view == "installed":
             counts = library_columns.counts(self._models, self._provider)

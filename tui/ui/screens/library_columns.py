@@ -9,7 +9,7 @@ from tui.core.capabilities import ABILITY_WORDS, Ability
 from tui.core.errors import Failure
 from tui.core.models import Model, ModelDetail, ProviderState
 from tui.text import duration, size, tokens
-from tui.ui.screens.fits import CONTEXT, Fits, need_text, words
+from tui.ui.screens.fits import CONTEXT, Fits, need_text
 from tui.ui.widgets.columns import Cell, Column
 from tui.ui.widgets.detail import Fact
 from tui.ui.widgets.rows import Rows
@@ -35,16 +35,19 @@ def columns(fits: Fits, stale: Mapping[str, Failure], width: int, *, binary: boo
     def name(model: Model) -> Cell:
         return Cell(model.name, "dim" if model.provider in stale else "")
 
+    parameters: Column[Model] = Column("parameters", "PARAMS", lambda m: m.parameters or "–", width=7, align="right")
+    context: Column[Model] = Column("context", "CONTEXT", lambda m: tokens(m.context), width=7, align="right")
+    can: Column[Model] = Column("can", "CAN", lambda m: ability_words(m.abilities) or "–", min=8, max=24, flex=2)
     roomy = width >= 100
     return [
         Column("name", "NAME", name, min=18, max=44, flex=4, sort_key=lambda model: model.name.casefold()),
         Column("on", "ON", lambda model: model.provider, min=7, max=16, flex=1, sort_key=lambda model: model.provider),
         Column("size", "SIZE", lambda m: size(m.size, binary=binary), width=7, align="right", sort_key=lambda m: m.size, descending=True),
-        *([Column[Model]("parameters", "PARAMS", lambda m: m.parameters or "–", width=7, align="right")] if roomy else []),
+        *([parameters] if roomy else []),
         Column("quant", "QUANT", lambda model: model.quantization or "–", width=8, min_screen_width=72),
         Column("fits", f"FITS AT {CONTEXT // 1024}k", fits.cell, width=15),
-        *([Column[Model]("context", "CONTEXT", lambda m: tokens(m.context), width=7, align="right")] if roomy else []),
-        *([Column[Model]("can", "CAN", lambda m: ability_words(m.abilities) or "–", min=8, max=24, flex=2)] if width >= 116 else []),
+        *([context] if roomy else []),
+        *([can] if width >= 116 else []),
         Column(
             "changed", "CHANGED", lambda m: age(m.modified_at, time.time()), width=7, align="right", sort_key=lambda m: m.modified_at,
             descending=True, min_screen_width=78,
@@ -128,7 +131,7 @@ def _needs(model: Model, fits: Fits, state: ProviderState | None, *, binary: boo
     fit = fits.of(model)
     if fit is not None and fits.machine is not None:
         context = min(CONTEXT, model.context or CONTEXT)
-        return Fact("needs", f"{need_text(fit, fits.machine, context, binary=binary)}: {words(fit, binary=binary)}")
+        return Fact("needs", need_text(fit, fits.machine, context, binary=binary))
     if state is not None and not fits.here(model.provider):
         return Fact("needs", f"{model.provider} is not on this machine: its memory is not known", "$text-muted")
     why = "no figures of this machine yet" if fits.machine is None else "the server does not say its size"

@@ -184,7 +184,8 @@ class MonitorScreen(AppScreen):
         if self._frozen_at is None:
             return 0
         newest: int = self.services.monitor.latest.value.tick
-        return max(0, newest - self._frozen_at) + self._walked
+        known = len(self.services.monitor.series("cpu", SPANS[-1]))
+        return max(0, min(newest - self._frozen_at + self._walked, known - 1))
 
     @property
     def _samples(self) -> int:
@@ -337,9 +338,10 @@ class MonitorScreen(AppScreen):
 
     def action_walk(self, step: int) -> None:
         """Walk through time while frozen."""
-        known = len(self.services.monitor.series("cpu", SPANS[-1]))
-        drift = self._back - self._walked
-        self._walked = max(0, min(self._walked + step, known - 1 - drift))
+        before = self._back
+        self._walked += step
+        if self._back == before or self._walked < 0:
+            self._walked -= step
         self._draw(self.services.monitor.latest.value)
 
     def action_back(self) -> None:
@@ -369,7 +371,14 @@ class MonitorScreen(AppScreen):
         model = self._loaded.highlighted
         if model is None:
             return
-        dialog = ConfirmDialog(unload_question(model, binary=self._binary), (("keep", "Keep"), ("unload", "Unload")))
+        live = self.services.chat.live.value
+        own = (
+            live is not None
+            and not live.state.ended
+            and (live.provider, live.model) in ((model.provider, model.key), (model.provider, model.name))
+        )
+        question = unload_question(model, int(own), binary=self._binary)
+        dialog = ConfirmDialog(question, (("keep", "Keep"), ("unload", "Unload")))
 
         def done(answer: str | None) -> None:
             if answer == "unload":

@@ -288,13 +288,14 @@ def detail_text(model: RunningModel, *, binary: bool = False) -> str:
     return f"{_together(f'{model.name} on {model.provider}', kind, context)}\n{_together(memory, slots, waiting)}"
 
 
-def unload_question(model: RunningModel, *, binary: bool = False) -> str:
-    """What to ask before an unload."""
+def unload_question(model: RunningModel, own: int, *, binary: bool = False) -> str:
+    """What to ask before an unload; `own` of the requests it works on are ours."""
     name = clean_name(model.name, 60)
-    busy = model.busy_slots or 0
-    if busy:
-        return (
-            f"{name} is answering {busy} request{'s' if busy > 1 else ''} that {'is' if busy == 1 else 'are'} perhaps not yours. Unload it?"
-        )
+    foreign = max(0, (model.busy_slots or 0) - own)
+    if foreign:
+        words = "1 request that is not yours" if foreign == 1 else f"{foreign} requests that are not yours"
+        return f"{name} is answering {words}. Unload it from {model.provider}?"
+    if own:
+        return f"{name} is answering you. Unload it from {model.provider}?"
     frees = f" Frees {size(model.size, binary=binary)}." if model.size else ""
     return f"Unload {name} from {model.provider}?{frees}"

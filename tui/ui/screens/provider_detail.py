@@ -6,15 +6,20 @@ import statistics
 import time
 from collections.abc import Sequence
 
+from rich.cells import cell_len
+
+from tui.core.capabilities import Capability
 from tui.core.errors import Failure, FailureKind
 from tui.core.models import Location, Origin, ProviderState, ProviderStatus, RunningModel
 from tui.providers.address import display_place, display_url
 from tui.text import duration, size, tokens
+from tui.ui.widgets.bars import fit
 from tui.ui.widgets.columns import Cell, Column
 from tui.ui.widgets.detail import Fact
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII_BLOCKS = "..::||##"
+_QUIET = (Capability.SHOW, Capability.RUNNING, Capability.METRICS, Capability.SLOTS, Capability.KEEP_ALIVE)
 _ORIGINS = {
     Origin.FOUND: "found, not saved",
     Origin.ENVIRONMENT: "from OLLAMA_HOST",
@@ -78,12 +83,12 @@ def columns(width: int) -> list[Column[ProviderState]]:
 
     out = [Column("name", "NAME", name, min=10 if width >= 72 else 9, max=24, flex=1, sort_key=lambda state: state.name.casefold())]
     if width >= 72:
-        out.append(Column("kind", "KIND", lambda s: s.label or s.endpoint.kind, min=14, max=26, flex=1, sort_key=lambda s: s.label))
+        out.append(Column("kind", "KIND", lambda s: s.label or s.endpoint.kind, min=13, max=26, flex=1, sort_key=lambda s: s.label))
     out.append(Column("address", "ADDRESS", lambda s: display_place(s.endpoint.url), min=15, max=32, flex=1))
     if wide:
         out.append(Column("where", "WHERE", where, width=12))
-    state = Column[ProviderState](
-        "state", "STATE", lambda s: state_cell(s, time.monotonic()), min=8, max=16, flex=1, sort_key=lambda s: s.status.value
+    state: Column[ProviderState] = Column(
+        "state", "STATE", lambda s: state_cell(s, time.monotonic()), min=10, max=16, flex=1, sort_key=lambda s: s.status.value
     )
     out.append(state)
     out.append(Column("models", "", models_cell, width=19, align="right", sort_key=lambda s: s.models, descending=True))
@@ -113,14 +118,14 @@ def checks_text(checks: Sequence[float | None], *, ascii: bool = False, cells: i
 
 
 def where_words(running: RunningModel, location: Location) -> str:
-    """`all on the GPU`, `62 % on the GPU`, `in RAM`; of another machine the same words hold for that machine."""
+    """`all on GPU`, `62 % on GPU`, `all in RAM`; of another machine the same words hold for that machine."""
     if running.size is None or running.vram is None or running.size <= 0:
         return ""
     if running.vram >= running.size * 0.99:
-        return "all on the GPU" if location is Location.HERE else "all on its GPU"
+        return "all on GPU" if location is Location.HERE else "all on its GPU"
     if running.vram <= 0:
         return "all in RAM"
-    return f"{running.vram / running.size * 100:.0f} % on the GPU"
+    return f"{running.vram / running.size * 100:.0f} % on GPU"
 
 
 def left_words(running: RunningModel, now: float) -> str:
@@ -136,16 +141,25 @@ def left_words(running: RunningModel, now: float) -> str:
 
 def loaded_facts(running: Sequence[RunningModel], location: Location, now: float, *, binary: bool = False) -> list[Fact]:
     """One row a loaded model."""
-    widest = min(30, max((len(model.name) for model in running), default=0))
+    rows = [
+        (model.name[:30], size(model.size, binary=binary), where_words(model, location), _context(model), left_words(model, now))
+        for model in running
+    ]
+    widths = [max((cell_len(row[column]) for row in rows), default=0) for column in range(5)]
     facts = []
-    for number, model in enumerate(running):
-        context = f"{tokens(model.context)} served" if model.context else ""
-        if context and model.trained_context:
-            context += f" of {tokens(model.trained_context)}"
-        memory = size(model.size, binary=binary)
-        row = f"{model.name[:30]:<{widest}}  {memory:>7}  {where_words(model, location):<14}  {context:<18}  {left_words(model, now)}"
-        facts.append(Fact("loaded" if number == 0 else "", row.rstrip(), fixed=True))
+    for number, row in enumerate(rows):
+        cells = [
+            fit(cell, width, "right" if column in (1, 4) else "left") for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        facts.append(Fact("loaded" if number == 0 else "", "  ".join(cell for cell in cells if cell), fixed=True))
     return facts
+
+
+def _context(model: RunningModel) -> str:
+    if not model.context:
+        return ""
+    trained = f" of {tokens(model.trained_context)}" if model.trained_context else ""
+    return f"{tokens(model.context)} served{trained}"
 
 
 def facts(
@@ -170,7 +184,12 @@ def facts(
         place = "on another machine" if state.location is Location.ELSEWHERE else "behind a tunnel: where is not said yet"
         out.append(Fact("runs", f"{place:<24}  auth  {state.auth}"))
     if state.capabilities:
-        out.append(Fact("can", " ".join(sorted(capability.value.replace("_", " ") for capability in state.capabilities))))
+        out.append(
+            Fact(
+                "can",
+                " ".join(capability.value for capability in Capability if capability in state.capabilities and capability not in _QUIET),
+            )
+        )
     out += loaded_facts(running, state.location, now, binary=binary)
     if state.checks:
         out.append(Fact("checks", checks_text(state.checks, ascii=ascii, cells=cells)))

@@ -59,22 +59,23 @@ class Detail(Vertical):
         """Description, TOML, variable."""
         yield Static(id="setting-doc", markup=False)
         yield Line(id="setting-toml")
+        yield Line(id="setting-values")
         yield Line(id="setting-env")
 
     def show_entry(self, entry: Entry | None) -> None:
         """Draw an entry; None empties the pane."""
         self.query_one("#setting-doc", Static).update(Content(entry.doc if entry is not None else ""))
-        toml, env = self.query_one("#setting-toml", Line), self.query_one("#setting-env", Line)
+        toml, values, env = (self.query_one(f"#setting-{name}", Line) for name in ("toml", "values", "env"))
         if entry is None:
-            toml.show()
-            env.show()
+            for line in (toml, values, env):
+                line.show()
             return
-        table, line = entry.toml
-        toml.show(("TOML   ", "$text-muted"), (f"{table}  {line}", "$foreground"))
-        parts = [("env    ", "$text-muted"), (entry.env, "$foreground")] if entry.env else []
-        if entry.default:
-            parts += [("   " if parts else "", ""), ("default ", "$text-muted"), (entry.default, "$foreground")]
-        env.show(*parts)
+        table, text = entry.toml
+        toml.show(("TOML   ", "$text-muted"), (f"{table}  {text}", "$foreground"))
+        known = [("values ", "$text-muted"), (entry.allowed, "$foreground")] if entry.dotted and entry.section != "keys" else []
+        default = [("   default " if known else "default ", "$text-muted"), (entry.default, "$foreground")] if entry.default else []
+        values.show(*known, *default)
+        env.show(*([("env    ", "$text-muted"), (entry.env, "$foreground")] if entry.env else []))
 
 
 class SettingsScreen(AppScreen):
