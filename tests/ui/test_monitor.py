@@ -16,7 +16,7 @@ from tui.hardware.sample import Cpu, Disk, Gpu, Memory, Network, Sample
 from tui.services.api import MonitorView
 from tui.text import clean_label, clean_name
 from tui.ui.screens.monitor import MonitorScreen
-from tui.ui.screens.monitor_rows import bucketed, share_memory
+from tui.ui.screens.monitor_rows import bucketed, share_memory, unload_question
 from tui.ui.widgets.confirm import ChoiceDialog, ConfirmDialog
 from tui.ui.widgets.graph import Graph
 from tui.ui.widgets.rows import Rows
@@ -142,6 +142,16 @@ async def test_eight_gpus_stand_one_a_line(fake: FakeServices) -> None:
         assert "qwen3:8b" in screen_text(app)
 
 
+async def test_ascii_draws_no_unicode_graphics(fake: FakeServices) -> None:
+    fill(fake)
+    app = ScreenHost(MonitorScreen(fake), ascii_only=True)
+    async with app.run_test(size=(80, 24)):
+        await shown(app, "qwen3:8b 6.8")
+        text = "\n".join(screen_lines(app)[1:-2])
+        assert {char for char in text if ord(char) > 126} <= {"°", "–"}
+        assert "####" in text
+
+
 async def test_a_lost_gpu_says_so(fake: FakeServices) -> None:
     fill(fake, replace(SAMPLE, gpus=(replace(GPU, lost=True, note="the GPU fell off the bus", memory_used=None),)))
     app = ScreenHost(MonitorScreen(fake))
@@ -204,7 +214,7 @@ async def test_P12_unloading_asks_and_says_whose_it_is(fake: FakeServices) -> No
         await pilot.press("U")
         dialog = app.screen
         assert isinstance(dialog, ConfirmDialog)
-        await shown(app, "is answering 1 request")
+        await shown(app, "is answering 1 request that is not yours")
         await until(lambda: dialog.armed)
         await pilot.press("enter")
         assert fake.called("unload") == []
@@ -214,6 +224,30 @@ async def test_P12_unloading_asks_and_says_whose_it_is(fake: FakeServices) -> No
         await until(lambda: dialog.armed)
         await pilot.press("right", "enter")
         await until(lambda: fake.called("unload") == [("ollama", "nomic-embed-text:latest")])
+
+
+def test_our_own_request_is_not_somebody_elses() -> None:
+    busy = replace(models(0.0)[0], busy_slots=2)
+    assert "1 request that is not yours" in unload_question(busy, 1)
+    assert "2 requests that are not yours" in unload_question(busy, 0)
+    assert "is answering you" in unload_question(replace(busy, busy_slots=None), 1)
+    assert unload_question(replace(busy, busy_slots=0), 0) == "Unload qwen3:8b from ollama? Frees 6.8 GB."
+
+
+async def test_a_moment_that_left_the_buffer_moves_to_the_oldest(fake: FakeServices) -> None:
+    fill(fake)
+    for name, values in fake.monitor.values.items():
+        fake.monitor.values[name] = values[:100]
+    fake.monitor.values["cpu"] = [float(index % 100) for index in range(100)]
+    app = ScreenHost(MonitorScreen(fake))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shown(app, "34 %")
+        await pilot.press("p")
+        fake.monitor.latest.set(MonitorView(SAMPLE, 2.0, tick=5000))
+        await shown(app, "1m39s ago")
+        assert "  0 %" in screen_text(app)
+        await pilot.press("left", "left")
+        assert "1m39s ago" in screen_text(app)
 
 
 async def test_load_offers_what_is_installed_and_not_loaded(fake: FakeServices) -> None:

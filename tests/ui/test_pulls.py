@@ -13,6 +13,7 @@ from tests.support.screen import CANARIES, FORBIDDEN, screen_lines, screen_text,
 from tui.core.errors import Failure
 from tui.core.models import Endpoint, Job, JobKind, JobState, JobWish, Layer, QueueView, WorkerState
 from tui.text import clean_label, clean_name
+from tui.ui.dialogs.pull import PullDialog
 from tui.ui.screens.parts import part_of
 from tui.ui.screens.pull_detail import PullDetail, layer_line, squeeze
 from tui.ui.screens.pull_rows import Percents, PullTable
@@ -200,6 +201,13 @@ async def test_an_ended_pull_is_dropped_from_the_list(fake: FakeServices) -> Non
         assert fake.called("cancel") == []
 
 
+async def test_a_asks_which_model(fake: FakeServices) -> None:
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("a")
+        await until(lambda: isinstance(app.screen, PullDialog))
+
+
 async def test_looking_only_changes_nothing(fake: FakeServices) -> None:
     fake.config.set("security.access", "look")
     fake.jobs.view.set(queue())
@@ -230,10 +238,10 @@ async def test_X01_hostile_names_stay_literal_in_every_column(fake: FakeServices
     fake.jobs.view.set(queue(jobs))
     app = host(fake)
     async with app.run_test(size=(80, 24)) as pilot:
-        for _ in jobs:
+        for row in range(0, len(jobs), 2):
+            app.first.query_one(PullTable).move_to(row)
             await pilot.pause()
             assert not FORBIDDEN & set(screen_text(app).replace("\n", ""))
-            await pilot.press("j")
         app.first.query_one(PullTable).move_to(8)
         await until(lambda: "[@click=app.quit]x[/]" in screen_text(app))
 

@@ -73,11 +73,20 @@ async def test_a_section_as_drawn(fake: FakeServices, size: tuple[int, int]) -> 
         assert "retries" in text
         assert "default" in text
         assert "TOML   [pulls]  at_once = 3" in text
-        assert "env    PADDOCK_PULLS__AT_ONCE   default 2" in text
+        assert "values 1 to 5   default 2" in text
+        assert "env    PADDOCK_PULLS__AT_ONCE" in text
         assert "How many pulls run" in text
         if size[0] >= 80:
             assert "1 to 5" in row
             assert "enter change  d back to default  / find  e edit the file  y copy as TOML" in lines[-1]
+
+
+async def test_ascii_draws_no_unicode_graphics(fake: FakeServices) -> None:
+    app = ScreenHost(SettingsScreen(fake), ascii_only=True)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await to_entry(app, pilot, "pulls.at_once")
+        text = "\n".join(screen_lines(app)[1:-2])
+        assert {char for char in text if ord(char) > 126} <= {"–"}
 
 
 def test_every_setting_is_listed_under_its_section(tmp_path: Path) -> None:
