@@ -337,3 +337,16 @@ async def test_fahrenheit_and_binary(fake: FakeServices) -> None:
         await shown(app, "160 °F")
         assert "11.9 of 29.1 GiB" in screen_text(app)
         assert app.first.query_one("#loaded", Rows).total == 2
+
+
+async def test_more_lines_than_fit_can_be_scrolled(fake: FakeServices) -> None:
+    gpus = tuple(replace(GPU, uuid=f"GPU-{index}", index=index) for index in range(16))
+    fill(fake, replace(SAMPLE, gpus=gpus))
+    app = ScreenHost(MonitorScreen(fake))
+    async with app.run_test(size=(80, 24)) as pilot:
+        box = app.first.query_one("#meters")
+        await until(lambda: box.can_focus and box.max_scroll_y > 0)
+        assert "qwen3:8b" in screen_text(app)
+        assert "GPU15" not in screen_text(app)
+        await pilot.press("shift+tab", "end")
+        await shown(app, " GPU15 97 %")

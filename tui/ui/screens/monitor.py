@@ -40,6 +40,8 @@ from tui.ui.widgets.graph import Graph
 from tui.ui.widgets.rows import Rows
 
 SPANS: Final = (120.0, 600.0)
+_FITTING: Final = 12
+"""Lines of figures that fit on the smallest good screen; more can be scrolled."""
 KEEP: Final = (("5m", "5 minutes"), ("30m", "30 minutes"), ("1h", "an hour"), ("4h", "4 hours"), ("24h", "a day"), ("-1", "until unloaded"))
 
 
@@ -60,7 +62,7 @@ class MeterRow(Horizontal):
         """Draw what differs."""
         percent = "" if not self._fixed else "  –" if meter.value is None else f"{meter.value:3.0f} %"
         words = "$text-muted" if old else "$foreground"
-        self.query_one(".meter-label", Line).show((f" {meter.label:<4} ", "$text-muted"), (percent, words if old else "bold $foreground"))
+        self.query_one(".meter-label", Line).show((f" {meter.label:<5}", "$text-muted"), (percent, words if old else "bold $foreground"))
         self.query_one(".meter-words", Line).show((f"  {meter.context}", words))
         graph = self.query_one(Graph)
         graph.set_class(old, "-old")
@@ -243,6 +245,7 @@ class MonitorScreen(AppScreen):
         async with box.batch():
             await box.remove_children()
             await box.mount_all([*(MeterRow(meter) for meter in found), *([MemoryBlock(id="gpu-memory")] if with_memory else [])])
+        box.can_focus = len(found) > _FITTING
         self._building = False
         self.call_after_refresh(lambda: self._draw(self.services.monitor.latest.value))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import subprocess
@@ -46,7 +47,8 @@ def in_background(widget: Widget, work: Callable[[], str]) -> None:
         except OSError as error:
             remedy = "Look at the file and its folder"
             outcome = Saved(failure=Failure(f"Not saved: {error.strerror or 'the file system refused'}", "", remedy, FailureKind.DISK))
-        widget.post_message(outcome)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            widget.post_message(outcome)
 
     threading.Thread(target=run, name="save settings", daemon=True).start()
 

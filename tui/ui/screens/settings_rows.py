@@ -146,7 +146,7 @@ def key_entries(store: ConfigStore, bindings: Mapping[str, Binding]) -> Iterator
     for name in (*bindings, *(name for name in own if name not in bindings)):
         binding = bindings.get(name)
         keys = own.get(name, binding.key if binding else "")
-        text = (binding.tooltip or binding.description or binding.action) if binding else "No binding has this id."
+        text = (binding.tooltip or binding.description or binding.action) if binding else "no binding has this id"
         yield Entry(
             section="keys",
             dotted=f"keys.{name}",
@@ -154,7 +154,7 @@ def key_entries(store: ConfigStore, bindings: Mapping[str, Binding]) -> Iterator
             value=clean_name(keys),
             allowed=text,
             source=store.source(f"keys.{name}"),
-            doc=f"{text[:1].upper()}{text[1:]}. Keys are written key,key, as in ctrl+s,f5.",
+            doc=f"{text[:1].upper()}{text[1:].rstrip('.')}. Keys are written key,key, as in ctrl+s,f5.",
             toml=("[keys]", f'"{clean_name(name)}" = "{clean_name(keys)}"'),
             default=clean_name(binding.key) if binding else "–",
         )
