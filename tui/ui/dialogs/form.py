@@ -41,7 +41,7 @@ class FormDialog(ModalScreen[Mapping[str, str] | None]):
         .dialog Static { width: 1fr; height: auto; }
         .field { height: 1; margin-top: 1; }
         .field .name { width: 12; color: $text-muted; }
-        Input { border: none; height: 1; padding: 0 1; background: $surface; width: 1fr; }
+        Input, Input:focus { border: none; height: 1; padding: 0 1; background: $surface; width: 1fr; }
         .hint { color: $text-muted; margin-top: 1; }
         .problem { color: $text-error; }
         &.-low .field { margin-top: 0; }
@@ -64,7 +64,7 @@ class FormDialog(ModalScreen[Mapping[str, str] | None]):
             for field in self._fields:
                 with Horizontal(classes="field"):
                     yield Static(Content(field.label), classes="name")
-                    line = Input(field.value, placeholder=field.hint, id=f"field-{field.key}", select_on_focus=False)
+                    line = Input(field.value, placeholder=field.hint, id=f"field-{field.key}", select_on_focus=False, compact=True)
                     line.cursor_blink = False
                     yield line
             yield Static(Content(self._hint), classes="hint")

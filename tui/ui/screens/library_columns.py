@@ -76,7 +76,8 @@ def delete_question(models: Sequence[Model], hidden: Sequence[Model], fits: Fits
     least = "" if len(known) == len(models) else "At least "
     total = f" {least}{size(sum(known), binary=binary)} in all; shared layers stay." if known else ""
     loaded = sum(1 for model in models if fits.is_loaded(model))
-    first = f" {'It is' if len(models) == 1 else f'{loaded} are'} loaded and unloaded first." if loaded else ""
+    which = "It is" if len(models) == 1 else f"{loaded} of them {'is' if loaded == 1 else 'are'}"
+    first = f" {which} loaded and will be unloaded first." if loaded else ""
     return f"Delete {what}{note}?{total}{first} This cannot be undone."
 
 
@@ -99,8 +100,8 @@ def model_facts(
     """Everything about one installed model; `now` is UTC epoch seconds."""
     out: list[Fact] = []
     if stale is not None:
-        since = f", as of {duration(now - state.stale_since)} ago" if state is not None and state.stale_since is not None else ""
-        out.append(Fact("old", f"{stale.sentence()}{since}", "$text-warning"))
+        since = f"as of {duration(now - state.stale_since)} ago: " if state is not None and state.stale_since is not None else ""
+        out.append(Fact("old", f"{since}{stale.sentence()}", "$text-warning"))
         if stale.remedy:
             out.append(Fact("try", stale.remedy, "$text-warning"))
     out.append(_needs(model, fits, state, binary=binary))

@@ -84,11 +84,17 @@ def columns(width: int) -> list[Column[ProviderState]]:
     out = [Column("name", "NAME", name, min=10 if width >= 72 else 9, max=24, flex=1, sort_key=lambda state: state.name.casefold())]
     if width >= 72:
         out.append(Column("kind", "KIND", lambda s: s.label or s.endpoint.kind, min=13, max=26, flex=1, sort_key=lambda s: s.label))
-    out.append(Column("address", "ADDRESS", lambda s: display_place(s.endpoint.url), min=15, max=32, flex=1))
+    out.append(Column("address", "ADDRESS", lambda s: display_place(s.endpoint.url), min=15, max=32, flex=1 if width >= 72 else 0))
     if wide:
         out.append(Column("where", "WHERE", where, width=12))
     state: Column[ProviderState] = Column(
-        "state", "STATE", lambda s: state_cell(s, time.monotonic()), min=10, max=16, flex=1, sort_key=lambda s: s.status.value
+        "state",
+        "STATE",
+        lambda s: state_cell(s, time.monotonic()),
+        min=10,
+        max=16 if width >= 72 else 30,
+        flex=1 if width >= 72 else 3,
+        sort_key=lambda s: s.status.value,
     )
     out.append(state)
     out.append(Column("models", "", models_cell, width=19, align="right", sort_key=lambda s: s.models, descending=True))
@@ -139,18 +145,24 @@ def left_words(running: RunningModel, now: float) -> str:
     return f"{duration(max(0.0, running.expires_at - now))} left"
 
 
-def loaded_facts(running: Sequence[RunningModel], location: Location, now: float, *, binary: bool = False) -> list[Fact]:
+def loaded_facts(
+    running: Sequence[RunningModel], location: Location, now: float, *, binary: bool = False, roomy: bool = True
+) -> list[Fact]:
     """One row a loaded model."""
     rows = [
-        (model.name[:30], size(model.size, binary=binary), where_words(model, location), _context(model), left_words(model, now))
+        (
+            model.name[:30],
+            size(model.size, binary=binary),
+            where_words(model, location),
+            _context(model) if roomy else "",
+            left_words(model, now),
+        )
         for model in running
     ]
     widths = [max((cell_len(row[column]) for row in rows), default=0) for column in range(5)]
     facts = []
     for number, row in enumerate(rows):
-        cells = [
-            fit(cell, width, "right" if column in (1, 4) else "left") for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
+        cells = [fit(cell, widths[column], "right" if column in (1, 4) else "left") for column, cell in enumerate(row)]
         facts.append(Fact("loaded" if number == 0 else "", "  ".join(cell for cell in cells if cell), fixed=True))
     return facts
 
@@ -163,7 +175,15 @@ def _context(model: RunningModel) -> str:
 
 
 def facts(
-    state: ProviderState, running: Sequence[RunningModel], *, log: str, now: float, ascii: bool, binary: bool, cells: int = 20
+    state: ProviderState,
+    running: Sequence[RunningModel],
+    *,
+    log: str,
+    now: float,
+    ascii: bool,
+    binary: bool,
+    cells: int = 20,
+    roomy: bool = True,
 ) -> list[Fact]:
     """Everything about one provider; `now` is UTC epoch seconds."""
     first = [display_url(state.endpoint.url)]
@@ -183,14 +203,10 @@ def facts(
     else:
         place = "on another machine" if state.location is Location.ELSEWHERE else "behind a tunnel: where is not said yet"
         out.append(Fact("runs", f"{place:<24}  auth  {state.auth}"))
-    if state.capabilities:
-        out.append(
-            Fact(
-                "can",
-                " ".join(capability.value for capability in Capability if capability in state.capabilities and capability not in _QUIET),
-            )
-        )
-    out += loaded_facts(running, state.location, now, binary=binary)
+    can = [capability.value for capability in Capability if capability in state.capabilities and capability not in _QUIET]
+    if can:
+        out.append(Fact("can", " ".join(can)))
+    out += loaded_facts(running, state.location, now, binary=binary, roomy=roomy)
     if state.checks:
         out.append(Fact("checks", checks_text(state.checks, ascii=ascii, cells=cells)))
     if log:

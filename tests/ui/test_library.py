@@ -1,0 +1,320 @@
+"""The Library screen: what is installed, what fits, the catalogue, and the pull dialog."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.support.fake_services import FakeServices, ScreenHost
+from tests.support.screen import CANARIES, FORBIDDEN, screen_lines, screen_text, until
+from tests.ui.library_data import CHAT_ONLY, detail, fill, model, models, provider, providers, sample
+from tui.core.errors import Failure
+from tui.core.models import Activity, Location, ProviderStatus
+from tui.text import clean_block, clean_label, clean_name
+from tui.ui.dialogs.pull import PullDialog
+from tui.ui.screens.library import FilterInput, LibraryScreen, ModelTable, only
+from tui.ui.widgets.confirm import ChoiceDialog, ConfirmDialog, InputDialog
+
+
+def host(fake: FakeServices, **changes: bool) -> ScreenHost:
+    return ScreenHost(LibraryScreen(fake), **changes)
+
+
+def toasts(app: ScreenHost) -> Iterator[str]:
+    return (notice.message for notice in app._notifications)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 16)])
+async def test_installed_models_as_drawn(fake: FakeServices, size: tuple[int, int]) -> None:
+    fill(fake).registry.details.set({("ollama", "qwen3:8b"): detail()})
+    app = host(fake)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        await pilot.pause()
+        lines = screen_lines(app)
+        text = "\n".join(lines)
+        assert all(len(line) <= size[0] for line in lines)
+        assert lines[1].startswith(" [Installed]  Catalogue")
+        assert lines[1].endswith("5 models")
+        assert "FITS AT 8k" in lines[2]
+        row = next(line for line in lines if line.startswith(" ● qwen3:8b"))
+        assert "5.2 GB" in row
+        assert "loaded" in row
+        assert "no: 15 GB over" in text
+        assert "5.2 weights + 1.1 cache + 0.3 = ~6.7 GB at 8k;" in text
+        if size[0] >= 80:
+            assert row.endswith("3 d")
+            assert "Q4_K_M" in row
+            assert "16.4 GB VRAM free" in text
+            assert "licence Apache License" in text
+            assert "system   You are helpful." in text
+            assert lines[-1].startswith(" enter chat  a pull  / filter  L load  U unload  t keep  c copy  d delete")
+        if size[0] >= 120:
+            assert "PARAMS" in lines[2]
+            assert "chat tools" in row
+
+
+async def test_verdicts_concern_this_machine_only(fake: FakeServices) -> None:
+    fill(fake)
+    fake.registry.running.set(())
+    fake.registry.models.set((model("near"), model("far", "vllm-a"), model("sky", remote=True)))
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        rows = {line.split()[0]: line for line in screen_lines(app)[3:6]}
+        assert "good" in rows["near"]
+        assert " –  " in rows["far"]
+        assert "in a cloud" in rows["sky"]
+        fake.monitor.latest.set(sample(23.5))
+        await until(lambda: "slow" in screen_lines(app)[3])
+        await pilot.press("j")
+        await until(lambda: "vllm-a is not on this machine: its memory is not known" in screen_text(app))
+
+
+async def test_a_tunnel_is_not_taken_for_this_machine(fake: FakeServices) -> None:
+    fill(fake)
+    first = providers()[0]
+    fake.registry.providers.set((replace(first, location=Location.ASK),))
+    fake.registry.running.set(())
+    fake.registry.models.set((model("near"),))
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        assert "good" not in screen_lines(app)[3]
+
+
+async def test_filter_in_place_counts_marks_and_hidden_ones(fake: FakeServices) -> None:
+    app = host(fill(fake))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("space", "j", "j", "space", "slash", *"qwen2", "enter")
+        await until(lambda: "2 of 5 models, 0 marked (2 more hidden)" in screen_text(app))
+        await pilot.press("space")
+        await until(lambda: "2 of 5 models, 1 marked (2 more hidden)" in screen_text(app))
+        assert app.first.query_one(ModelTable).has_focus
+        await pilot.press("escape")
+        await until(lambda: "5 models, 3 marked" in screen_lines(app)[1])
+        await pilot.press("escape")
+        await until(lambda: screen_lines(app)[1].endswith(" 5 models"))
+        await pilot.press("slash", "z", "escape")
+        assert app.first.query_one(FilterInput).value == ""
+
+
+async def test_one_providers_models(fake: FakeServices) -> None:
+    app = host(fill(fake))
+    only(app, "vllm-a")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        assert "on vllm-a: 1 model" in screen_text(app)
+        assert "qwen3:8b" not in screen_text(app)
+        await pilot.press("escape")
+        await until(lambda: "qwen3:8b" in screen_text(app))
+
+
+async def test_details_are_asked_for_once_the_cursor_rests(fake: FakeServices) -> None:
+    app = host(fill(fake))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("j", "j")
+        await until(lambda: fake.called("show") != [])
+        assert fake.called("show") == [("ollama", "qwen2.5:72b")]
+        assert "asking ollama …" in screen_text(app)
+        fake.registry.details.set({("ollama", "qwen2.5:72b"): Failure("The model is gone", "ollama", "Press r")})
+        await until(lambda: "The model is gone (ollama)" in screen_text(app))
+
+
+async def test_old_data_stay_with_their_age_and_the_reason(fake: FakeServices) -> None:
+    fill(fake)
+    states = list(providers())
+    states[0] = replace(states[0], stale_since=time.time() - 120)
+    fake.registry.providers.set(tuple(states))
+    fake.registry.model_failures.set({"ollama": Failure("Cannot reach it: nothing is listening", "127.0.0.1:11434", "Start it")})
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(lambda: "as of 2m00s ago" in screen_text(app))
+        assert "qwen3:8b" in screen_text(app)
+        assert "try      Start it" in screen_text(app)
+        await pilot.pause()
+
+
+async def test_enter_chats_and_keys_reach_the_registry(fake: FakeServices) -> None:
+    app = host(fill(fake))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("enter", "U", "j", "L", "y", "r")
+        assert fake.called("use_model") == [("ollama", "qwen3:8b")]
+        assert app.went == ["chat"]
+        assert fake.called("unload") == [("ollama", "qwen3:8b")]
+        assert fake.called("load") == [("ollama", "qwen2.5-coder:32b")]
+        assert app.copied == ["qwen2.5-coder:32b"]
+        assert fake.called("refresh") == [()]
+
+
+async def test_keep_and_copy_ask(fake: FakeServices) -> None:
+    app = host(fill(fake))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("t")
+        assert isinstance(app.screen, ChoiceDialog)
+        await pilot.press(*"forever", "enter")
+        await until(lambda: fake.called("keep") == [("ollama", "qwen3:8b", "forever")])
+        await pilot.press("c")
+        assert isinstance(app.screen, InputDialog)
+        await pilot.press(*"bad name", "enter")
+        await pilot.pause()
+        assert "is not a valid name" in screen_text(app)
+        await pilot.press(*["backspace"] * 8, *"mine", "enter")
+        await until(lambda: fake.called("copy") == [("ollama", "qwen3:8b", "mine:latest")])
+
+
+async def test_delete_names_the_hidden_marked_ones_and_the_size(fake: FakeServices) -> None:
+    app = host(fill(fake))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("space", "space", "slash", *"coder", "enter", "d")
+        dialog = app.screen
+        assert isinstance(dialog, ConfirmDialog)
+        text = " ".join(screen_text(app).replace("│", " ").split())
+        assert "Delete 2 models on ollama (1 of them hidden by the filter: qwen3:8b)?" in text
+        assert "25 GB in all" in text
+        assert "1 of them is loaded and will be unloaded first." in text
+        await until(lambda: dialog.armed)
+        await pilot.press("right", "enter")
+        await until(lambda: fake.called("delete") == [("ollama", ["qwen3:8b", "qwen2.5-coder:32b"])])
+
+
+async def test_a_greyed_key_says_why(fake: FakeServices) -> None:
+    fill(fake).registry.reasons[("vllm-a", "delete")] = "vLLM 0.19.0 cannot delete"
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("L", "j", "U", "G", "d")
+        await pilot.pause()
+        said = list(toasts(app))
+        assert "It is loaded already." in said
+        assert "It is not loaded." in said
+        assert "Not possible: vLLM 0.19.0 cannot delete." in said
+        assert not {"load", "unload", "delete"} & {name for name, _args, _kwargs in fake.calls}
+        assert app.screen is app.first
+
+
+async def test_a_wait_is_shown_and_esc_ends_it(fake: FakeServices) -> None:
+    app = host(fill(fake))
+    async with app.run_test(size=(80, 24)) as pilot:
+        fake.registry.activities.set((Activity(7, "loading qwen3:8b", "ollama", time.monotonic() - 14),))
+        await until(lambda: "loading qwen3:8b on ollama, 14s  esc stops waiting" in screen_text(app))
+        await pilot.press("escape")
+        assert fake.called("cancel") == [(7,)]
+        fake.registry.activities.set(())
+        await until(lambda: "esc stops waiting" not in screen_text(app))
+
+
+async def test_empty_says_why(fake: FakeServices) -> None:
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        assert "No server yet. On 1 Providers, a adds one." in screen_text(app)
+        fake.registry.providers.set((provider("lcpp", "llamacpp", "http://127.0.0.1:8080", ProviderStatus.BUSY),))
+        await until(lambda: "Asking lcpp for its models" in screen_text(app))
+        fake.monitor.latest.set(sample())
+        fake.registry.providers.set(providers()[:1])
+        await until(lambda: "No models yet. a pulls one;" in screen_text(app))
+        assert "fit well, for example" in screen_text(app)
+
+
+async def test_the_catalogue(fake: FakeServices) -> None:
+    app = host(fill(fake))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("right_square_bracket")
+        await until(lambda: "235 models, of 21 Aug 2026" in screen_text(app))
+        assert "LARGEST THAT FITS" in screen_text(app)
+        await pilot.press("slash", *"coder", "enter")
+        await until(lambda: "qwen2.5-coder" in screen_lines(app)[3])
+        assert "0.5b to 32b" in screen_lines(app)[3]
+        assert "14b, 11 GB" in screen_lines(app)[3]
+        assert "installed" in screen_text(app)
+        await pilot.press("d")
+        await pilot.pause()
+        assert any("The catalogue lists what can be pulled" in text for text in toasts(app))
+        await pilot.press("enter")
+        dialog = app.screen
+        assert isinstance(dialog, PullDialog)
+        assert dialog.names == ["qwen2.5-coder:14b"]
+        await pilot.press("escape", "left_square_bracket")
+        await until(lambda: "[Installed]" in screen_text(app))
+
+
+async def test_pull_several_with_completion(fake: FakeServices) -> None:
+    app = host(fill(fake))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("a", *"qwen3:", "tab")
+        dialog = app.screen
+        assert isinstance(dialog, PullDialog)
+        await until(lambda: dialog.names == ["qwen3:latest"])
+        assert "5.2 GB" in screen_text(app)
+        await pilot.press("ctrl+j", *"Bad name", "enter")
+        await pilot.pause()
+        assert app.screen is dialog
+        assert "is not a valid name" in screen_text(app)
+        await pilot.press(*["backspace"] * 8, *"hf.co/org/repo:Q4_K_M", "enter")
+        await until(lambda: len(fake.called("add")) == 2)
+        assert fake.called("add") == [("qwen3:latest", "ollama"), ("hf.co/org/repo:Q4_K_M", "ollama")]
+        assert [kwargs for name, _args, kwargs in fake.calls if name == "add"] == [{"asked_by": "library"}] * 2
+
+
+async def test_pull_asks_where_when_several_can(fake: FakeServices) -> None:
+    second = replace(providers()[0], endpoint=replace(providers()[0].endpoint, name="gpu2"), is_default=False, location=Location.ELSEWHERE)
+    fill(fake).registry.providers.set((*providers(), second))
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("a", *"qwen3:8b")
+        await until(lambda: "is there already; pulling updates it" in screen_text(app))
+        await pilot.press("ctrl+o")
+        await until(lambda: "Pull on gpu2" in screen_text(app))
+        assert "fits:" not in screen_text(app)
+        await pilot.press("enter")
+        await until(lambda: fake.called("add") == [("qwen3:8b", "gpu2")])
+
+
+async def test_without_a_puller_a_says_why(fake: FakeServices) -> None:
+    fake.registry.providers.set((provider("v", "vllm", "http://gpu2:8000", ProviderStatus.UP, capabilities=CHAT_ONLY),))
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("a")
+        await pilot.pause()
+        assert any("No provider here can pull models" in text for text in toasts(app))
+
+
+async def test_X01_hostile_names_stay_literal(fake: FakeServices) -> None:
+    fill(fake)
+    hostile = tuple(
+        replace(model(clean_name(text)), quantization=clean_name(text), family=clean_name(text), parameters=clean_name(text))
+        for text in CANARIES
+    )
+    fake.registry.models.set(hostile)
+    fake.registry.details.set(
+        {
+            ("ollama", one.key): detail(one.name, licence=clean_block(text), system=clean_block(text), template=clean_label(text))
+            for one, text in zip(hostile, CANARIES, strict=True)
+        }
+    )
+    app = host(fake)
+    async with app.run_test(size=(120, 40)) as pilot:
+        for _ in hostile:
+            await pilot.pause()
+            assert not FORBIDDEN & set(screen_text(app).replace("\n", ""))
+            await pilot.press("j")
+        app.first.query_one(ModelTable).move_to(4)
+        await until(lambda: "── [@click=app.quit]x[/]" in screen_text(app))
+        assert "system   [@click=app.quit]x[/]" in screen_text(app)
+
+
+async def test_ten_thousand_models_filter_and_move(fake: FakeServices) -> None:
+    fill(fake)
+    fake.registry.models.set(tuple(model(f"model-{number}:8b") for number in range(10_000)))
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("slash", *"9999", "enter")
+        await until(lambda: "1 of 10000 models" in screen_text(app))
+        assert len(app.first._fits._seen) < 100
+
+
+def test_models_of_the_wireframe_are_distinct() -> None:
+    assert len({(one.provider, one.key) for one in models()}) == len(models())
