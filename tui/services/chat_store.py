@@ -12,7 +12,7 @@ from tui.store.identity import Identity
 
 
 class Memory:
-    """As much of `Conversations` as the engine needs, that ends with the program; its numbers are below zero, so that none is taken for a stored one."""
+    """As much of `Conversations` as the engine needs, until the program ends; its numbers are below zero, none is a stored one."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -1,0 +1,295 @@
+"""The chat engine."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.services.chat_host import DONE, Bench, Scripted, until
+from tests.support.fault_server import Exchange, FaultServer
+from tests.support.servers import connect, server  # noqa: F401
+from tui.core.errors import FailureKind, PaddockError
+from tui.core.events import Delta, Done, Thinking
+from tui.core.models import AnswerState
+from tui.store import db as store_db
+
+Make = Callable[..., Awaitable[Bench]]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Make]:
+    made: list[Bench] = []
+
+    async def make(provider: Any, folder: Path | None = tmp_path) -> Bench:
+        made.append(await Bench(folder, provider).begin())
+        return made[-1]
+
+    yield make
+    for one in made:
+        await one.end()
+
+
+def rows(bench: Bench) -> list[tuple[str, str, str]]:
+    assert bench.host.database is not None
+    found: list[tuple[str, str, str]] = bench.host.database.read(
+        lambda connection: connection.execute("SELECT role, content, state FROM message ORDER BY id").fetchall()
+    )
+    return found
+
+
+async def test_P01_prompt_is_on_disk_before_the_request(bench: Make) -> None:
+    lab = Scripted([Delta("yes"), DONE])
+    one = await bench(lab)
+    seen: list[Any] = []
+    lab.before = lambda: seen.extend(rows(one))
+    answer = await one.say("Which one? And why")
+    assert seen == [("user", "Which one? And why", "complete"), ("assistant", "", "waiting")]
+    assert answer.state is AnswerState.COMPLETE and answer.content == "yes"
+    assert one.chat.heads.value[0].title == "Which one? And why"
+    assert (one.chat.view.value.used, one.chat.view.value.used_estimated, one.chat.view.value.window) == (23, False, 4096)
+
+
+async def test_P02_increments_are_stored_while_it_streams(bench: Make) -> None:
+    hold = asyncio.Event()
+    one = await bench(Scripted([Delta("first "), Thinking("hm"), hold, Delta("second"), DONE]))
+    one.chat.send("go")
+    await until(lambda: rows(one)[-1:] == [("assistant", "first ", "writing")])
+    hold.set()
+    await one.idle()
+    assert rows(one)[-1] == ("assistant", "first second", "complete")
+
+
+async def test_P03_cut_answer_is_kept_and_continued(bench: Make) -> None:
+    cut = PaddockError.of("cut off", "127.0.0.1:1", "", FailureKind.INTERRUPTED)
+    lab = Scripted([Delta("half"), cut], [Delta(" and half"), DONE])
+    one = await bench(lab)
+    answer = await one.say("go")
+    assert (answer.state, answer.content, answer.failure) == (AnswerState.INTERRUPTED, "half", cut.failure)
+    assert len(lab.requests) == 1
+    one.chat.go_on()
+    await until(lambda: len(lab.requests) == 2)
+    await one.idle()
+    assert lab.requests[1].messages[-1].content == "half"
+    assert [(m.content, m.state) for m in one.chat.view.value.messages[1:]] == [("half and half", AnswerState.COMPLETE)]
+    assert rows(one)[-1] == ("assistant", "half and half", "complete")
+
+
+async def test_H32_stop_closes_the_stream_and_keeps_the_part(bench: Make) -> None:
+    lab = Scripted([Delta("part"), asyncio.Event()])
+    one = await bench(lab)
+    one.chat.send("go")
+    await until(lambda: one.chat.live.value and one.chat.live.value.buffer.text)
+    one.chat.stop()
+    await one.idle()
+    assert lab.closed == 1
+    assert rows(one)[-1] == ("assistant", "part", "stopped")
+    assert one.chat.live.value is None
+
+
+async def test_length_and_empty_answers_stay_what_they_are(bench: Make) -> None:
+    one = await bench(Scripted([Delta("cut"), Done("length")], [DONE]))
+    assert (await one.say("a")).state is AnswerState.LENGTH
+    last = await one.say("b")
+    assert (last.content, last.state) == ("", AnswerState.COMPLETE)
+
+
+async def test_prompts_are_queued_and_kept_as_a_draft_until_sent(bench: Make) -> None:
+    hold = asyncio.Event()
+    lab = Scripted([hold, Delta("one"), DONE], [Delta("two"), DONE])
+    one = await bench(lab)
+    one.chat.send("first")
+    await until(lambda: lab.requests)
+    one.chat.send("second")
+    await until(lambda: one.chat.view.value.queued == ("second",))
+    assert one.host.database is not None
+    draft = f"chat:{one.chat.view.value.id}"
+    await until(lambda: one.chat._stored is not None and one.chat._stored.draft(draft) == "second")
+    hold.set()
+    await until(lambda: len(one.chat.view.value.messages) == 4)
+    await one.idle()
+    assert [row[1] for row in rows(one)] == ["first", "one", "second", "two"]
+    assert list(one.chat.history()) == ["second", "first"]
+
+
+async def test_P34_nothing_queued_follows_a_failure(bench: Make) -> None:
+    hold = asyncio.Event()
+    lab = Scripted([hold, PaddockError.of("broken", "", "", FailureKind.SERVER)])
+    one = await bench(lab)
+    one.chat.send("first")
+    await until(lambda: lab.requests)
+    one.chat.send("second")
+    hold.set()
+    await until(lambda: rows(one)[-1][2] == "failed")
+    await one.idle()
+    assert len(lab.requests) == 1 and one.chat.view.value.queued == ("second",)
+
+
+async def test_P04_draft_comes_back(bench: Make, tmp_path: Path) -> None:
+    one = await bench(Scripted())
+    one.chat.save_draft("not yet")
+    await until(lambda: one.chat._stored is not None and one.chat._stored.draft("chat:new") == "not yet")
+    two = await bench(Scripted())
+    assert two.chat.view.value.draft == "not yet"
+
+
+async def test_switching_does_not_stop_a_stream(bench: Make) -> None:
+    hold = asyncio.Event()
+    one = await bench(Scripted([Delta("a"), hold, Delta("b"), DONE]))
+    one.chat.send("go")
+    await until(lambda: one.chat.live.value and one.chat.live.value.buffer.text)
+    number = one.chat.view.value.id
+    one.chat.new()
+    await until(lambda: one.chat.view.value.id == 0)
+    assert one.chat.live.value is None
+    hold.set()
+    await until(lambda: rows(one)[-1] == ("assistant", "ab", "complete"))
+    one.chat.open(number)
+    await until(lambda: one.chat.view.value.id == number)
+    assert one.chat.view.value.messages[-1].content == "ab"
+
+
+async def test_regenerate_replaces_a_failed_and_keeps_a_complete_answer(bench: Make) -> None:
+    lab = Scripted([PaddockError.of("broken", "", "", FailureKind.SERVER)], [Delta("good"), DONE], [Delta("better"), DONE])
+    one = await bench(lab)
+    await one.say("go")
+    for count in (2, 3):
+        one.chat.regenerate()
+        await until(lambda count=count: len(lab.requests) == count)
+        await one.idle()
+    assert [row[1] for row in rows(one)] == ["go", "good", "better"]
+    assert [message.content for message in lab.requests[2].messages] == ["go"]
+
+
+async def test_a_second_app_only_reads(bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = await bench(Scripted([Delta("a"), DONE]))
+    await one.say("go")
+    number, holder = one.chat.view.value.id, __import__("tui.store.identity", fromlist=["identify"]).identify(1)
+    two = await bench(Scripted())
+    assert two.chat._stored is not None
+
+    async def taken(conversation: int) -> Any:
+        return holder
+
+    monkeypatch.setattr(two.chat._stored, "take_lease", taken)
+    two.chat.open(number)
+    await until(lambda: two.chat.view.value.id == number)
+    assert "pid 1" in two.chat.view.value.read_only
+    two.chat.send("mine")
+    await until(lambda: two.host.notices)
+    assert len(rows(two)) == 2
+
+
+async def test_D03_full_disk_is_shown_and_tried_again(bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Scripted([Delta("a"), DONE])
+    one = await bench(lab)
+    real, full = store_db.Database._transact, [True]
+
+    def transact(self: Any, task: Any) -> Any:
+        if full[0]:
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+        return real(self, task)
+
+    monkeypatch.setattr(store_db.Database, "_transact", transact)
+    one.chat.send("go")
+    await until(lambda: one.host.banners.get("save"))
+    assert not lab.requests
+    full[0] = False
+    await until(lambda: rows(one)[-1:] == [("assistant", "a", "complete")])
+    await until(lambda: one.host.banners["save"] is None)
+
+
+async def test_save_off_leaves_nothing_on_disk(bench: Make) -> None:
+    one = await bench(Scripted([Delta("a"), DONE]))
+    one.host.config = one.host.config.model_copy(update={"chat": one.host.config.chat.model_copy(update={"save": False})})
+    one.chat.new()
+    await until(lambda: not one.host.tasks)
+    assert (await one.say("secret")).content == "a"
+    assert rows(one) == [] and one.chat.view.value.id < 0
+
+
+async def test_missing_model_is_pulled_when_the_user_says_so(bench: Make) -> None:
+    lab = Scripted()
+    one = await bench(lab)
+    one.host.choice = "pull"
+    one.chat.use_model("lab", "other:1b")
+    answer = await one.say("go")
+    assert answer.state is AnswerState.FAILED and not lab.requests
+    await until(lambda: one.host.pulls == [("other:1b", "lab")])
+
+
+async def test_close_marks_the_answer_interrupted(tmp_path: Path) -> None:
+    one = await Bench(tmp_path, Scripted([Delta("a"), asyncio.Event()])).begin()
+    one.chat.send("go")
+    await until(lambda: one.chat.live.value and one.chat.live.value.buffer.text)
+    await one.chat.aclose()
+    assert rows(one)[-1] == ("assistant", "a", "interrupted")
+    await one.end()
+
+
+LINE = {"model": "qwen3:8b", "done": False}
+
+
+def line(text: str) -> bytes:
+    return json.dumps({**LINE, "message": {"role": "assistant", "content": text}}).encode() + b"\n"
+
+
+async def real(bench: Make, server: FaultServer, connect: Any, route: Any) -> Bench:  # noqa: F811
+    server.routes["/api/chat"] = route
+    return await bench(connect())
+
+
+async def test_H05_reset_after_three_lines(bench: Make, server: FaultServer, connect: Any) -> None:  # noqa: F811
+    got = asyncio.Event()
+
+    async def route(exchange: Exchange) -> None:
+        await exchange.head()
+        for text in ("a", "b", "c"):
+            await exchange.chunk(line(text))
+        await got.wait()
+        exchange.reset()
+
+    one = await real(bench, server, connect, route)
+    one.chat.send("go")
+    await until(lambda: one.chat.live.value and len(one.chat.live.value.buffer.text) == 3)
+    got.set()
+    await one.idle()
+    assert rows(one)[-1] == ("assistant", "abc", "interrupted")
+    assert len(server.requests) == 1
+
+
+async def test_H07_clean_end_without_done(bench: Make, server: FaultServer, connect: Any) -> None:  # noqa: F811
+    one = await real(bench, server, connect, lambda exchange: exchange.stream(line("a"), line("b")))
+    answer = await one.say("go")
+    assert (answer.content, answer.state) == ("ab", AnswerState.INTERRUPTED)
+
+
+async def test_H10_error_in_the_middle(bench: Make, server: FaultServer, connect: Any) -> None:  # noqa: F811
+    one = await real(bench, server, connect, lambda exchange: exchange.stream(line("a"), b'{"error":"boom"}\n'))
+    answer = await one.say("go")
+    assert (answer.content, answer.state) == ("a", AnswerState.FAILED)
+    assert answer.failure is not None and "boom" in answer.failure.what + answer.failure.details
+
+
+async def test_H32_the_server_sees_the_stop(bench: Make, server: FaultServer, connect: Any) -> None:  # noqa: F811
+    gone = asyncio.Event()
+
+    async def route(exchange: Exchange) -> None:
+        await exchange.head()
+        await exchange.chunk(line("a"))
+        await exchange.gone()
+        gone.set()
+
+    one = await real(bench, server, connect, route)
+    one.chat.send("go")
+    await until(lambda: one.chat.live.value and one.chat.live.value.buffer.text)
+    one.chat.stop()
+    async with asyncio.timeout(1):
+        await gone.wait()
+    await one.idle()
+    assert rows(one)[-1] == ("assistant", "a", "stopped")
