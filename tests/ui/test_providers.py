@@ -199,12 +199,13 @@ async def test_the_log_of_a_started_server(fake: FakeServices, tmp_path: Path) -
 
 
 async def test_X01_hostile_names_stay_literal(fake: FakeServices) -> None:
-    states = [
-        replace(renamed(provider("x", "ollama", f"http://127.0.0.1:{port}", ProviderStatus.FAILED, label=clean_label(text),
-                                 owner=clean_label(text), note=clean_label(text), traps=(clean_label(text),),
-                                 failure=Failure(clean_label(text), clean_name(text), clean_label(text))), clean_name(text)), is_default=True)
-        for port, text in enumerate(CANARIES, 1)
-    ]  # fmt: skip
+    states = []
+    for port, text in enumerate(CANARIES, 1):
+        label, name = clean_label(text), clean_name(text)
+        state = provider(
+            "x", "ollama", f"http://127.0.0.1:{port}", ProviderStatus.FAILED, label=label, owner=label, note=label, traps=(label,)
+        )
+        states.append(replace(renamed(state, name), is_default=True, failure=Failure(label, name, label)))
     fake.registry.providers.set(tuple(states))
     fake.registry.running.set(tuple(RunningModel(state.name, state.name, state.name, 1, 1) for state in states))
     app = host(fake)

@@ -37,7 +37,8 @@ async def test_as_drawn(fake: FakeServices, size: tuple[int, int]) -> None:
         assert "OLLAMA_HOST=gpu2:11434 refused the connection" in text
         assert " ".join(text.split()).count("more ports in 0.4 s") == 1
         assert "  > Try the demo server" in text
-        assert "    Start Ollama               /usr/local/bin/ollama, as" in text
+        assert "    Start Ollama  " in text
+        assert "  /usr/local/bin/ollama, as" in text
         assert "    Connect to a server" in text
         if size[1] >= 24:
             assert "This machine: 8 cores, 31.2 GB RAM (22.8 free), RTX 3090 24.0 GB" in text

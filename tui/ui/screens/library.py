@@ -23,7 +23,7 @@ from tui.providers.library import CatalogueModel, load_library
 from tui.text import size
 from tui.ui.frame import Line, Part
 from tui.ui.screens import catalogue_view, library_columns
-from tui.ui.screens.fits import Fits
+from tui.ui.screens.fits import Fits, machine_of
 from tui.ui.screens.parts import Rule
 from tui.ui.screens.refusing import ActivityLine, RefusingScreen
 from tui.ui.widgets.detail import DetailPane, Fact
@@ -147,7 +147,7 @@ class LibraryScreen(RefusingScreen):
         sources: tuple[Observable[Any], ...] = (registry.providers, registry.running, registry.details, registry.model_failures)
         for source in sources:
             self.follow(source, lambda _value: self._draw_facts(), fps=4)
-        self.follow(self.services.monitor.latest, lambda _view: self._draw_facts(), fps=1)
+        self.follow(self.services.monitor.latest, lambda _view: self._machine_moved(), fps=1)
         self.follow(registry.activities, self.query_one(ActivityLine).take, fps=4)
 
     def on_screen_resume(self) -> None:
@@ -209,6 +209,11 @@ class LibraryScreen(RefusingScreen):
         if not self._models.total:
             self._models.set_empty(self._empty_words())
         self._draw_detail()
+
+    def _machine_moved(self) -> None:
+        """Most samples change no verdict: then nothing is drawn."""
+        if machine_of(self.services) != self._fits.machine:
+            self._draw_facts()
 
     def _empty_words(self) -> str:
         states = self.services.registry.providers.value

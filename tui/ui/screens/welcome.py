@@ -22,6 +22,11 @@ from tui.ui.widgets.confirm import InputDialog
 from tui.ui.widgets.detail import wrap_cells
 
 _INDENT = 30
+_NARROW_INDENT = 25
+
+
+def _indent(width: int) -> int:
+    return _INDENT if width >= 70 else _NARROW_INDENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +72,22 @@ class Menu(Widget, can_focus=True):
 
     def render(self) -> Content:
         """See `Widget`."""
-        width = max(20, self.size.width - _INDENT - 1)
+        indent = _indent(self.size.width)
+        width = max(20, self.size.width - indent - 1)
         parts: list[tuple[str, str]] = []
         self._lines = []
         for index, choice in enumerate(self._choices):
             here = index == self._row
             for number, line in enumerate(wrap_cells(choice.note, width)):
                 head = f"{' > ' if here else '   '}{choice.label}" if number == 0 else ""
-                parts.append((f"{head:<{_INDENT}}", "bold $primary" if here else "$foreground"))
+                parts.append((f"{head:<{indent}}", "bold $primary" if here else "$foreground"))
                 parts.append((line + "\n", "$text-muted"))
                 self._lines.append(index)
         return Content.assemble(*parts).rstrip() if parts else Content("")
 
     def get_content_height(self, container: Any, viewport: Any, width: int) -> int:
         """As many lines as the notes need."""
-        return sum(len(list(wrap_cells(choice.note, max(20, width - _INDENT - 1)))) for choice in self._choices)
+        return sum(len(list(wrap_cells(choice.note, max(20, width - _indent(width) - 1)))) for choice in self._choices)
 
     def action_step(self, step: int) -> None:
         """Another choice."""
