@@ -15,10 +15,11 @@ from tui.config.settings import build
 
 
 def test_its_defaults_are_the_schemas():
-    appearance = build().appearance
+    settings = build()
+    assert Peek().start_screen == settings.general.start_screen
     for field in fields(Peek):
-        if field.name != "keys":
-            assert getattr(Peek(), field.name) == getattr(appearance, field.name), field.name
+        if field.name not in ("keys", "start_screen"):
+            assert getattr(Peek(), field.name) == getattr(settings.appearance, field.name), field.name
 
 
 def test_file_then_environment(paths: Paths, write):

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import os
 import stat
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ SOURCES: Final = ("default", "file", "unsaved", "environment", "flag")
 
 
 class ConfigStore:
-    """The configuration of one process. Call it from one thread; the observables may be read from any.
+    """The configuration of one process; safe to call from any thread.
 
     Bad settings never raise here: each bad key counts as its default and is listed in `problems`.
 
@@ -41,6 +42,7 @@ class ConfigStore:
 
     def __init__(self, paths: Paths, environ: Mapping[str, str] | None = None, overrides: Mapping[str, object] | None = None) -> None:
         self.paths = paths
+        self._lock = threading.RLock()
         self._environ = dict(os.environ if environ is None else environ)
         self._flags: dict[str, Any] = {}
         for key, value in (overrides or {}).items():
@@ -68,12 +70,13 @@ class ConfigStore:
         """
         if files.stamp(self.paths.config_file) == self._file.stamp:
             return False
-        found = files.read(self.paths.config_file)
-        if found.digest == self._file.digest and found.refused == self._file.refused and found.mode == self._file.mode:
-            self._file = found
-            return False
-        self._load(found, keep=True)
-        return True
+        with self._lock:
+            found = files.read(self.paths.config_file)
+            if found.digest == self._file.digest and found.refused == self._file.refused and found.mode == self._file.mode:
+                self._file = found
+                return False
+            self._load(found, keep=True)
+            return True
 
     def _load(self, found: files.FileText, *, keep: bool) -> None:
         self._file = found
@@ -294,6 +297,10 @@ class ConfigStore:
         return f"Saved; {self._variables[path]} still decides" if path in self._variables else ""
 
     def _save(self, edits: list[Edit]) -> None:
+        with self._lock:
+            self._save_locked(edits)
+
+    def _save_locked(self, edits: list[Edit]) -> None:
         try:
             with files.lock(self.paths.locks):
                 found = files.read(self.paths.config_file)

@@ -169,8 +169,8 @@ def _embedding_table(detail: ModelDetail, info: Mapping[str, Any], architecture:
             elements = dimensions[0] * dimensions[1]
             size = int(elements * TYPE_BITS.get(type_name.upper(), 4.5) / 8)
             return (0 if tied else size), max(dimensions)
-    size = info.get(f"{architecture}.vocab_size")
-    return 0, int(size) if isinstance(size, (int, float)) else 128_000
+    vocabulary = info.get(f"{architecture}.vocab_size")
+    return 0, int(vocabulary) if isinstance(vocabulary, (int, float)) else 128_000
 
 
 def kv_cache(shape: Shape, context: int, *, slots: int = 1, kind: str = "f16") -> int:

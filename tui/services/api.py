@@ -339,11 +339,31 @@ class MonitorApi(Protocol):
 class Services(Protocol):
     """Everything, built once; the one thing screens get."""
 
-    config: ConfigStore
-    registry: RegistryApi
-    chat: ChatApi
-    jobs: JobsApi
-    monitor: MonitorApi
+    @property
+    def config(self) -> ConfigStore:
+        """The settings."""
+        ...
+
+    @property
+    def registry(self) -> RegistryApi:
+        """Providers and models."""
+        ...
+
+    @property
+    def chat(self) -> ChatApi:
+        """Conversations."""
+        ...
+
+    @property
+    def jobs(self) -> JobsApi:
+        """The queue."""
+        ...
+
+    @property
+    def monitor(self) -> MonitorApi:
+        """This machine's figures."""
+        ...
+
     notices: Observable[tuple[Notice, ...]]
     questions: Observable[tuple[Question, ...]]
     ready: Observable[bool]

@@ -97,8 +97,8 @@ class Registry:
     def apply(self, settings: Settings) -> None:
         """Follow the configuration; a provider that did not change keeps its connections."""
         wanted: dict[str, tuple[Endpoint, Origin, ProviderSettings | None]] = {}
-        for name, provider in settings.providers.items():
-            wanted[name] = (endpoint_of(name, provider), Origin.CONFIG, provider)
+        for name, configured in settings.providers.items():
+            wanted[name] = (endpoint_of(name, configured), Origin.CONFIG, configured)
         if self._extra:
             name = DEMO if self._demo else "given"
             wanted[name] = (Endpoint(name, "ollama" if self._demo else "", self._extra), Origin.DEMO if self._demo else Origin.FLAG, None)

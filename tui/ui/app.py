@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
@@ -36,21 +38,9 @@ keyfix.apply()
 
 def _screen(name: str, services: Services) -> Screen[None]:
     """Build a screen; the first visit pays for its imports, start-up does not."""
-    if name == "providers":
-        from tui.ui.screens.providers import ProvidersScreen as Made
-    elif name == "library":
-        from tui.ui.screens.library import LibraryScreen as Made  # type: ignore[assignment]
-    elif name == "pulls":
-        from tui.ui.screens.pulls import PullsScreen as Made  # type: ignore[assignment]
-    elif name == "chat":
-        from tui.ui.screens.chat import ChatScreen as Made  # type: ignore[assignment]
-    elif name == "monitor":
-        from tui.ui.screens.monitor import MonitorScreen as Made  # type: ignore[assignment]
-    elif name == "settings":
-        from tui.ui.screens.settings import SettingsScreen as Made  # type: ignore[assignment]
-    else:
-        from tui.ui.screens.welcome import WelcomeScreen as Made  # type: ignore[assignment]
-    return Made(services)
+    module = import_module(f"tui.ui.screens.{name}")
+    made: Screen[None] = getattr(module, f"{name.title()}Screen")(services)
+    return made
 
 
 class TuiApp(App[int]):
@@ -128,7 +118,7 @@ class TuiApp(App[int]):
         """Add the screens and show the first."""
         self.services = services
         for name in (*(name for name, _title in SCREENS), "welcome"):
-            self.add_mode(name, lambda name=name: _screen(name, services))
+            self.add_mode(name, partial(_screen, name, services))
         services.open()
         self._follow(services.notices, self._show_notices)
         self._follow(services.questions, self._ask)
