@@ -1,1 +1,5 @@
-"""Everything the screens do, without a screen."""
+"""Everything the screens do, without one."""
+
+from tui.cli.main import main
+
+__all__ = ["main"]

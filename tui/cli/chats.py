@@ -1,0 +1,48 @@
+"""chats: stored conversations."""
+
+from __future__ import annotations
+
+import time
+
+from tui.cli.context import Context
+from tui.cli.output import DONE, FAILED, USAGE, block, emit, message, table
+from tui.services.export import markdown
+from tui.store.conversations import Conversations
+from tui.text import clean_name
+
+
+async def chats(context: Context) -> int:
+    """List, search or export."""
+    verb, what = context.args.verb, context.args.what
+    if verb and not what:
+        message(f"What? paddock chats {verb} {'ID' if verb == 'export' else 'TEXT'}.")
+        return USAGE
+    store = Conversations(context.database(write=False))
+    if verb == "export":
+        return _export(context, store, what)
+    heads = store.search(what) if verb else store.heads()
+    if context.json:
+        emit({"chats": heads})
+        return DONE
+    rows = [
+        (str(head.id), time.strftime("%Y-%m-%d %H:%M", time.localtime(head.updated_at)), clean_name(head.model), str(head.messages), head.title)
+        for head in heads
+    ]
+    table(("ID", "CHANGED", "MODEL", "MESSAGES", "TITLE"), rows, right=(0, 3))
+    return DONE
+
+
+def _export(context: Context, store: Conversations, what: str) -> int:
+    if not what.isdecimal():
+        message("The number of a conversation is a whole number. See paddock chats.")
+        return USAGE
+    head = store.head(int(what))
+    if head is None:
+        message(f"There is no conversation {int(what)}. See paddock chats.")
+        return FAILED
+    messages = store.messages(head.id)
+    if context.json:
+        emit({"chat": head, "messages": messages})
+    else:
+        block(markdown(head.title, messages).rstrip("\n"))
+    return DONE
