@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tui.core.options import AppOptions
 
 COMMANDS: Final = (
-    "ls", "ps", "show", "search", "rm", "cp", "load", "unload", "pull", "pulls", "chat", "chats", "providers", "monitor",
+    "ls", "ps", "show", "search", "rm", "cp", "load", "unload", "pull", "pulls", "chat", "complete", "chats", "providers", "monitor",
     "status", "doctor", "config", "completions",
 )  # fmt: skip
 _INTERNAL: Final = ("worker", "sampler", "demo-server")
@@ -42,7 +42,7 @@ options
 
 models      ls   ps   show   search   rm   cp   load   unload
 pulls       pull   pulls
-chat        chat   chats
+chat        chat   complete   chats
 providers   providers
 machine     monitor   status   doctor
 settings    config   completions
@@ -188,7 +188,13 @@ def _command(rest: list[str], options: Mapping[str, str]) -> int:
         return 2
     from importlib import import_module
 
-    return int(import_module("tui.cli").main(rest, _app_options(options)))
+    app = _app_options(options)
+    demo_url = ""
+    if app.demo and rest[0] not in ("config", "completions"):
+        from tui.config.paths import find_paths
+
+        demo_url = _demo_server(find_paths(demo=True).data.parent)
+    return int(import_module("tui.cli").main(rest, app, demo_url))
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ class Context:
         if self.options.demo and not self.options.provider:
             return [Endpoint("demo", "ollama", self._demo_url)]
         if self.options.provider:
-            return [await self._named_by_url(self.options.provider)]
+            return [await self.by_address(self.options.provider)]
         found = [endpoint_of(name, provider) for name, provider in self.settings.providers.items() if provider.enabled]
         if not any(provider.kind == "ollama" for provider in self.settings.providers.values()):
             url = ollama_host(os.environ)
@@ -90,7 +90,8 @@ class Context:
         default = self.settings.general.default_provider
         return sorted(found, key=lambda endpoint: endpoint.name != default)
 
-    async def _named_by_url(self, text: str) -> Endpoint:
+    async def by_address(self, text: str) -> Endpoint:
+        """Find out what answers at an address that a person typed; raises PaddockError where nothing known does."""
         from tui.providers.address import candidates
 
         last: Failure | None = None
