@@ -150,7 +150,12 @@ async def chat(context: Context) -> int:
         if store is not None and stored is not None:
             await store.finish_answer(
                 replace(
-                    stored, content=answer.text, thinking=answer.thinking, state=answer.state, failure=answer.failure, metrics=answer.metrics
+                    stored,
+                    content=answer.text,
+                    thinking=answer.thinking,
+                    state=answer.state,
+                    failure=answer.failure,
+                    metrics=answer.metrics,
                 )
             )
     return answer.code()

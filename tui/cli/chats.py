@@ -25,7 +25,13 @@ async def chats(context: Context) -> int:
         emit({"chats": heads})
         return DONE
     rows = [
-        (str(head.id), time.strftime("%Y-%m-%d %H:%M", time.localtime(head.updated_at)), clean_name(head.model), str(head.messages), head.title)
+        (
+            str(head.id),
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(head.updated_at)),
+            clean_name(head.model),
+            str(head.messages),
+            head.title,
+        )
         for head in heads
     ]
     table(("ID", "CHANGED", "MODEL", "MESSAGES", "TITLE"), rows, right=(0, 3))

@@ -28,7 +28,9 @@ def script(shell: str) -> str:
     names = " ".join(words)
     if shell == "fish":
         lines = [f"complete -c paddock -f -n __fish_use_subcommand -a '{names}'"]
-        lines += [f"complete -c paddock -n '__fish_seen_subcommand_from {name}' -a '{' '.join(offered)}'" for name, offered in words.items()]
+        lines += [
+            f"complete -c paddock -n '__fish_seen_subcommand_from {name}' -a '{' '.join(offered)}'" for name, offered in words.items()
+        ]
         return "\n".join(lines) + "\n"
     cases = "\n".join(f"    {name}) words='{' '.join(offered)}' ;;" for name, offered in words.items())
     bash = (

@@ -58,7 +58,9 @@ def _program() -> list[Check]:
 
 def _terminal() -> list[Check]:
     term = clean_name(os.environ.get("TERM", ""), 40)
-    colours = "no colour (NO_COLOR)" if os.environ.get("NO_COLOR") else clean_name(os.environ.get("COLORTERM", ""), 40) or "256 colours or fewer"
+    colours = (
+        "no colour (NO_COLOR)" if os.environ.get("NO_COLOR") else clean_name(os.environ.get("COLORTERM", ""), 40) or "256 colours or fewer"
+    )
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
     checks: list[Check] = [
         ("terminal", term not in ("", "dumb"), f"TERM={term or 'not set'}, {colours}", "Set TERM to your terminal's name"),
@@ -100,4 +102,9 @@ def _worker(context: Context) -> Check:
     holder = read_holder(context.paths.locks / WORKER_LOCK)
     if holder is None:
         return ("worker", True, "not running; it starts when there is work", "")
-    return ("worker", holder.version == __version__, f"pid {holder.who.pid}, version {holder.version}", "It hands over by itself at the next pull")
+    return (
+        "worker",
+        holder.version == __version__,
+        f"pid {holder.who.pid}, version {holder.version}",
+        "It hands over by itself at the next pull",
+    )

@@ -85,5 +85,7 @@ def _counts(jobs: tuple[Job, ...]) -> dict[str, int]:
 def _line(context: Context, name: str, running: tuple[RunningModel, ...] | None, jobs: tuple[Job, ...]) -> str:
     parts = [f"{name or 'no provider'} {'up' if running is not None else 'down'}"]
     parts += [f"{model.name} {context.size(model.size)}" for model in running or ()]
-    parts += [f"{number} {state}" for state, number in _counts(jobs).items() if state in ("waiting", "fetching", "checking", "paused", "failed")]
+    parts += [
+        f"{number} {state}" for state, number in _counts(jobs).items() if state in ("waiting", "fetching", "checking", "paused", "failed")
+    ]
     return "  ".join(parts)

@@ -101,7 +101,9 @@ async def _start(context: Context, what: str) -> int:
     endpoint = await _endpoint(context, what)
     program = shutil.which("ollama")
     if endpoint.kind != "ollama" or program is None:
-        raise PaddockError.of("Paddock cannot start this server", endpoint.name, "Start it yourself; only ollama is known", FailureKind.UNSUPPORTED)
+        raise PaddockError.of(
+            "Paddock cannot start this server", endpoint.name, "Start it yourself; only ollama is known", FailureKind.UNSUPPORTED
+        )
     address = parse(endpoint.url)
     jobs = context.jobs()
     await ServerJobs(context.database()).start(endpoint.name, program, f"{address.host}:{address.port}")
@@ -114,7 +116,9 @@ async def _stop(context: Context, what: str) -> int:
     servers = ServerJobs(context.database())
     servers.refresh()
     if what not in [row.name for row in servers.view.value]:
-        raise PaddockError.of("Paddock did not start that server", clean_name(what, 80), "Stop it where it was started", FailureKind.NOT_FOUND)
+        raise PaddockError.of(
+            "Paddock did not start that server", clean_name(what, 80), "Stop it where it was started", FailureKind.NOT_FOUND
+        )
     await servers.stop(what)
     await context.jobs().ensure_worker()
     return _said(context, f"{clean_name(what)} is being stopped.", what)

@@ -26,7 +26,9 @@ async def pull(context: Context) -> int:
     names = [str(parse_name(name)) for name in context.args.models]
     provider = await context.provider(context.args.on)
     if Capability.PULL not in provider.capabilities:
-        raise PaddockError.of("This server cannot fetch models", provider.endpoint.name, "Choose another with --on", FailureKind.UNSUPPORTED)
+        raise PaddockError.of(
+            "This server cannot fetch models", provider.endpoint.name, "Choose another with --on", FailureKind.UNSUPPORTED
+        )
     jobs = context.jobs()
     arguments = {"insecure": True} if context.args.insecure else {}
     added = [await jobs.add(name, provider.endpoint, arguments=arguments, asked_by="command line") for name in names]
