@@ -20,7 +20,7 @@ from tui.text import rate
 async def monitor(context: Context) -> int:
     """Measure once, or until interrupted."""
     settings = context.settings.monitor
-    machine, gpus = Machine([]), Nvidia() if settings.gpu else None
+    machine, gpus = Machine([str(context.paths.data if context.paths.data.exists() else "/")]), Nvidia() if settings.gpu else None
     machine.cpu()
     began = time.monotonic()
     while True:

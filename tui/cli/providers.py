@@ -129,14 +129,18 @@ async def _logs(context: Context, what: str) -> int:
     if not path:
         message(f"There is no log of {clean_name(what, 80)}: Paddock did not start it.")
         return FAILED
-    with Path(path).open("rb") as file:
-        file.seek(max(0, file.seek(0, 2) - 65_536))
-        text = file.read().decode("utf-8", "replace")
+    text = await asyncio.to_thread(_tail, Path(path))
     if context.json:
         emit({"name": what, "path": path, "log": text})
     else:
         block(text.rstrip("\n"))
     return DONE
+
+
+def _tail(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, 2) - 65_536))
+        return file.read().decode("utf-8", "replace")
 
 
 def _unknown(name: str) -> PaddockError:

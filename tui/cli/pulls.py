@@ -123,8 +123,14 @@ def _list(context: Context) -> int:
         return DONE
     rows = [
         (
-            str(job.id), normal(job.model), clean_name(job.endpoint.name), job.state.value, "" if job.percent is None else f"{job.percent:.0f}%",
-            context.size(job.total), rate(job.rate), job.failure.what if job.failure else job.note,
+            str(job.id),
+            normal(job.model),
+            clean_name(job.endpoint.name),
+            job.state.value,
+            "" if job.percent is None else f"{job.percent:.0f}%",
+            context.size(job.total),
+            rate(job.rate),
+            job.failure.what if job.failure else job.note,
         )
         for job in found
     ]  # fmt: skip
