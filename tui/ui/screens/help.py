@@ -48,7 +48,7 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """Search field and list."""
         with Vertical(id="help"):
-            yield Input(placeholder="search keys", select_on_focus=False)
+            yield Input(placeholder="search keys", select_on_focus=False, compact=True)
             with VerticalScroll(can_focus=False):
                 yield Static(self._text(""), id="helptext", markup=False)
 
