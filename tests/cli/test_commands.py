@@ -68,7 +68,7 @@ def test_X02_ls_prints_no_control_byte(server: FaultServer, capsys: pytest.Captu
     assert run("ls") == 0
     out = capsys.readouterr().out
     assert "tiny" in out and "5.0 MB" in out
-    assert not [char for char in out if ord(char) < 32 and char != "\n" or 127 <= ord(char) < 160]
+    assert not [char for char in out if (ord(char) < 32 and char != "\n") or 127 <= ord(char) < 160]
 
 
 def test_ls_as_json(server: FaultServer, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,8 @@ import time
 from tui.cli.context import Context
 from tui.cli.output import DONE, FAILED, USAGE, block, emit, line, message, plain, report, table
 from tui.core.capabilities import ABILITY_WORDS
-from tui.core.errors import PaddockError
+from tui.core.errors import Failure, PaddockError
+from tui.core.models import RunningModel
 from tui.text import clean_name, count, duration, tokens
 
 
@@ -33,7 +34,9 @@ async def ls(context: Context) -> int:
 
 async def ps(context: Context) -> int:
     """List models in memory."""
-    running, failures, answered = [], [], 0
+    running: list[RunningModel] = []
+    failures: list[Failure] = []
+    answered = 0
     for provider, _ in await context.answering(context.args.on):
         try:
             running += await provider.running()
