@@ -64,7 +64,7 @@ def test_T08_stale_sizes_are_dropped() -> None:
         ({"LC_ALL": "", "LANG": "de_DE.utf8"}, True),
         ({"LC_CTYPE": "C.UTF-8", "LANG": "de_DE.ISO-8859-1"}, True),
         ({"LANG": "de_DE.ISO-8859-1"}, False),
-        ({}, False),
+        ({}, True),
     ],
 )
 def test_T11_the_locale_decides_on_graphics(environ: dict[str, str], utf8: bool) -> None:

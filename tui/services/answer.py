@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -78,7 +78,7 @@ class Answer:
         self._unsaved: tuple[list[str], list[str]] = ([], [])
         self._unsaved_size = 0
         self._wake = asyncio.Event()
-        self._calls: list[dict[str, Any]] = list(message.tool_calls)
+        self._calls: list[Mapping[str, Any]] = list(message.tool_calls)
         self._cleaners = (StreamCleaner(), StreamCleaner())
         self.buffer = AnswerBuffer()
         if message.content:
