@@ -107,7 +107,7 @@ def save_last_screen(state: Path, screen: str) -> None:
 def _services(options: AppOptions, paths: Paths, demo_server: Callable[[Path], str]) -> Services:
     from tui.services.hub import build_services
 
-    demo_url = demo_server(paths.data) if options.demo else ""
+    demo_url = demo_server(paths.home or paths.data) if options.demo else ""
     return build_services(paths, options, os.environ, demo_url=demo_url)
 
 
