@@ -125,12 +125,32 @@ def foreign_home(environ: Mapping[str, str]) -> str | None:
     return f"Paddock runs as root, but {_shown(home)} belongs to another account. Run it without sudo."
 
 
-def _log_folder(environ: Mapping[str, str]) -> str:
+def _log_folder(environ: Mapping[str, str], demo: bool = False) -> str:
+    """Where the log is; `tui.config.paths` decides, and is too heavy for the guard."""
     home = environ.get("PADDOCK_HOME")
     if home:
-        return os.path.join(home, "state", "logs")
-    state = environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME", "~"), ".local", "state")
-    return os.path.join(state, "paddock", "logs")
+        home = os.path.abspath(home)
+        return os.path.join(home, "data", "demo", "state", "logs") if demo else os.path.join(home, "state", "logs")
+    user = environ.get("HOME", "")
+    if not user.startswith("/"):
+        import pwd
+
+        try:
+            user = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:
+            user = "/nonexistent"
+    if sys.platform == "darwin":
+        data = os.path.join(user, "Library", "Application Support", "paddock")
+        state = os.path.join(data, "state")
+    else:
+        data = os.path.join(_xdg(environ, "XDG_DATA_HOME") or os.path.join(user, ".local", "share"), "paddock")
+        state = os.path.join(_xdg(environ, "XDG_STATE_HOME") or os.path.join(user, ".local", "state"), "paddock")
+    return os.path.join(data, "demo", "state", "logs") if demo else os.path.join(state, "logs")
+
+
+def _xdg(environ: Mapping[str, str], variable: str) -> str:
+    given = environ.get(variable, "")
+    return given if given.startswith("/") else ""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -165,7 +185,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tui import guard
     from tui.core.spawn import own_command
 
-    return guard.run(own_command("--inside-guard", *arguments), log=_log_folder(os.environ))
+    return guard.run(own_command("--inside-guard", *arguments), log=_log_folder(os.environ, "--demo" in options))
 
 
 def _demo_server(home: Path) -> str:

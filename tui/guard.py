@@ -26,6 +26,8 @@ PATIENCE: Final = 4.0
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 _COOKED: Final = termios.ECHO | termios.ICANON
 _LFLAG: Final = 3
+_ENOUGH: Final = 2
+"""Signals that leave the interface time to end; one more ends it at once."""
 
 
 def problem(environ: Mapping[str, str]) -> str | None:
@@ -36,6 +38,14 @@ def problem(environ: Mapping[str, str]) -> str | None:
     if environ.get("TERM", "") in ("", "dumb", "unknown"):
         return "This terminal cannot draw a screen: TERM is not set or dumb. Set TERM, for example to xterm-256color."
     return None
+
+
+def utf8_mode(environ: Mapping[str, str]) -> dict[str, str]:
+    """What to add to the interface's environment when its locale names UTF-8 and Python would use another encoding."""
+    named = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
+    wanted = "utf8" in named.lower().replace("-", "")
+    used = {sys.getfilesystemencoding(), getattr(sys.stdout, "encoding", "utf-8") or "utf-8"}
+    return {"PYTHONUTF8": "1"} if wanted and used != {"utf-8"} else {}
 
 
 def run(child: Sequence[str], environ: Mapping[str, str] | None = None, log: str = "") -> int:
@@ -51,6 +61,7 @@ def run(child: Sequence[str], environ: Mapping[str, str] | None = None, log: str
     if sentence:
         print(sentence, file=sys.stderr)
         return 2
+    variables.update(utf8_mode(variables))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     return _Guard(child, variables, log).wait()
 
@@ -60,6 +71,7 @@ class _Guard:
         self._log = log
         self._saved: list[Any] = termios.tcgetattr(0)
         self._deadline: float | None = None
+        self._asked: list[int] = []
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
@@ -76,6 +88,12 @@ class _Guard:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     def _forward(self, number: int, _frame: object) -> None:
+        if number == signal.SIGHUP and number in self._asked:
+            return  # one closed window is told by the kernel, by the shell and by the terminal itself
+        self._asked.append(number)
+        if len(self._asked) > _ENOUGH:
+            self._send(signal.SIGKILL)
+            return
         self._send(number)
         if number in (signal.SIGTERM, signal.SIGHUP):
             self._hurry()
@@ -114,35 +132,45 @@ class _Guard:
                     _drain(self._reader)
                 elif event & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
                     poll.unregister(0)
-                    self._send(signal.SIGHUP)
-                    self._hurry()
+                    self._forward(signal.SIGHUP, None)
 
     def _stopped(self) -> None:
         # An interface that stopped itself left the terminal in order; one that was stopped by kill -STOP did not.
-        theirs = _modes()
-        raw = theirs is not None and theirs[_LFLAG] & _COOKED != self._saved[_LFLAG] & _COOKED
+        theirs = _modes() if _is_ours() else None
+        raw = theirs is not None and self._is_raw(theirs)
         if raw:
-            self._restore()
+            self._restore(flush=True)
         os.kill(os.getpid(), signal.SIGSTOP)
-        if raw and theirs is not None:
+        if raw and theirs is not None and _is_ours():
             _set_modes(theirs)
         self._send(signal.SIGCONT)
 
+    def _is_raw(self, modes: list[Any]) -> bool:
+        return bool(modes[_LFLAG] & _COOKED != self._saved[_LFLAG] & _COOKED)
+
     def _ended(self, status: int) -> int:
         code = os.waitstatus_to_exitcode(status)
-        now = _modes()
-        raw = now is not None and now[_LFLAG] & _COOKED != self._saved[_LFLAG] & _COOKED
-        if code < 0 or raw:
-            self._restore()
+        if _is_ours():
+            now = _modes()
+            if code < 0 or (now is not None and self._is_raw(now)):
+                self._restore(flush=code != 0)
+        if code == -signal.SIGKILL and self._asked:
+            code = -self._asked[-1]  # the kill was ours, in answer to this one
         if code < 0:
             where = f" The log is in {self._log}." if self._log else ""
             self._say(f"Paddock was ended by {_signal_name(-code)}.{where}")
             return 128 - code
         return code
 
-    def _restore(self) -> None:
-        _write(1, RESET)
+    def _restore(self, flush: bool) -> None:
+        if _write(1, RESET) < len(RESET):
+            # The terminal is stalled: what waits for it belongs to a screen that is gone.
+            _flush(1, termios.TCOFLUSH)
+            _write(1, RESET)
         _set_modes(self._saved)
+        if flush:
+            # Replies of the terminal to the interface's questions are nobody's typing.
+            _flush(0, termios.TCIFLUSH)
 
     def _say(self, line: str) -> None:
         clean = "".join(char if char.isprintable() else "?" for char in line)
@@ -172,23 +200,36 @@ def _modes() -> list[Any] | None:
 def _set_modes(modes: list[Any]) -> None:
     try:
         termios.tcsetattr(0, termios.TCSANOW, modes)
-        # Replies of the terminal to the interface's questions are nobody's typing.
-        termios.tcflush(0, termios.TCIFLUSH)
     except termios.error:
         return
 
 
-def _write(number: int, data: bytes) -> None:
+def _flush(number: int, queue: int) -> None:
+    try:
+        termios.tcflush(number, queue)
+    except termios.error:
+        return
+
+
+def _is_ours() -> bool:
+    """Whether the terminal is ours to change: in the background it is the shell's."""
+    try:
+        return os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        return False
+
+
+def _write(number: int, data: bytes) -> int:
     """Write what the terminal takes at once; a stalled one must not hold us. The shell's open file gets its flag back."""
     try:
         blocking = os.get_blocking(number)
         os.set_blocking(number, False)
         try:
-            os.write(number, data)
+            return os.write(number, data)
         finally:
             os.set_blocking(number, blocking)
     except OSError:
-        return
+        return 0
 
 
 def _drain(number: int) -> None:

@@ -1,0 +1,1 @@
+"""The guard and the start of the program, on a real terminal."""
