@@ -72,6 +72,7 @@ class _Guard:
         self._saved: list[Any] = termios.tcgetattr(0)
         self._deadline: float | None = None
         self._asked: list[int] = []
+        self._theirs: list[Any] | None = None
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
@@ -136,13 +137,14 @@ class _Guard:
 
     def _stopped(self) -> None:
         # An interface that stopped itself left the terminal in order; one that was stopped by kill -STOP did not.
-        theirs = _modes() if _is_ours() else None
-        raw = theirs is not None and self._is_raw(theirs)
-        if raw:
+        now = _modes() if _is_ours() else None
+        if now is not None and self._is_raw(now):
+            self._theirs = now
             self._restore(flush=True)
         os.kill(os.getpid(), signal.SIGSTOP)
-        if raw and theirs is not None and _is_ours():
-            _set_modes(theirs)
+        if self._theirs is not None and _is_ours():
+            _set_modes(self._theirs)
+            self._theirs = None
         self._send(signal.SIGCONT)
 
     def _is_raw(self, modes: list[Any]) -> bool:

@@ -54,6 +54,8 @@ def main(what: str, argument: str = "") -> None:
         while True:
             os.write(1, b"\x1b[1;1Hxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx")
     os.write(1, f"<ready {os.getpid()}>".encode())
+    while what == "stop":
+        os.read(0, 1)
     _wait()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -24,6 +25,26 @@ RUN = "import sys; from tui import guard; sys.exit(guard.run([sys.executable, '-
 IGNORING = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); " + RUN
 _TIOCGPTPEER = 0x5441  # the slave of this master; not in termios
 FOUR = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT]
+
+
+SHELL = f"""
+import os, signal, subprocess, sys
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+def take():
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpid())
+job = subprocess.Popen([sys.executable, "-S", "-c", {RUN!r}, *sys.argv[1:]], preexec_fn=take)
+def stopped():
+    os.waitpid(job.pid, os.WUNTRACED)
+    os.tcsetpgrp(0, os.getpgrp())
+    return input("$ ")
+assert stopped() == "bg"
+os.killpg(job.pid, signal.SIGCONT)
+assert stopped() == "fg"
+os.tcsetpgrp(0, job.pid)
+os.killpg(job.pid, signal.SIGCONT)
+sys.exit(128 - job.wait() if job.wait() < 0 else job.wait())
+"""
 
 
 class Guarded(Terminal):
@@ -170,6 +191,26 @@ def test_T06_stopped_and_continued() -> None:
         assert terminal.end() == 128 + signal.SIGTERM
 
 
+def test_T06_in_the_background_the_terminal_is_the_shells() -> None:
+    with Guarded("stop", run=SHELL) as terminal:
+        child = terminal.child()
+        raw = terminal.modes()
+        os.kill(child, signal.SIGSTOP)
+        terminal.wait_for(lambda: terminal.raw.endswith(guard.RESET + b"$ "))
+        terminal.assert_cooked()
+        terminal.send("bg\n")
+        # It runs on, wants to read, and is stopped again by the kernel.
+        terminal.wait_for(lambda: terminal.raw.endswith(b"$ ") and b"<continued>" in terminal.raw)
+        terminal.assert_cooked()
+        assert terminal.raw.count(guard.RESET) == 1
+        terminal.send("fg\n")
+        terminal.wait_for(lambda: terminal.raw.count(b"<continued>") == 2)
+        assert terminal.modes() == raw
+        os.kill(child, signal.SIGKILL)
+        assert terminal.end() == 128 + signal.SIGKILL
+        terminal.assert_cooked()
+
+
 @pytest.mark.parametrize("run", [RUN, IGNORING])
 def test_T03_no_process_outlives_its_terminal(run: str) -> None:
     with Guarded("wait", run=run) as terminal:
@@ -209,9 +250,9 @@ def test_T21_a_third_signal_ends_at_once() -> None:
 
 def test_T05_a_stalled_terminal_still_gets_the_reset() -> None:
     with Guarded("flood") as terminal:
-        child = terminal.child()
+        terminal.child()
         terminal.stall()
-        until(lambda: Path(f"/proc/{child}/wchan").read_text() not in ("", "0") or state(child) == "S")
+        until(lambda: not select.select([], [terminal._slave], [], 0)[1])
         terminal.signal(signal.SIGTERM)
         assert terminal.end() == 128 + signal.SIGTERM
         terminal.resume()
