@@ -1,1 +1,12 @@
-"""A simulated Ollama server on a loopback socket."""
+"""A simulated Ollama server on a loopback socket, in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the server of a home until it is idle or ended; returns the exit code."""
+    from tui.demo.process import run
+
+    return run(argv)

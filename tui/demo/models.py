@@ -1,0 +1,192 @@
+"""The demo's world: models that can be pulled, what is installed, what is loaded; kept in one JSON file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tui.core.errors import PaddockError
+from tui.core.names import normal, parse
+
+GB: Final = 1_000_000_000
+STATE: Final = "demo-models.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A model of the demo's registry; sizes and shapes follow the real ones."""
+
+    name: str
+    size: int
+    parameters: str
+    quantization: str
+    family: str
+    layers: int
+    embedding: int
+    heads: int
+    kv_heads: int
+    context: int
+    abilities: tuple[str, ...] = ("completion",)
+    licence: str = "Apache License 2.0"
+
+
+def _spec(name: str, gb: float, parameters: str, family: str, shape: tuple[int, int, int, int], context: int, *abilities: str) -> Spec:
+    quantization = "F16" if "embed" in name else "MXFP4" if "oss" in name else "Q4_K_M"
+    return Spec(name, int(gb * GB), parameters, quantization, family, *shape, context, abilities or ("completion",))
+
+
+SPECS: Final = {
+    spec.name: spec
+    for spec in (
+        _spec("qwen3:8b", 5.2254, "8.2B", "qwen3", (36, 4096, 32, 8), 40960, "completion", "tools", "thinking"),
+        _spec("qwen3:0.6b", 0.5229, "751.63M", "qwen3", (28, 1024, 16, 8), 40960, "completion", "tools", "thinking"),
+        _spec("qwen3:4b", 2.4969, "4.0B", "qwen3", (36, 2560, 32, 8), 262144, "completion", "tools", "thinking"),
+        _spec("qwen3:14b", 9.2764, "14.8B", "qwen3", (40, 5120, 40, 8), 40960, "completion", "tools", "thinking"),
+        _spec("qwen3:32b", 20.2012, "32.8B", "qwen3", (64, 5120, 64, 8), 40960, "completion", "tools", "thinking"),
+        _spec("gemma3:4b", 3.3387, "4.3B", "gemma3", (34, 2560, 8, 4), 131072, "completion", "vision"),
+        _spec("gemma3:12b", 8.1491, "12.2B", "gemma3", (48, 3840, 16, 8), 131072, "completion", "vision"),
+        _spec("gemma3:27b", 17.3964, "27.4B", "gemma3", (62, 5376, 32, 16), 131072, "completion", "vision"),
+        _spec("llama3.2:3b", 2.0194, "3.2B", "llama", (28, 3072, 24, 8), 131072, "completion", "tools"),
+        _spec("llama3.2:1b", 1.3211, "1.2B", "llama", (16, 2048, 32, 8), 131072, "completion", "tools"),
+        _spec("llama3.1:8b", 4.9207, "8.0B", "llama", (32, 4096, 32, 8), 131072, "completion", "tools"),
+        _spec("llama3.1:70b", 42.5201, "70.6B", "llama", (80, 8192, 64, 8), 131072, "completion", "tools"),
+        _spec("mistral:7b", 4.3724, "7.2B", "llama", (32, 4096, 32, 8), 32768, "completion", "tools"),
+        _spec("mistral-small:24b", 14.3336, "23.6B", "llama", (40, 5120, 32, 8), 32768, "completion", "tools"),
+        _spec("mixtral:8x7b", 26.4424, "46.7B", "llama", (32, 4096, 32, 8), 32768, "completion", "tools"),
+        _spec("phi4:14b", 9.0533, "14.7B", "phi3", (40, 5120, 40, 10), 16384),
+        _spec("phi4-mini:3.8b", 2.4917, "3.8B", "phi3", (32, 3072, 24, 8), 131072, "completion", "tools"),
+        _spec("qwen2.5-coder:7b", 4.6830, "7.6B", "qwen2", (28, 3584, 28, 4), 32768, "completion", "tools", "insert"),
+        _spec("qwen2.5-coder:32b", 19.8512, "32.8B", "qwen2", (64, 5120, 40, 8), 32768, "completion", "tools", "insert"),
+        _spec("deepseek-r1:8b", 5.2253, "8.2B", "qwen3", (36, 4096, 32, 8), 131072, "completion", "thinking"),
+        _spec("deepseek-r1:14b", 8.9881, "14.8B", "qwen2", (48, 5120, 40, 8), 131072, "completion", "thinking"),
+        _spec("gpt-oss:20b", 13.7934, "20.9B", "gptoss", (24, 2880, 64, 8), 131072, "completion", "tools", "thinking"),
+        _spec("codellama:7b", 3.8259, "6.7B", "llama", (32, 4096, 32, 32), 16384, "completion", "insert"),
+        _spec("nomic-embed-text:latest", 0.2743, "137M", "nomic-bert", (12, 768, 12, 12), 2048, "embedding"),
+        _spec("mxbai-embed-large:latest", 0.6696, "334M", "bert", (24, 1024, 16, 16), 512, "embedding"),
+    )
+}
+FIRST: Final = ("qwen3:8b", "gemma3:4b", "llama3.2:3b", "nomic-embed-text:latest")
+"""Installed when the demo starts for the first time."""
+
+
+def spec_of(name: str) -> Spec | None:
+    """A model of the registry by any spelling of its name."""
+    return SPECS.get(normal(name))
+
+
+def digest_of(text: str) -> str:
+    """Bare hex that stays the same for the same text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def layers_of(spec: Spec) -> tuple[tuple[str, int], ...]:
+    """Digest and size of each layer, weights first."""
+    small = (("template", 1_482), ("licence", 11_357), ("params", 120), ("config", 487))
+    weights = (digest_of(f"weights {spec.name}"), spec.size - sum(size for _name, size in small))
+    return (weights, *((digest_of(f"{name} {spec.family}"), size) for name, size in small))
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A model in memory: until when (epoch, None: for ever) and with which context."""
+
+    expires_at: float | None
+    context: int
+
+
+@dataclass(slots=True)
+class World:
+    """What the server has; `installed` maps a name to the registry name it came from.
+
+    Attributes:
+        partial: Bytes of each blob on the disk.
+    """
+
+    home: Path
+    installed: dict[str, str] = field(default_factory=dict)
+    changed_at: dict[str, float] = field(default_factory=dict)
+    partial: dict[str, int] = field(default_factory=dict)
+    loaded: dict[str, Loaded] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, home: Path) -> World:
+        """Read the state, or begin with the first models."""
+        try:
+            raw = json.loads((home / STATE).read_text(encoding="utf-8"))
+            return cls(home, dict(raw["installed"]), dict(raw["changed_at"]), dict(raw["partial"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            now = time.time()
+            world = cls(home, {name: name for name in FIRST}, {name: now - 86_400 * (3 + 9 * rank) for rank, name in enumerate(FIRST)})
+            world.save()
+            return world
+
+    def save(self) -> None:
+        """Write the state; replaced whole."""
+        path = self.home / STATE
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(
+            json.dumps({"installed": self.installed, "changed_at": self.changed_at, "partial": self.partial}), encoding="utf-8"
+        )
+        temporary.replace(path)
+
+    def find(self, name: str) -> tuple[str, Spec] | None:
+        """An installed model by any spelling."""
+        try:
+            key = parse(name).key
+        except PaddockError:
+            return None
+        for installed, source in self.installed.items():
+            if parse(installed).key == key:
+                return installed, SPECS[source]
+        return None
+
+    def expire(self) -> None:
+        """Forget what has outlived its keep-alive."""
+        now = time.time()
+        for name, loaded in list(self.loaded.items()):
+            if loaded.expires_at is not None and loaded.expires_at <= now:
+                del self.loaded[name]
+
+
+def details_of(spec: Spec) -> dict[str, Any]:
+    """The `details` object of tags, show and ps."""
+    return {
+        "parent_model": "",
+        "format": "gguf",
+        "family": spec.family,
+        "families": [spec.family],
+        "parameter_size": spec.parameters,
+        "quantization_level": spec.quantization,
+    }
+
+
+def info_of(spec: Spec) -> Mapping[str, Any]:
+    """The GGUF keys of show."""
+    prefix = spec.family
+    number = float(spec.parameters[:-1]) * {"B": 1e9, "M": 1e6}[spec.parameters[-1]]
+    info: dict[str, Any] = {
+        "general.architecture": prefix,
+        "general.parameter_count": int(number),
+        "general.quantization_version": 2,
+        f"{prefix}.block_count": spec.layers,
+        f"{prefix}.context_length": spec.context,
+        f"{prefix}.embedding_length": spec.embedding,
+        f"{prefix}.attention.head_count": spec.heads,
+        f"{prefix}.attention.head_count_kv": spec.kv_heads,
+        f"{prefix}.vocab_size": 151_936,
+    }
+    if "embedding" in spec.abilities:
+        info[f"{prefix}.pooling_type"] = 1
+    return info
+
+
+def memory_of(spec: Spec, context: int) -> int:
+    """Bytes a loaded model takes: weights, KV cache at 16 bit, and buffers."""
+    head = spec.embedding // spec.heads
+    return spec.size + context * spec.layers * spec.kv_heads * head * 2 * 2 + 310_000_000

@@ -1,0 +1,451 @@
+"""A simulated Ollama on a real loopback socket: the shapes and habits of Ollama 0.24 as recorded, without its weights."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from tui.demo.http import Exchange, Request, read_request
+from tui.demo.models import Loaded, Spec, World, details_of, digest_of, info_of, layers_of, memory_of, spec_of
+from tui.demo.words import THOUGHTS, answer_to, pieces_of
+
+VERSION: Final = "0.24.0"
+TICK: Final = 0.06
+"""Seconds between two progress lines of a pull, as Ollama has it."""
+CONTEXT: Final = 4096
+FOR_EVER: Final = 292 * 365 * 86_400
+Handler = Callable[[Request, Exchange], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast the simulation runs.
+
+    Attributes:
+        pull: Bytes a second.
+        tokens: Tokens a second.
+        load: Seconds a model takes to load.
+        idle: Seconds without a connection until the server ends.
+    """
+
+    pull: float = 60_000_000.0
+    tokens: float = 45.0
+    load: float = 2.0
+    idle: float = 600.0
+
+
+def stamp(at: float) -> str:
+    """A time as Ollama writes it."""
+    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
+
+
+def seconds_of(keep_alive: Any) -> float | None:
+    """Seconds of a keep-alive, None for ever; 300 for none and for what cannot be read."""
+    if isinstance(keep_alive, bool) or keep_alive is None or keep_alive == "":
+        return 300.0
+    if isinstance(keep_alive, (int, float)):
+        return None if keep_alive < 0 else float(keep_alive)
+    text = str(keep_alive)
+    if text.startswith("-"):
+        return None
+    total, number = 0.0, ""
+    for char in text:
+        if char.isdigit() or char == ".":
+            number += char
+        elif char in "hms" and number:
+            total += float(number) * {"h": 3600, "m": 60, "s": 1}[char]
+            number = ""
+    return total if not number or text == "0" else 300.0
+
+
+class DemoServer:
+    """Answers requests out of a `World`."""
+
+    def __init__(self, world: World, pace: Pace) -> None:
+        self.world = world
+        self.pace = pace
+        self.last_used = time.monotonic()
+        self.open_connections = 0
+        self._loading: dict[str, asyncio.Lock] = {}
+        self._routes: dict[tuple[str, str], Handler] = {
+            ("GET", "/"): lambda _request, answer: answer.text("Ollama is running"),
+            ("GET", "/api/version"): lambda _request, answer: answer.json({"version": VERSION}),
+            ("GET", "/api/status"): lambda _request, answer: answer.json({"cloud": {"disabled": True, "source": "demo"}}),
+            ("GET", "/api/tags"): self._tags,
+            ("GET", "/api/ps"): self._ps,
+            ("GET", "/v1/models"): self._v1_models,
+            ("POST", "/api/show"): self._show,
+            ("POST", "/api/chat"): self._chat,
+            ("POST", "/api/generate"): self._generate,
+            ("POST", "/api/embed"): self._embed,
+            ("POST", "/api/pull"): self._pull,
+            ("POST", "/api/push"): self._push,
+            ("POST", "/api/create"): self._create,
+            ("POST", "/api/copy"): self._copy,
+            ("DELETE", "/api/delete"): self._delete,
+        }
+
+    async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection until its client leaves."""
+        self.open_connections += 1
+        try:
+            while (request := await read_request(reader)) is not None:
+                self.last_used = time.monotonic()
+                answer = Exchange(writer, head=request.method == "HEAD")
+                work = asyncio.ensure_future(self._serve(request, answer))
+                gone = asyncio.ensure_future(_left(reader))
+                await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+                gone.cancel()
+                if not work.done():
+                    work.cancel()
+                with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+                    await work
+                if work.cancelled():
+                    return
+        finally:
+            self.open_connections -= 1
+            self.last_used = time.monotonic()
+            writer.close()
+
+    async def _serve(self, request: Request, answer: Exchange) -> None:
+        method = "GET" if request.method == "HEAD" else request.method
+        if request.path.startswith("/api/blobs/sha256:"):
+            await self._blob(request, answer)
+            return
+        handler = self._routes.get((method, request.path))
+        if handler is None:
+            await answer.text("404 page not found", 404)
+            return
+        await handler(request, answer)
+        await answer.finish()
+
+    # --- lists --------------------------------------------------------------------------------------------------------
+
+    def _entry(self, name: str, spec: Spec) -> dict[str, Any]:
+        return {"name": name, "model": name, "size": spec.size, "digest": digest_of(f"manifest {name}"), "details": details_of(spec)}
+
+    async def _tags(self, _request: Request, answer: Exchange) -> None:
+        found = []
+        for name in sorted(self.world.installed, key=lambda name: -self.world.changed_at.get(name, 0.0)):
+            spec = spec_of(self.world.installed[name])
+            if spec is not None:
+                found.append({**self._entry(name, spec), "modified_at": stamp(self.world.changed_at.get(name, 0.0))})
+        await answer.json({"models": found})
+
+    async def _ps(self, _request: Request, answer: Exchange) -> None:
+        self.world.expire()
+        found = []
+        for name, loaded in self.world.loaded.items():
+            spec = spec_of(self.world.installed.get(name, name))
+            if spec is not None:
+                size = memory_of(spec, loaded.context)
+                ends = stamp(loaded.expires_at if loaded.expires_at is not None else time.time() + FOR_EVER)
+                found.append(
+                    {**self._entry(name, spec), "size": size, "size_vram": 0, "expires_at": ends, "context_length": loaded.context}
+                )
+        await answer.json({"models": found})
+
+    async def _v1_models(self, _request: Request, answer: Exchange) -> None:
+        data = [
+            {"id": name, "object": "model", "created": int(self.world.changed_at.get(name, 0)), "owned_by": "library"}
+            for name in self.world.installed
+        ]
+        await answer.json({"object": "list", "data": data or None})
+
+    async def _installed(self, body: Mapping[str, Any], answer: Exchange) -> tuple[str, Spec] | None:
+        name = str(body.get("model") or body.get("name") or "")
+        found = self.world.find(name)
+        if found is None:
+            await answer.error(404, f"model '{name}' not found")
+        return found
+
+    async def _show(self, request: Request, answer: Exchange) -> None:
+        found = await self._installed(request.json(), answer)
+        if found is None:
+            return
+        name, spec = found
+        weights = layers_of(spec)[0][0]
+        template = (
+            "{{ if .System }}<|system|>{{ .System }}{{ end }}{{ range .Messages }}<|{{ .Role }}|>{{ .Content }}{{ end }}<|assistant|>"
+        )
+        await answer.json(
+            {
+                "license": f"{spec.licence}\nThe demo carries the name of the licence only.",
+                "modelfile": f"# Modelfile of the demo\nFROM /demo/blobs/sha256-{weights}\nTEMPLATE {template}\n",
+                "parameters": 'stop                           "<|im_end|>"\ntemperature                    0.6',
+                "template": template,
+                "details": details_of(spec),
+                "model_info": info_of(spec),
+                "capabilities": list(spec.abilities),
+                "modified_at": stamp(self.world.changed_at.get(name, 0.0)),
+            }
+        )
+
+    # --- answers ------------------------------------------------------------------------------------------------------
+
+    async def _ready(self, name: str, body: Mapping[str, Any]) -> float:
+        """Load a model where it is not; returns the seconds it took."""
+        options = body.get("options")
+        context = options.get("num_ctx") if isinstance(options, dict) else None
+        wanted = int(context) if isinstance(context, (int, float)) and context >= 4 else CONTEXT
+        started = time.monotonic()
+        async with self._loading.setdefault(name, asyncio.Lock()):
+            self.world.expire()
+            loaded = self.world.loaded.get(name)
+            if loaded is None or (isinstance(context, (int, float)) and loaded.context != wanted):
+                await asyncio.sleep(self.pace.load)
+                loaded = self.world.loaded[name] = Loaded(None, wanted)
+                loaded.expires_at = time.time() + 300
+            if "keep_alive" in body:
+                seconds = seconds_of(body["keep_alive"])
+                loaded.expires_at = None if seconds is None else time.time() + seconds
+        return time.monotonic() - started
+
+    async def _chat(self, request: Request, answer: Exchange) -> None:
+        body = request.json()
+        messages = body.get("messages")
+        messages = messages if isinstance(messages, list) else []
+        prompt = str(messages[-1].get("content", "")) if messages and isinstance(messages[-1], dict) else ""
+        size = sum(len(str(message.get("content", ""))) for message in messages if isinstance(message, dict))
+
+        def wrap(text: str, thinking: str, calls: list[Any] | None) -> dict[str, Any]:
+            message: dict[str, Any] = {"role": "assistant", "content": text}
+            if thinking:
+                message["thinking"] = thinking
+            if calls:
+                message["tool_calls"] = calls
+            return {"message": message}
+
+        await self._answer(body, answer, prompt if messages else None, size, wrap)
+
+    async def _generate(self, request: Request, answer: Exchange) -> None:
+        body = request.json()
+        prompt = str(body.get("prompt") or "")
+
+        def wrap(text: str, thinking: str, _calls: list[Any] | None) -> dict[str, Any]:
+            return {"response": text, **({"thinking": thinking} if thinking else {})}
+
+        await self._answer(body, answer, prompt or None, len(prompt), wrap)
+
+    async def _answer(
+        self,
+        body: Mapping[str, Any],
+        answer: Exchange,
+        prompt: str | None,
+        size: int,
+        wrap: Callable[[str, str, list[Any] | None], dict[str, Any]],
+    ) -> None:
+        found = await self._installed(body, answer)
+        if found is None:
+            return
+        name, spec = found
+        if "completion" not in spec.abilities:
+            await answer.error(400, f'"{name}" does not support chat')
+            return
+        if prompt is None:
+            reason = "load"
+            if seconds_of(body.get("keep_alive")) == 0:
+                self.world.loaded.pop(name, None)
+                reason = "unload"
+            else:
+                await self._ready(name, body)
+            await answer.json({"model": name, "created_at": stamp(time.time()), **wrap("", "", None), "done": True, "done_reason": reason})
+            return
+        started = time.monotonic()
+        load = await self._ready(name, body)
+        context = self.world.loaded[name].context
+        read = min(size // 4 + 12, context)
+        await asyncio.sleep(min(1.5, read / 2000))
+        reading = time.monotonic() - started - load
+        written, reason, writing = 0, "stop", time.monotonic()
+        async for text, thinking, calls in self._pieces(body, spec, prompt):
+            if written >= _limit(body):
+                reason = "length"
+                break
+            written += 1
+            await answer.line({"model": name, "created_at": stamp(time.time()), **wrap(text, thinking, calls), "done": False})
+        loaded = self.world.loaded.get(name)
+        if loaded is not None and loaded.expires_at is not None:
+            seconds = seconds_of(body["keep_alive"]) if "keep_alive" in body else 300.0
+            loaded.expires_at = None if seconds is None else time.time() + seconds
+        now = time.monotonic()
+        await answer.line(
+            {
+                "model": name,
+                "created_at": stamp(time.time()),
+                **wrap("", "", None),
+                "done": True,
+                "done_reason": reason,
+                "total_duration": int((now - started) * 1e9),
+                "load_duration": int(load * 1e9),
+                "prompt_eval_count": read,
+                "prompt_eval_duration": int(reading * 1e9),
+                "eval_count": written,
+                "eval_duration": int((now - writing) * 1e9),
+            }
+        )
+
+    async def _pieces(self, body: Mapping[str, Any], spec: Spec, prompt: str) -> AsyncIterator[tuple[str, str, list[Any] | None]]:
+        """Thoughts, a tool call where tools are offered, then the answer, at the simulation's pace."""
+        pause = 1 / self.pace.tokens
+        due = time.monotonic()
+        if "thinking" in spec.abilities and body.get("think") is not False:
+            for piece in pieces_of(THOUGHTS):
+                due += pause
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                yield "", piece, None
+        tools = body.get("tools")
+        if isinstance(tools, list) and tools and "tools" in spec.abilities:
+            function = tools[0].get("function", {}) if isinstance(tools[0], dict) else {}
+            yield "", "", [{"id": "call_demo", "function": {"index": 0, "name": str(function.get("name", "tool")), "arguments": {}}}]
+            return
+        if body.get("format"):
+            yield json.dumps({"demo": True, "topic": prompt[:40]}), "", None
+            return
+        for piece in pieces_of(answer_to(prompt)):
+            due += pause
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            yield piece, "", None
+
+    async def _embed(self, request: Request, answer: Exchange) -> None:
+        body = request.json()
+        found = await self._installed(body, answer)
+        if found is None:
+            return
+        name, spec = found
+        await self._ready(name, body)
+        given = body.get("input") or []
+        texts = [given] if isinstance(given, str) else [str(text) for text in given]
+        vectors = []
+        for text in texts:
+            raw = [byte - 128 for byte in bytes.fromhex(digest_of(text)) * (spec.embedding // 32)]
+            length = sum(value * value for value in raw) ** 0.5 or 1.0
+            vectors.append([round(value / length, 6) for value in raw])
+        await answer.json({"model": name, "embeddings": vectors, "prompt_eval_count": sum(len(text) // 4 + 1 for text in texts)})
+
+    # --- changing -----------------------------------------------------------------------------------------------------
+
+    async def _pull(self, request: Request, answer: Exchange) -> None:
+        name = str(request.json().get("model") or request.json().get("name") or "")
+        await answer.line({"status": "pulling manifest"})
+        spec = spec_of(name)
+        if spec is None:
+            await answer.line({"error": "pull model manifest: file does not exist"})
+            return
+        fetched = False
+        try:
+            for digest, size in layers_of(spec):
+                fetched |= await self._layer(answer, digest, size)
+        finally:
+            self.world.save()
+        await answer.line({"status": "verifying sha256 digest"})
+        if fetched:
+            await asyncio.sleep(min(3.0, spec.size / 2e9))
+        await answer.line({"status": "writing manifest"})
+        self.world.installed[spec.name] = spec.name
+        self.world.changed_at[spec.name] = time.time()
+        self.world.save()
+        await answer.line({"status": "success"})
+
+    async def _layer(self, answer: Exchange, digest: str, size: int) -> bool:
+        """Fetch one layer from where it stopped; returns whether anything was missing."""
+        label = {"status": f"pulling {digest[:12]}", "digest": f"sha256:{digest}", "total": size}
+        done = self.world.partial.get(digest, 0)
+        if digest in self._blobs_in_use() or done >= size:
+            await answer.line({**label, "completed": size})
+            return False
+        before = time.monotonic()
+        while done < size:
+            await asyncio.sleep(TICK)
+            now = time.monotonic()
+            done = min(size, done + int(self.pace.pull * (now - before)))
+            before = now
+            self.world.partial[digest] = done
+            await answer.line({**label, "completed": done})
+        return True
+
+    def _blobs_in_use(self) -> set[str]:
+        specs = [spec_of(source) for source in self.world.installed.values()]
+        return {digest for spec in specs if spec is not None for digest, _size in layers_of(spec)}
+
+    async def _push(self, _request: Request, answer: Exchange) -> None:
+        await answer.line({"status": "retrieving manifest"})
+        await answer.line({"error": "unauthorized: the demo has no account"})
+
+    async def _create(self, request: Request, answer: Exchange) -> None:
+        body = request.json()
+        source = self.world.find(str(body.get("from") or ""))
+        if source is None:
+            await answer.error(400, "neither 'from' or 'files' was specified")
+            return
+        for status in ("using existing layer sha256:" + layers_of(source[1])[0][0], "writing manifest", "success"):
+            await answer.line({"status": status})
+        self._name(str(body.get("model") or "demo"), source[1])
+
+    async def _copy(self, request: Request, answer: Exchange) -> None:
+        body = request.json()
+        source = self.world.find(str(body.get("source") or ""))
+        if source is None:
+            await answer.error(404, f'model "{body.get("source")}" not found')
+            return
+        self._name(str(body.get("destination") or "copy"), source[1])
+        await answer.text("")
+
+    def _name(self, name: str, spec: Spec) -> None:
+        full = name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"
+        self.world.installed[full] = spec.name
+        self.world.changed_at[full] = time.time()
+        self.world.save()
+
+    async def _delete(self, request: Request, answer: Exchange) -> None:
+        found = await self._installed(request.json(), answer)
+        if found is None:
+            return
+        name, spec = found
+        del self.world.installed[name]
+        self.world.loaded.pop(name, None)
+        used = self._blobs_in_use()
+        for digest, _size in layers_of(spec):
+            if digest not in used:
+                self.world.partial.pop(digest, None)
+        self.world.save()
+        await answer.text("")
+
+    async def _blob(self, request: Request, answer: Exchange) -> None:
+        digest = request.path.rsplit(":", 1)[-1]
+        there = digest in self._blobs_in_use()
+        if request.method == "HEAD":
+            await answer.text("", 200 if there else 404)
+            return
+        await answer.error(400, "the demo keeps no uploads")
+
+
+async def _left(reader: asyncio.StreamReader) -> None:
+    """Return when the client has closed its side."""
+    while not reader.at_eof():  # noqa: ASYNC110 - a stream reader has no event for its end
+        await asyncio.sleep(0.05)
+
+
+def _limit(body: Mapping[str, Any]) -> float:
+    options = body.get("options")
+    limit = options.get("num_predict") if isinstance(options, dict) else None
+    return float(limit) if isinstance(limit, (int, float)) and limit > 0 else float("inf")
+
+
+async def serve(world: World, pace: Pace, port: int, ready: Callable[[int], None], stop: asyncio.Event) -> None:
+    """Serve on 127.0.0.1 until `stop`, or until nobody came for `pace.idle` seconds."""
+    demo = DemoServer(world, pace)
+    server = await asyncio.start_server(demo.connection, "127.0.0.1", port)
+    ready(server.sockets[0].getsockname()[1])
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), min(1.0, pace.idle))
+        if not demo.open_connections and time.monotonic() - demo.last_used > pace.idle:
+            break
+    server.close()
