@@ -19,6 +19,8 @@ RECORD: Final = "demo-server.json"
 LOG: Final = "demo-server.log"
 PATIENCE: Final = 5.0
 """Seconds a started server is given until it answers."""
+_started: list[subprocess.Popen[bytes]] = []
+"""Kept: the server outlives us, and a forgotten child would be reported as a leak."""
 
 
 def ensure_running(home: Path) -> str:
@@ -50,6 +52,7 @@ def ensure_running(home: Path) -> str:
         raise PaddockError.of(
             "The demo server could not be started", clean_name(str(home)), remedy, FailureKind.DISK, str(error)
         ) from error
+    _started.append(child)
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         url = _live(home)
