@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from tui.core.models import JobState, ProviderState, ProviderStatus, QueueView
-from tui.text import rate
+from tui.text import clean_name, rate
 from tui.ui.widgets.graph import braille_line
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class StatusBar(Line):
         self.redraw()
 
     def _set_model(self, model: str) -> None:
-        self._model = model
+        self._model = clean_name(model, 40)
         self.redraw()
 
     def redraw(self) -> None:

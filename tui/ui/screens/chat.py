@@ -452,7 +452,8 @@ class ChatScreen(AppScreen):
         self.services.chat.regenerate()
 
     def _at_view(self) -> Any:
-        number = self.transcript.message_at()
+        """The message in view: the last one where the end is shown."""
+        number = None if self.transcript.is_vertical_scroll_end else self.transcript.message_at()
         return number if number is not None else next(reversed(self._shown), None)
 
     def action_copy(self) -> None:

@@ -1,0 +1,179 @@
+"""The Chat screen on services a test sets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support.fake_services import FakeServices, ScreenHost
+from tests.support.screen import CANARIES, FORBIDDEN, screen_text, until
+from tui.core.errors import Failure
+from tui.core.events import Metrics
+from tui.core.models import AnswerState, ConversationHead, ConversationSettings, Message, Model, Role, Timeline
+from tui.services.api import AnswerBuffer, ConversationView, LiveAnswer
+from tui.ui.screens.chat import ChatScreen
+from tui.ui.widgets.prompt import Composer
+
+
+def prompt(text: str, number: int = 1) -> Message:
+    return Message(number, 7, number, Role.USER, text)
+
+
+def answer(text: str, state: AnswerState = AnswerState.COMPLETE, number: int = 2, **fields) -> Message:
+    timeline = Timeline(waited=0.0, loaded=0.0, read=0.3, wrote=4.4, first_token=0.3, rate=48.0)
+    return Message(
+        number, 7, number, Role.ASSISTANT, text, state=state, model="qwen3:8b", timeline=timeline, metrics=Metrics(31, 212), **fields
+    )
+
+
+def view(*messages: Message, **fields) -> ConversationView:
+    return ConversationView(
+        7, "Which quantization?", "ollama", "qwen3:8b", messages=messages, used=300, used_estimated=False, window=4096, **fields
+    )
+
+
+def host(fake: FakeServices) -> ScreenHost:
+    return ScreenHost(ChatScreen(fake))
+
+
+async def test_a_conversation_stands_as_in_the_wireframe(fake):
+    fake.chat.view.set(view(prompt("Which quantization?"), answer("Short answer: **Q4_K_M**.", thinking="hm")))
+    app = host(fake)
+    async with app.run_test(size=(80, 24)):
+        await until(lambda: "Short answer: Q4_K_M." in screen_text(app))
+        text = screen_text(app)
+        assert "qwen3:8b on ollama · model's own · think" in text
+        assert "48 tok/s · first token 0.3s · 212 tokens · complete" in text
+        assert "waited 0.0s  loaded 0.0s  read 0.3s (31 tokens)  wrote 4.4s" in text
+        assert "0.3k of 4k" in text or "300 of 4k" in text
+        assert "enter sends · tab leaves" in text
+
+
+async def test_enter_sends_and_the_draft_is_kept(fake):
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press(*"hi", "enter")
+        await until(lambda: fake.called("send"))
+        assert fake.called("send") == [("hi",)]
+        assert ("hi",) in fake.called("save_draft")
+        assert app.screen.query_one(Composer).text == ""
+
+
+async def test_pieces_appear_while_it_streams_and_esc_stops(fake):
+    buffer = AnswerBuffer()
+    live = LiveAnswer(7, 2, "qwen3:8b", "ollama", AnswerState.WRITING, "writing", "", 0.0, 0.0, buffer=buffer)
+    fake.chat.view.set(view(prompt("go"), answer("", AnswerState.WRITING)))
+    fake.chat.live.set(live)
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        buffer.text.append("first words\n\n")
+        fake.chat.live.set(replace(live, pieces=2))
+        await until(lambda: "first words" in screen_text(app))
+        buffer.text.append("and more")
+        fake.chat.live.set(replace(live, pieces=4))
+        await until(lambda: "and more" in screen_text(app))
+        assert screen_text(app).count("first words") == 1
+        assert "esc stops" in screen_text(app)
+        await pilot.press("escape")
+        assert fake.called("stop") == [()]
+        fake.chat.view.set(view(prompt("go"), answer("first words\n\nand more", AnswerState.STOPPED)))
+        fake.chat.live.set(None)
+        await until(lambda: "stopped by you at 212 tokens" in screen_text(app))
+        assert screen_text(app).count("first words") == 1
+
+
+async def test_waiting_says_for_what(fake):
+    live = LiveAnswer(7, 2, "qwen3:8b", "ollama", AnswerState.WAITING, "loading", "loading qwen3:8b, 14s, last time 22s", 0.0, 0.0)
+    fake.chat.view.set(view(prompt("go"), answer("", AnswerState.WAITING)))
+    fake.chat.live.set(live)
+    app = host(fake)
+    async with app.run_test(size=(80, 24)):
+        await until(lambda: "loading qwen3:8b, 14s, last time 22s · esc stops" in screen_text(app))
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (AnswerState.COMPLETE, "· complete"),
+        (AnswerState.LENGTH, "cut by length at 212 tokens"),
+        (AnswerState.STOPPED, "stopped by you at 212 tokens"),
+        (AnswerState.INTERRUPTED, "interrupted: The server closed the connection"),
+        (AnswerState.FAILED, "failed: The server closed the connection"),
+    ],
+)
+async def test_five_different_ends(fake, state, words):
+    failure = (
+        Failure("The server closed the connection", "127.0.0.1:1", "Try again")
+        if state in (AnswerState.INTERRUPTED, AnswerState.FAILED)
+        else None
+    )
+    fake.chat.view.set(view(prompt("q"), answer("part", state, failure=failure)))
+    app = host(fake)
+    async with app.run_test(size=(80, 24)):
+        await until(lambda: words in screen_text(app), what=screen_text(app))
+
+
+async def test_an_empty_answer_says_so(fake):
+    fake.chat.view.set(view(prompt("q"), answer("")))
+    app = host(fake)
+    async with app.run_test(size=(80, 24)):
+        await until(lambda: "the answer is empty" in screen_text(app))
+
+
+@pytest.mark.parametrize(
+    ("typed", "verb", "args"),
+    [
+        ("/continue", "go_on", ()),
+        ("/think high", "configure", (ConversationSettings(think="high"),)),
+        ("/system be brief", "configure", (ConversationSettings(system="be brief"),)),
+        ("/set temperature=0.2", "configure", (ConversationSettings(options={"temperature": 0.2}),)),
+        ("/export", "export", (7,)),
+    ],
+)
+async def test_commands(fake, typed, verb, args):
+    fake.chat.view.set(view(prompt("q"), answer("a")))
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press(*("space" if char == " " else char for char in typed), "enter")
+        await until(lambda: fake.called(verb))
+        assert fake.called(verb) == [args]
+        assert not fake.called("send")
+
+
+async def test_keys_outside_the_composer(fake):
+    fake.chat.view.set(view(prompt("q"), answer("see\n\n```python\nx = 1\n```\n")))
+    fake.registry.models.set((Model("ollama", "qwen3:8b", "qwen3:8b"),))
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(lambda: "x = 1" in screen_text(app))
+        await pilot.press("tab", "r", "Y", "y")
+        assert fake.called("regenerate") == [()]
+        assert app.copied[0].strip() == "x = 1"
+        assert "see" in app.copied[1]
+        await pilot.press("d")
+        await until(lambda: "Delete the conversation" in screen_text(app))
+        await pilot.press("escape")
+        assert not fake.called("delete")
+
+
+async def test_at_120_columns_the_conversations_stand_at_the_left(fake):
+    fake.chat.heads.set(
+        (ConversationHead(7, "Which quantization?", "ollama", "qwen3:8b", 0, 0, 2), ConversationHead(3, "Older talk", "o", "m", 0, 0, 4))
+    )
+    fake.chat.view.set(view(prompt("q"), answer("a")))
+    app = host(fake)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(lambda: "Older talk" in screen_text(app))
+        await pilot.press("tab", "right_square_bracket")
+        assert fake.called("open")[-1:] == [(3,)]
+
+
+async def test_X01_hostile_text_is_drawn_as_text(fake):
+    hostile = "\n\n".join(CANARIES)
+    fake.chat.view.set(replace(view(prompt(hostile), answer(hostile, thinking=hostile)), title=CANARIES[0], model=CANARIES[6]))
+    app = host(fake)
+    async with app.run_test(size=(100, 60)):
+        await until(lambda: "[/INST]" in screen_text(app))
+        assert not FORBIDDEN & set(screen_text(app).replace("\n", ""))
+        assert app.is_running
