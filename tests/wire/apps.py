@@ -30,7 +30,7 @@ CANARY = (
 class Base(App[int]):
     """With the last filter, and F5 to end."""
 
-    BINDINGS = [("f5", "end", "End"), ("f6", "repaint", "Repaint")]  # noqa: RUF012
+    BINDINGS = [("f5", "end", "End"), ("f6", "repaint", "Repaint")]
     filter = TextSafetyFilter()
     filtered = True
 
@@ -151,7 +151,7 @@ class Floods(Streams):
 class Suspends(Base):
     """F8 gives the terminal away for a moment."""
 
-    BINDINGS = [("f8", "away", "Away")]  # noqa: RUF012
+    BINDINGS = [("f8", "away", "Away")]
 
     def compose(self) -> ComposeResult:
         yield Label("ready")
