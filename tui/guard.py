@@ -214,11 +214,11 @@ def _flush(number: int, queue: int) -> None:
 
 
 def _is_ours() -> bool:
-    """Whether the terminal is ours to change: in the background it is the shell's."""
+    """Whether the terminal is ours to change: in the background it is the shell's. Without job control it always is."""
     try:
         return os.tcgetpgrp(0) == os.getpgrp()
     except OSError:
-        return False
+        return True
 
 
 def _write(number: int, data: bytes) -> int:

@@ -30,7 +30,8 @@ def main(what: str, argument: str = "") -> None:
         sys.exit(int(argument))
     saved = termios.tcgetattr(0)
     if what == "typed":
-        # The interface puts the modes back; a line was typed ahead for the shell.
+        if argument == "raw":
+            tty.setraw(0, termios.TCSANOW)
         print("ready", flush=True)
         signal.sigwait({signal.SIGUSR1})
         return

@@ -13,6 +13,7 @@ import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,7 @@ CHILD = str(Path(__file__).with_name("child.py"))
 RUN = "import sys; from tui import guard; sys.exit(guard.run([sys.executable, '-S', *sys.argv[1:]], log='/logs'))"
 IGNORING = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); " + RUN
 _TIOCGPTPEER = 0x5441  # the slave of this master; not in termios
+ALONE = "import os; os.fork() and os._exit(os.waitstatus_to_exitcode(os.wait()[1])); os.setsid(); " + RUN
 FOUR = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT]
 
 
@@ -50,12 +52,15 @@ sys.exit(128 - job.wait() if job.wait() < 0 else job.wait())
 class Guarded(Terminal):
     """A terminal with a guard around the stand-in; keeps the slave's name to read its modes from outside."""
 
+    def __enter__(self) -> Guarded:
+        return self
+
     def __init__(self, *words: str, run: str = RUN, env: dict[str, str | None] | None = None) -> None:
         super().__init__([sys.executable, "-S", "-c", run, CHILD, *words], env=env)
         self._slave = fcntl.ioctl(self._master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
         self.before = self.modes()
 
-    def modes(self) -> list[object]:
+    def modes(self) -> list[Any]:
         return termios.tcgetattr(self._slave)
 
     def child(self) -> int:
@@ -98,7 +103,6 @@ class Guarded(Terminal):
     def assert_cooked(self) -> None:
         modes = self.modes()
         assert modes == self.before
-        assert isinstance(modes[3], int)
         assert modes[3] & termios.ECHO
         assert modes[3] & termios.ICANON
 
@@ -163,11 +167,12 @@ def test_P70_an_exit_that_left_the_terminal_raw() -> None:
         terminal.assert_cooked()
 
 
-def test_P70_what_was_typed_ahead_survives_a_clean_end() -> None:
-    with Guarded("typed") as terminal:
+@pytest.mark.parametrize("modes", ["cooked", "raw"])
+def test_P70_what_was_typed_ahead_survives_a_clean_end(modes: str) -> None:
+    with Guarded("typed", modes) as terminal:
         terminal.wait_for("ready")
         terminal.send("ls\n")
-        terminal.wait_for("ls")
+        terminal.wait_for(lambda: select.select([terminal._slave], [], [], 0)[0])
         pid = int(Path(f"/proc/{terminal.process.pid}/task/{terminal.process.pid}/children").read_text().split()[0])
         os.kill(pid, signal.SIGUSR1)
         assert terminal.end() == 0
@@ -191,26 +196,6 @@ def test_T06_stopped_and_continued() -> None:
         assert terminal.end() == 128 + signal.SIGTERM
 
 
-def test_T06_in_the_background_the_terminal_is_the_shells() -> None:
-    with Guarded("stop", run=SHELL) as terminal:
-        child = terminal.child()
-        raw = terminal.modes()
-        os.kill(child, signal.SIGSTOP)
-        terminal.wait_for(lambda: terminal.raw.endswith(guard.RESET + b"$ "))
-        terminal.assert_cooked()
-        terminal.send("bg\n")
-        # It runs on, wants to read, and is stopped again by the kernel.
-        terminal.wait_for(lambda: terminal.raw.endswith(b"$ ") and b"<continued>" in terminal.raw)
-        terminal.assert_cooked()
-        assert terminal.raw.count(guard.RESET) == 1
-        terminal.send("fg\n")
-        terminal.wait_for(lambda: terminal.raw.count(b"<continued>") == 2)
-        assert terminal.modes() == raw
-        os.kill(child, signal.SIGKILL)
-        assert terminal.end() == 128 + signal.SIGKILL
-        terminal.assert_cooked()
-
-
 @pytest.mark.parametrize("run", [RUN, IGNORING])
 def test_T03_no_process_outlives_its_terminal(run: str) -> None:
     with Guarded("wait", run=run) as terminal:
@@ -218,6 +203,21 @@ def test_T03_no_process_outlives_its_terminal(run: str) -> None:
         terminal.hang_up()
         assert terminal.process.wait(5) == 128 + signal.SIGHUP
         assert not state(child)
+
+
+def test_T03_without_a_session_of_its_own_nobody_tells_it() -> None:
+    with Guarded("wait", run=ALONE) as terminal:
+        child = terminal.child()
+        parent = int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1])
+        terminal.hang_up()
+        until(lambda: not state(child) and not state(parent))
+
+
+def test_T02_without_a_session_of_its_own() -> None:
+    with Guarded("wait", run=ALONE) as terminal:
+        os.kill(terminal.child(), signal.SIGKILL)
+        assert terminal.end() == 128 + signal.SIGKILL
+        terminal.assert_restored("SIGKILL")
 
 
 def test_T03_T21_an_interface_that_will_not_end_with_its_terminal(tmp_path: Path) -> None:
