@@ -159,7 +159,7 @@ class Terminal:
         """Read on."""
         self._reading.set()
 
-    def wait_for(self, wanted: str | Callable[[], object], timeout: float = 10.0) -> None:
+    def wait_for(self, wanted: str | Callable[[], object], timeout: float = 30.0) -> None:
         """Wait until the text is on screen, or the condition holds.
 
         Raises:
@@ -175,7 +175,7 @@ class Terminal:
             with self._changed:
                 self._changed.wait(min(left, 0.05))
 
-    def exit_code(self, timeout: float = 10.0) -> int:
+    def exit_code(self, timeout: float = 30.0) -> int:
         """Wait for the end; negative for a signal, as in `subprocess`. What was written until then has been read."""
         code = self.process.wait(timeout)
         if self._reading.is_set():

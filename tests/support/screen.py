@@ -51,7 +51,7 @@ def screen_text(app: App[Any], screen: Screen[Any] | None = None) -> str:
     return "\n".join(screen_lines(app, screen))
 
 
-async def until(condition: Callable[[], object], timeout: float = 5.0, what: str = "") -> None:
+async def until(condition: Callable[[], object], timeout: float = 20.0, what: str = "") -> None:
     """Wait until the condition holds; raises AssertionError after `timeout` seconds, naming `what`."""
     end = time.monotonic() + timeout
     while not condition():
