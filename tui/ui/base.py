@@ -73,13 +73,16 @@ class AppScreen(Screen[None]):
         """Draw without Unicode graphics."""
         return bool(getattr(self.app, "ascii_only", False))
 
+    @property
+    def demo(self) -> bool:
+        """On the demo server: everything shown is simulated."""
+        return bool(getattr(self.app, "demo", False))
+
     # --- frame --------------------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
         """The frame round `body()`."""
-        demo = bool(getattr(self.app, "demo", False))
-        machine = self.services.monitor.machine()
-        yield TopBar(self.NAME, f"DEMO, simulated · {machine}" if demo else machine)
+        yield TopBar(self.NAME, self.services.monitor.machine(), demo=self.demo)
         yield Line(id="banner")
         with Vertical(id="body"):
             yield from self.body()

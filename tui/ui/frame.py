@@ -73,12 +73,13 @@ class Line(Widget):
 
 
 class TopBar(Line):
-    """The screens' names with what needs attention, and the machine (or DEMO) at the right."""
+    """The screens' names with what needs attention, and the machine (or DEMO) at the right; the status bar adds "simulated"."""
 
-    def __init__(self, current: str, machine: str) -> None:
+    def __init__(self, current: str, machine: str, *, demo: bool = False) -> None:
         super().__init__(id="topbar")
         self._current = current
-        self._machine = machine
+        self._machine = "DEMO" if demo else machine
+        self._demo = demo
         self._marks: dict[str, str] = {}
         self._ends: list[tuple[int, str]] = []
 
@@ -122,7 +123,7 @@ class TopBar(Line):
             if cell_len(machine) > room:
                 machine = machine[: room - 1] + "…"
             parts.append((" " * (width - used - cell_len(machine) - 1), ""))
-            parts.append((machine, "bold $warning" if machine.startswith("DEMO") else "$text-muted"))
+            parts.append((machine, "bold $warning" if self._demo else "$text-muted"))
         self.show(*parts)
 
     def on_click(self, event: events.Click) -> None:
@@ -193,6 +194,8 @@ class StatusBar(Line):
             tail.append([(f"{'v' if ascii else '↓'}{running} {rate(self._queue.rate)}", "$success")])
         if self._model:
             tail.append([(self._model, "$primary")])
+        if self._screen_of.demo:
+            tail.append([("demo, simulated", "$warning")])
         parts: list[Part] = []
         used = 0
         reserve = sum(cell_len("".join(text for text, _style in group)) + 3 for group in tail)

@@ -14,11 +14,12 @@ class BootScreen(Screen[None]):
 
     def __init__(self, machine: str, *, demo: bool) -> None:
         super().__init__()
-        self._machine = f"DEMO, simulated · {machine}" if demo else machine
+        self._machine = machine
+        self._demo = demo
 
     def compose(self) -> ComposeResult:
         """The frame, empty."""
-        yield TopBar("", self._machine)
+        yield TopBar("", self._machine, demo=self._demo)
         with Vertical(id="body"):
             yield Line(id="starting")
         yield Line(id="statusbar")

@@ -72,7 +72,7 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         height: 1fr; overflow: hidden hidden; background: transparent;
         .rows--header { color: $text-muted; text-style: bold; }
         .rows--cursor { color: $block-cursor-foreground; background: $block-cursor-background; text-style: $block-cursor-text-style; }
-        .rows--cursor-blurred { background: $block-cursor-blurred-background; }
+        .rows--cursor-blurred { background: $panel; }
         .rows--marked { color: $text-accent; text-style: bold; }
         .rows--empty { color: $text-muted; }
         .rows--ok { color: $text-success; }
