@@ -11,12 +11,15 @@ import pytest
 from tests.support.fake_services import FakeServices, ScreenHost
 from tests.support.screen import CANARIES, FORBIDDEN, screen_lines, screen_text, until
 from tests.ui.library_data import CHAT_ONLY, detail, fill, model, models, provider, providers, sample
+from tui.core.capabilities import Ability
 from tui.core.errors import Failure
 from tui.core.models import Activity, Location, ProviderStatus
 from tui.text import clean_block, clean_label, clean_name
 from tui.ui.dialogs.pull import PullDialog
 from tui.ui.screens.library import FilterInput, LibraryScreen, ModelTable, only
 from tui.ui.widgets.confirm import ChoiceDialog, ConfirmDialog, InputDialog
+
+CHAT_ONLY_ABILITY = frozenset({Ability.COMPLETION})
 
 
 def host(fake: FakeServices, **changes: bool) -> ScreenHost:
@@ -194,6 +197,23 @@ async def test_a_greyed_key_says_why(fake: FakeServices) -> None:
         assert "Not possible: vLLM 0.19.0 cannot delete." in said
         assert not {"load", "unload", "delete"} & {name for name, _args, _kwargs in fake.calls}
         assert app.screen is app.first
+
+
+async def test_a_wide_table_fills_the_columns_that_only_show_knows_one_model_at_a_time(fake: FakeServices) -> None:
+    fill(fake)
+    fake.registry.models.set((model("one", context=None), model("two", context=None), model("three", context=None)))
+    app = host(fake)
+    async with app.run_test(size=(150, 40)) as pilot:
+        for count, name in enumerate(("one", "two", "three"), 1):
+            await until(lambda name=name: fake.called("show")[-1:] == [("ollama", name)], what=name)
+            assert len(fake.called("show")) == count
+            known = detail(name, abilities=CHAT_ONLY_ABILITY, context=8192 * count)
+            fake.registry.details.set({**fake.registry.details.value, ("ollama", name): known})
+        await until(lambda: "24k" in screen_text(app))
+        row = next(line for line in screen_lines(app) if line.strip().startswith("three"))
+        assert "24k" in row
+        assert "chat" in row
+        await pilot.press("j")
 
 
 async def test_a_wait_is_shown_and_esc_ends_it(fake: FakeServices) -> None:

@@ -76,6 +76,11 @@ class Fits:
         self._seen.clear()
         return True
 
+    def detail(self, model: Model) -> ModelDetail | None:
+        """What the server said about it, where it was asked."""
+        found = self.details.get((model.provider, model.key))
+        return found if isinstance(found, ModelDetail) else None
+
     def here(self, provider: str) -> bool:
         """Whether a provider runs on this machine; a tunnel nobody was asked about does not count."""
         state = self.providers.get(provider)

@@ -84,20 +84,18 @@ class HelpScreen(ModalScreen[None]):
 
 
 def _rows_of(screen: Screen[Any]) -> Iterator[tuple[str, str, str]]:
+    """(group, keys, words): what the screen does first, then moving about in its focused part, then what holds everywhere."""
+    groups: dict[str, list[tuple[str, str]]] = {"This screen": [], "In the focused part": [], "Everywhere": []}
     seen: set[str] = set()
-    here: list[tuple[str, str, str]] = []
-    everywhere: list[tuple[str, str, str]] = []
     for active in screen.active_bindings.values():
         binding = active.binding
-        if binding.system or not (binding.description or binding.tooltip) or f"{binding.id}{binding.action}" in seen:
-            continue
-        seen.add(f"{binding.id}{binding.action}")
         text = binding.tooltip or binding.description
-        if active.node is screen.app:
-            everywhere.append(("Everywhere", key_text(binding), text))
-        else:
-            here.append(("This screen", key_text(binding), text))
-    yield from here
-    yield from everywhere
-    for keys, text in _ABOUT:
-        yield "Everywhere", keys, text
+        if binding.system or not binding.id or not text or binding.id in seen:
+            continue
+        seen.add(binding.id)
+        own = active.node is screen or binding.show
+        group = "Everywhere" if active.node is screen.app else "This screen" if own else "In the focused part"
+        groups[group].append((key_text(binding), text))
+    groups["Everywhere"].extend(_ABOUT)
+    for group, rows in groups.items():
+        yield from ((group, keys, text) for keys, text in rows)

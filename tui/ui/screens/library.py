@@ -265,7 +265,7 @@ class LibraryScreen(RefusingScreen):
         if about != self._about:
             self._about = about
             pane.to_top()
-            self._ask_detail()
+        self._ask_detail()
         self.refresh_bindings()
 
     def _facts(self, item: Model | CatalogueModel | None) -> list[Fact]:
@@ -295,12 +295,16 @@ class LibraryScreen(RefusingScreen):
             self._show_timer = self.set_timer(_SHOW_AFTER, self._show_now)
 
     def _show_now(self) -> None:
+        """Ask about the model under the cursor; where its columns are there, about one of those in view after it, and so on."""
         item = self._table.highlighted
-        registry = self.services.registry
-        if not isinstance(item, Model) or not self.is_current or (item.provider, item.key) in registry.details.value:
+        if not isinstance(item, Model) or not self.is_current:
             return
-        if not registry.can(item.provider, Capability.SHOW):
-            registry.show(item.provider, item.key)
+        registry = self.services.registry
+        wanted = [item, *(self._models.in_view if self._width >= library_columns.WITH_DETAILS else [])]
+        for model in wanted:
+            if (model.provider, model.key) not in registry.details.value and not registry.can(model.provider, Capability.SHOW):
+                registry.show(model.provider, model.key)
+                return
 
     def on_resize(self, event: events.Resize) -> None:
         """More columns where there is room."""

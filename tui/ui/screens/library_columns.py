@@ -15,6 +15,8 @@ from tui.ui.widgets.detail import Fact
 from tui.ui.widgets.rows import Rows
 
 _EXCERPT = 1200
+WITH_DETAILS = 116
+"""Cells from which on the table has columns that only `show` can fill."""
 
 
 def ability_words(abilities: frozenset[Ability]) -> str:
@@ -35,9 +37,17 @@ def columns(fits: Fits, stale: Mapping[str, Failure], width: int, *, binary: boo
     def name(model: Model) -> Cell:
         return Cell(model.name, "dim" if model.provider in stale else "")
 
+    def context_of(model: Model) -> Cell:
+        known = fits.detail(model)
+        return Cell(tokens(model.context or (known.context if known else None)))
+
+    def can_do(model: Model) -> Cell:
+        known = fits.detail(model)
+        return Cell(ability_words(model.abilities or (known.abilities if known else frozenset())) or "–")
+
     parameters: Column[Model] = Column("parameters", "PARAMS", lambda m: m.parameters or "–", width=7, align="right")
-    context: Column[Model] = Column("context", "CONTEXT", lambda m: tokens(m.context), width=7, align="right")
-    can: Column[Model] = Column("can", "CAN", lambda m: ability_words(m.abilities) or "–", min=8, max=24, flex=2)
+    context: Column[Model] = Column("context", "CONTEXT", context_of, width=7, align="right")
+    can: Column[Model] = Column("can", "CAN", can_do, min=8, max=24, flex=2)
     roomy = width >= 100
     return [
         Column("name", "NAME", name, min=18, max=44, flex=4, sort_key=lambda model: model.name.casefold()),
@@ -47,7 +57,7 @@ def columns(fits: Fits, stale: Mapping[str, Failure], width: int, *, binary: boo
         Column("quant", "QUANT", lambda model: model.quantization or "–", width=8, min_screen_width=72),
         Column("fits", f"FITS AT {CONTEXT // 1024}k", fits.cell, width=15),
         *([context] if roomy else []),
-        *([can] if width >= 116 else []),
+        *([can] if width >= WITH_DETAILS else []),
         Column(
             "changed", "CHANGED", lambda m: age(m.modified_at, time.time()), width=7, align="right", sort_key=lambda m: m.modified_at,
             descending=True, min_screen_width=78,

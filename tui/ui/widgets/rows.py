@@ -172,6 +172,12 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         return [self._items[index] for index in self._view]
 
     @property
+    def in_view(self) -> list[T]:
+        """The items that are drawn now."""
+        top = round(self.scroll_y)
+        return [self._items[index] for index in self._view[top : top + self.size.height]]
+
+    @property
     def total(self) -> int:
         """How many items there are."""
         return len(self._items)
