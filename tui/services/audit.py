@@ -1,4 +1,4 @@
-"""The audit trail: one JSON object a line for every start, end and kill, appended, owner only."""
+"""The audit trail: one JSON object a line for every change Paddock makes, appended, owner only, without keys."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Final
 
 from tui.core.clock import Clock
 from tui.core.errors import PaddockError
+from tui.services.logs import redact
 from tui.store.files import make_folder, open_private
 
 MAX_SIZE: Final = 1 << 20
@@ -36,9 +37,9 @@ class Audit:
             "uid": os.getuid(),
             "process": self._process,
             "what": what,
-            "target": target,
-            "result": result,
-            **more,
+            "target": redact(target),
+            "result": redact(result),
+            **{name: redact(value) if isinstance(value, str) else value for name, value in more.items()},
         }
         with contextlib.suppress(OSError, PaddockError):
             make_folder(self._path.parent)

@@ -17,6 +17,8 @@ from tui.core.errors import PaddockError
 T = TypeVar("T")
 _LOG: Final = logging.getLogger("paddock.engine")
 Made = Callable[..., Coroutine[Any, Any, T]]
+AGAIN: Final = 5.0
+"""Seconds until a task that must go on is begun anew after a fault."""
 
 
 class Engine:
@@ -30,7 +32,10 @@ class Engine:
         self._on_failure = on_failure
         self._tasks: set[asyncio.Task[Any]] = set()
         self._started = threading.Event()
+        self._closing = False
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(_DaemonThreads())
+        self._loop.set_exception_handler(self._loose_end)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -49,11 +54,21 @@ class Engine:
         return threading.current_thread() is self._thread
 
     def post(self, made: Made[Any], *args: Any, **kwargs: Any) -> None:
-        """Run a coroutine function on the loop; from any thread, returns at once. What it raises is reported."""
-        if self._loop.is_closed():
-            return
+        """Run a coroutine function on the loop; from any thread, returns at once. What it raises is reported.
+
+        Once the engine closes, nothing more is begun.
+        """
+
+        def begin() -> None:
+            if self._closing:
+                return
+            try:
+                self.spawn(made(*args, **kwargs))
+            except Exception as error:  # the call itself: wrong arguments
+                self._report("post", error)
+
         try:
-            self._loop.call_soon_threadsafe(self.spawn, made(*args, **kwargs))
+            self._loop.call_soon_threadsafe(begin)
         except RuntimeError:  # the loop was closed meanwhile: the program ends
             return
 
@@ -64,16 +79,38 @@ class Engine:
         task.add_done_callback(self._ended)
         return task
 
+    def keep_going(self, work: Callable[[], Coroutine[Any, Any, None]], name: str, pause: float = AGAIN) -> asyncio.Task[Any]:
+        """Start a task that runs as long as the engine: what it raises is reported, and after a pause it begins anew."""
+        return self.spawn(self._forever(work, name, pause), name)
+
+    async def _forever(self, work: Callable[[], Coroutine[Any, Any, None]], name: str, pause: float) -> None:
+        told = ""
+        while True:
+            try:
+                await work()
+                return
+            except Exception as error:
+                if repr(error) != told:  # the same trouble every few seconds is said once
+                    told = repr(error)
+                    self._report(name, error)
+            await asyncio.sleep(pause)
+
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if task.cancelled():
             return
         error = task.exception()
-        if error is None:
-            return
+        if error is not None:
+            self._report(task.get_name(), error)
+
+    def _report(self, name: str, error: BaseException) -> None:
         if not isinstance(error, PaddockError):
-            _LOG.error("task %s failed", task.get_name(), exc_info=error)
+            _LOG.error("task %s failed", name, exc_info=error)
         self._on_failure(error)
+
+    def _loose_end(self, _loop: asyncio.AbstractEventLoop, found: dict[str, Any]) -> None:
+        """What failed outside of any task of ours: in a callback, or in a library."""
+        _LOG.error("%s", found.get("message", "loop"), exc_info=found.get("exception"))
 
     def submit(self, made: Made[T], *args: Any) -> concurrent.futures.Future[T]:
         """Run a coroutine function on the loop and give its result to another thread."""
@@ -82,29 +119,60 @@ class Engine:
     def close(self, closing: Made[None], timeout: float) -> None:
         """Run `closing`, cancel what is left and end the thread; after `timeout` seconds leave it behind."""
         if not self._thread.is_alive():
+            self._loop.close()
             return
         done = threading.Event()
+        ending: list[asyncio.Task[None]] = []  # the loop itself holds tasks weakly
 
-        async def end() -> None:
-            try:
-                await asyncio.wait_for(closing(), timeout * 0.8)
-            except Exception as error:
-                _LOG.warning("closing: %r", error)
-            finally:
-                me = asyncio.current_task()
-                left = [task for task in asyncio.all_tasks(self._loop) if task is not me]
-                for task in left:
-                    task.cancel()
-                if left:
-                    await asyncio.wait(left, timeout=timeout * 0.2)
-                done.set()
+        def begin() -> None:
+            self._closing = True
+            ending.append(self._loop.create_task(self._end(closing, timeout, done)))
 
-        self._loop.call_soon_threadsafe(lambda: self._loop.create_task(end()))
+        try:
+            self._loop.call_soon_threadsafe(begin)
+        except RuntimeError:  # closed before
+            return
         if done.wait(timeout):
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(0.5)
             if not self._thread.is_alive():
                 self._loop.close()
+
+    async def _end(self, closing: Made[None], timeout: float, done: threading.Event) -> None:
+        try:
+            await asyncio.wait_for(closing(), timeout * 0.7)
+        except Exception as error:
+            _LOG.warning("closing: %r", error)
+        finally:
+            me = asyncio.current_task()
+            left = [task for task in asyncio.all_tasks(self._loop) if task is not me]
+            for task in left:
+                task.cancel()
+            if left:
+                await asyncio.wait(left, timeout=timeout * 0.2)
+            await self._loop.shutdown_asyncgens()
+            done.set()
+
+
+class _DaemonThreads(concurrent.futures.ThreadPoolExecutor):
+    """A thread for each piece of blocking work (names being resolved, searches), none of which the end of the program waits for."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]:
+        """Run it now."""
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        threading.Thread(target=run, name="engine-work", daemon=True).start()
+        return future
 
 
 async def in_daemon_thread(work: Callable[[], T]) -> T:

@@ -21,6 +21,7 @@ from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import Failure, PaddockError
 from tui.core.models import Endpoint, Job, JobKind, JobState, JobWish, QueueView, WorkerState
 from tui.core.observe import Observable
+from tui.services.engine import in_daemon_thread
 from tui.services.locks import WORKER_LOCK, Holder, read_holder
 from tui.store.db import Database
 from tui.store.files import make_folder, open_private
@@ -49,11 +50,13 @@ class Jobs:
     Attributes:
         view: The queue as it was at the last poll.
         failure: Why the database or the worker cannot be used at present, or None.
+        logout_note: That logging out would end the worker here (S32), or empty.
     """
 
     def __init__(self, database: Database, paths: Paths, clock: Clock = SYSTEM) -> None:
         self.view: Observable[QueueView] = Observable(QueueView())
         self.failure: Observable[Failure | None] = Observable(None)
+        self.logout_note: Observable[str] = Observable("")
         self._table = JobTable(database, clock)
         self._servers = Servers(database)
         self._meta = Meta(database)
@@ -144,12 +147,18 @@ class Jobs:
 
     async def follow(self) -> None:
         """Keep the view true and a worker alive while there is work, until cancelled."""
-        await self._look_at_logind()
+        looking = asyncio.ensure_future(self._look_at_logind())
+        try:
+            await self._follow()
+        finally:
+            looking.cancel()
+
+    async def _follow(self) -> None:
         next_watch = 0.0
-        self.refresh()
+        moved = frozenset({JOBS})
         while True:
             try:
-                moved = self._changes.poll()
+                moved |= self._changes.poll()
                 if time.monotonic() >= next_watch:
                     next_watch = time.monotonic() + WATCH
                     await self.ensure_worker()
@@ -157,6 +166,7 @@ class Jobs:
                         moved |= {JOBS}
                 if moved & {JOBS, SERVERS}:
                     self.refresh()
+                moved = frozenset()
                 self.failure.set(None)
             except PaddockError as error:
                 self.failure.set(error.failure)
@@ -194,7 +204,8 @@ class Jobs:
     async def _look_at_logind(self) -> None:
         """Once: does this machine end our processes at logout?"""
         if self._logind_note is None:
-            self._logind_note = await asyncio.to_thread(logout_note)
+            self._logind_note = await in_daemon_thread(logout_note)
+            self.logout_note.set(self._logind_note)
 
 
 def _older(holder: Holder) -> bool:
@@ -211,7 +222,6 @@ def spawn_worker(paths: Paths, *arguments: str) -> subprocess.Popen[bytes]:
     Raises:
         PaddockError: Its log cannot be opened, or the process cannot be started.
     """
-    make_folder(paths.logs)
     # The environment names the home, the demo's too; what a demo server "downloads" needs no room on this disk.
     command = [sys.executable, "-m", "tui", "worker", *(["--no-space-checks"] if paths.demo else []), *arguments]
     kept = {key: value for key, value in os.environ.items() if not (key.startswith("PADDOCK_") and "__" in key)}
@@ -219,6 +229,7 @@ def spawn_worker(paths: Paths, *arguments: str) -> subprocess.Popen[bytes]:
     folder = Path(tui.__file__).resolve().parent.parent
     file = paths.logs / "worker.log"
     try:
+        make_folder(paths.logs)
         if file.exists() and file.stat().st_size > MAX_LOG:
             file.replace(file.with_suffix(".log.1"))
         log = open_private(file, os.O_WRONLY | os.O_APPEND)

@@ -79,7 +79,7 @@ def read_holder(path: Path) -> Holder | None:
         found = json.loads(os.read(handle, 4096) or b"{}")
         who = Identity(int(found["pid"]), str(found["start"]), str(found["boot"]))
         holder = Holder(who, clean_name(str(found["version"]), 40), int(found["schema"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, OSError):
         return None
     finally:
         os.close(handle)

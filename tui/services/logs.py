@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import os
@@ -10,22 +11,35 @@ import time
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote, quote_plus
 
-from tui.text import clean_block
+from tui.core.errors import Failure, FailureKind, PaddockError
+from tui.store.files import make_folder, open_private
+from tui.text import clean_block, clean_name
 
 MAX_BYTES: Final = 5_000_000
 KEEP: Final = 3
+_SHORTEST: Final = 4
+"""Characters from which a key is looked for; shorter ones would blacken ordinary words."""
 _SECRETS: Final = re.compile(
-    r"(?i)(authorization\s*[:=]\s*)(bearer\s+)?[^\s,;'\"]+|((?:api[_-]?key|token|sig|key)=)[^&\s'\"]+|\b(sk-|hf_)[A-Za-z0-9_-]{6,}|(://)[^/@\s]+@"
+    r"""(?ix) (authorization["']?\s*[:=]\s*["']?) (?:(?:bearer|basic|token)\s+)? [^\s,;'"]+
+    | ((?:api[_-]?key|token|secret|password|sig|key)["']?\s*[=:]\s*["']?) [^&\s,;'"]+
+    | (\bbearer\s+) [^\s,;'"]+
+    | \b(sk-|hf_) [A-Za-z0-9_-]{6,}
+    | (://) [^/@\s]+@"""
 )
 
 
-def redact(text: str, known: frozenset[str] = frozenset()) -> str:
-    """Take keys out of a text: the known ones, and what looks like one."""
-    for value in known:
-        if len(value) >= 4:
-            text = text.replace(value, "***")
-    return _SECRETS.sub(lambda found: f"{found[1] or found[3] or found[4] or found[5] or ''}***{'@' if found[5] else ''}", text)
+def redact(text: str, known: frozenset[str] | None = None) -> str:
+    """Take keys out of a text: the known ones (those of `know_secret` where not given), and what looks like one."""
+    for value in sorted(_FORMAT.known if known is None else known, key=len, reverse=True):
+        text = text.replace(value, "***")
+    return _SECRETS.sub(_hidden, text)
+
+
+def _hidden(found: re.Match[str]) -> str:
+    kept = next((group for group in found.groups() if group), "")
+    return f"{kept}***{'@' if found[5] else ''}"
 
 
 class _Lines(logging.Formatter):
@@ -40,11 +54,11 @@ class _Lines(logging.Formatter):
         entry = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
             "level": record.levelname.lower(),
-            "event": clean_block(redact(record.getMessage(), self.known))[:2000],
+            "event": clean_block(redact(record.getMessage()))[:2000],
             "where": record.name,
         }
         if record.exc_info and record.exc_info[0] is not None:
-            entry["trace"] = clean_block(redact(self.formatException(record.exc_info), self.known))[:8000]
+            entry["trace"] = clean_block(redact(self.formatException(record.exc_info)))[-8000:]
         return json.dumps(entry, ensure_ascii=True)
 
 
@@ -52,32 +66,45 @@ _FORMAT: Final = _Lines()
 
 
 def know_secret(value: str) -> None:
-    """Never write this value."""
-    _FORMAT.known |= {value}
+    """Never write this value, nor the forms it takes in headers and addresses."""
+    if len(value) < _SHORTEST or value in _FORMAT.known:
+        return
+    raw = value.encode("utf-8", "replace")
+    forms = {value, quote(value, safe=""), quote_plus(value), base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()}
+    _FORMAT.known |= {form.rstrip("=") for form in forms}
 
 
 class _Private(RotatingFileHandler):
     def _open(self):  # type: ignore[no-untyped-def]
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-        return os.fdopen(os.open(self.baseFilename, flags, 0o600), "a", encoding="ascii")
+        return os.fdopen(open_private(Path(self.baseFilename), os.O_WRONLY | os.O_APPEND), "a", encoding="ascii")
 
 
-def start_log(folder: Path, level: str) -> None:
-    """Log to `<folder>/app.log`; a log that cannot be written is no reason to fail."""
+def start_log(folder: Path, level: str) -> Failure | None:
+    """Log to `<folder>/app.log`, or change the level; a log that cannot be written is no reason to stop: it is returned."""
     logging.raiseExceptions = False
     root = logging.getLogger("paddock")
     root.setLevel(level.upper())
     root.propagate = False
     for name in ("httpx", "httpcore", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL if name == "asyncio" else logging.WARNING)
-        logging.getLogger(name).addHandler(logging.NullHandler())
-        logging.getLogger(name).propagate = False
-    if root.handlers:
-        return
+        library = logging.getLogger(name)
+        library.setLevel(logging.CRITICAL if name == "asyncio" else logging.WARNING)
+        if not library.handlers:
+            library.addHandler(logging.NullHandler())
+        library.propagate = False
+    file = folder / "app.log"
+    for handler in list(root.handlers):
+        if isinstance(handler, _Private) and Path(handler.baseFilename) == file.absolute():
+            return None
+        root.removeHandler(handler)
+        handler.close()
+    failure: Failure | None = None
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handler: logging.Handler = _Private(folder / "app.log", maxBytes=MAX_BYTES, backupCount=KEEP, delay=True)
-    except OSError:
-        handler = logging.NullHandler()
-    handler.setFormatter(_FORMAT)
-    root.addHandler(handler)
+        make_folder(folder)
+        new: logging.Handler = _Private(file, maxBytes=MAX_BYTES, backupCount=KEEP)
+    except (OSError, PaddockError) as error:
+        why = error.failure.what if isinstance(error, PaddockError) else (error.strerror or "not possible")
+        failure = Failure(f"No log is written: {why}", clean_name(str(file)), "Check the owner and mode of the folder", FailureKind.DISK)
+        new = logging.NullHandler()
+    new.setFormatter(_FORMAT)
+    root.addHandler(new)
+    return failure

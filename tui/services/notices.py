@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 
 from tui.core.errors import Failure, PaddockError
 from tui.core.models import Notice, Severity
@@ -72,8 +71,3 @@ class Notices:
             return
         keys = [key for key, _label in asked.choices]
         future.set_result(choice if choice in keys else keys[0])
-
-
-def with_remedy(failure: Failure, remedy: str) -> Failure:
-    """The same failure with another thing to do."""
-    return replace(failure, remedy=remedy)

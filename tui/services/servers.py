@@ -44,11 +44,13 @@ class ServerJobs:
 
     async def follow(self) -> None:
         """Keep the view true until cancelled."""
-        self.refresh()
+        stale = True
         while True:
             try:
-                if SERVERS in self._changes.poll():
+                if SERVERS in self._changes.poll() or stale:
+                    stale = True
                     self.refresh()
+                    stale = False
             except PaddockError:
                 pass  # said by `Jobs.failure`, which reads the same database
             await asyncio.sleep(POLL)
