@@ -190,7 +190,8 @@ class Context:
 
         if self._database is None:
             ensure_dirs(self.paths)
-            self._database = Database(self.paths.database, read_only=not write and self.paths.database.exists())
+            read_only = not write and self.paths.database.exists()
+            self._database = Database(self.paths.database, read_only=read_only, network_fs=self.paths.network)
         return self._database
 
     def jobs(self) -> Jobs:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tui.config import netfs
 from tui.core.errors import FailureKind, PaddockError
 from tui.text import clean_name
 
@@ -25,6 +26,7 @@ class Paths:
         cache: What can be fetched again.
         demo: The home of the demo server, never mixed with the user's own.
         home: The one folder that holds all four, where there is one.
+        network: The data folder is shared over a network: each machine has its own database and locks in it.
     """
 
     config_file: Path
@@ -33,11 +35,17 @@ class Paths:
     cache: Path
     demo: bool = False
     home: Path | None = None
+    network: bool = False
+
+    @property
+    def host(self) -> Path:
+        """Where files stand that only this machine may use."""
+        return self.data / "hosts" / netfs.machine_id()
 
     @property
     def database(self) -> Path:
         """The SQLite file."""
-        return self.data / "paddock.db"
+        return (self.host if self.network else self.data) / "paddock.db"
 
     @property
     def logs(self) -> Path:
@@ -47,7 +55,7 @@ class Paths:
     @property
     def locks(self) -> Path:
         """Lock files."""
-        return self.state / "locks"
+        return self.host / "locks" if self.network else self.state / "locks"
 
     def environment(self) -> dict[str, str]:
         """What a child process needs in its environment to find the same home and file."""
@@ -73,7 +81,8 @@ def _xdg(environ: Mapping[str, str], variable: str, fallback: Path) -> Path:
 
 
 def _in_one_folder(home: Path, config: Path | None, demo: bool) -> Paths:
-    return Paths(config or home / "config.toml", home / "data", home / "state", home / "cache", demo, home)
+    data = home / "data"
+    return Paths(config or home / "config.toml", data, home / "state", home / "cache", demo, home, netfs.is_network(data))
 
 
 def find_paths(*, config: Path | None = None, demo: bool = False, environ: Mapping[str, str] | None = None) -> Paths:
@@ -111,7 +120,7 @@ def find_paths(*, config: Path | None = None, demo: bool = False, environ: Mappi
             _xdg(environ, "XDG_STATE_HOME", user / ".local/state"),
             _xdg(environ, "XDG_CACHE_HOME", user / ".cache"),
         )
-    return _in_one_folder(found.data / "demo", config, True) if demo else found
+    return _in_one_folder(found.data / "demo", config, True) if demo else replace(found, network=netfs.is_network(found.data))
 
 
 def make_private(folder: Path) -> None:

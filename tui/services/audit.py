@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +51,19 @@ class Audit:
                 os.close(handle)
             if full:
                 self._rotate()
+
+    @contextlib.contextmanager
+    def noting(self, what: str, target: str, **more: str) -> Iterator[None]:
+        """Do something and note it, with the reason where it failed."""
+        try:
+            yield
+        except PaddockError as error:
+            self.write(what, target, "failed", **{**more, "why": error.failure.what})
+            raise
+        except BaseException:
+            self.write(what, target, "not finished", **dict(more))
+            raise
+        self.write(what, target, "ok", **dict(more))
 
     def _rotate(self) -> None:
         for number in range(KEPT - 1, 0, -1):

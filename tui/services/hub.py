@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from tui.config.paths import Paths
@@ -30,18 +30,24 @@ from tui.core.options import AppOptions
 from tui.services.actions import Actions
 from tui.services.api import Question
 from tui.services.audit import Audit
-from tui.services.chat import ChatEngine
 from tui.services.engine import Engine, in_daemon_thread
 from tui.services.jobs import Jobs, make_way
+from tui.services.limited import LimitedChat
 from tui.services.logs import know_secret, start_log
 from tui.services.monitor import Monitor
 from tui.services.notices import Notices
+from tui.services.ports import Ports
 from tui.services.registry import Registry
 from tui.services.servers import ServerJobs
 from tui.store.db import Database
+from tui.store.meta import Meta
+from tui.text import clean_name
 
 CONFIG_EVERY: Final = 2.0
 """Seconds between two looks at the configuration file."""
+DATABASE_EVERY: Final = 0.25
+"""Seconds between two looks whether another process changed something."""
+_NETWORK_SAID: Final = "said network"
 _LOG: Final = logging.getLogger("paddock.hub")
 
 
@@ -57,29 +63,37 @@ class JobVerbs:
         self._hub.post(self._add, model, provider, insecure, asked_by)
 
     async def _add(self, model: str, provider: str, insecure: bool, asked_by: str) -> None:
+        self._allow("Pulling")
         registry = self._hub.watching
         name = str(parse(model))
         state = registry.state(provider) if provider else registry.default()
         if state is None:
             raise PaddockError.of("There is no server to pull to", "providers", "Add one on the Providers screen", FailureKind.NOT_FOUND)
         reason = registry.can(state.name, Capability.PULL)
-        network = self._hub.settings().general.network
-        if network == "offline":
-            reason = "general.network is offline"
         if reason:
             raise PaddockError.of(
                 f"{name} is not pulled: {reason}", state.name, "Choose another server, or change the setting", FailureKind.REFUSED
             )
-        if network == "metered":
+        if self._hub.settings().general.network == "metered":
             choice = await self._hub.said.ask(f"Pull {name} over a metered network?", (("keep", "Not now"), ("pull", "Pull")))
             if choice != "pull":
                 return
-        await self._hub.queue().add(name, state.endpoint, arguments={"insecure": True} if insecure else {}, asked_by=asked_by)
+        with self._hub.audit.noting("queue pull", f"{state.name}/{name}", asked_by=asked_by):
+            await self._hub.queue().add(name, state.endpoint, arguments={"insecure": True} if insecure else {}, asked_by=asked_by)
         self._hub.said.say(f"{name} is queued on {state.name}")
+
+    def _allow(self, what: str) -> None:
+        access = self._hub.settings().security.access
+        if access != "full":
+            raise PaddockError.of(f"{what} is refused", f"security.access = {access}", "Change security.access", FailureKind.REFUSED)
 
     def _wish(self, verb: str, *args: Any) -> None:
         async def work() -> None:
-            await getattr(self._hub.queue(), verb)(*args)
+            self._allow("Changing the queue")
+            if verb in ("resume", "retry") and self._hub.settings().general.network == "offline":
+                raise PaddockError.of("Nothing is pulled", "general.network = offline", "Change general.network", FailureKind.REFUSED)
+            with self._hub.audit.noting(f"{verb} pull", " ".join(str(word) for word in _flat(args))):
+                await getattr(self._hub.queue(), verb)(*args)
 
         self._hub.post(work)
 
@@ -137,7 +151,6 @@ class ChatSide:
         self.banner = hub.said.stand
         self.provider = hub.watching.provider
         self.provider_state = hub.watching.state
-        self._trusted: set[str] = set()
 
     @property
     def database(self) -> Database | None:
@@ -167,19 +180,19 @@ class ChatSide:
         self._hub.jobs.add(normal(model), provider, asked_by="chat")
 
     async def may_send(self, provider: str) -> bool:
-        """Before a prompt goes to a port that another person's account holds: ask once for each such port."""
-        state = self._hub.watching.state(provider)
-        if state is None or not state.other_person or state.origin is Origin.DEMO:
+        """Before a prompt goes to a port that another person's account holds: ask once for each such port and account."""
+        watch = self._hub.watching.watch(provider)
+        if watch is None or watch.state.origin is Origin.DEMO:
             return True
-        place = f"{state.endpoint.url} {state.owner}"
-        if place in self._trusted:
-            return True
-        text = f"{state.endpoint.url} is held by another person's account ({state.owner}). Send your prompt there?"
-        if await self.ask(text, (("no", "Do not send"), ("send", "Send"))) != "send":
-            return False
-        self._trusted.add(place)
-        self._hub.audit.write("trust", state.endpoint.url, owner=state.owner)
-        return True
+        return await self._hub.ports.ask_trust(watch.state.endpoint.url, watch.holder, "your prompt")
+
+
+def _flat(args: Iterable[Any]) -> Iterator[Any]:
+    for one in args:
+        if isinstance(one, tuple):
+            yield from one
+        else:
+            yield one
 
 
 class Hub:
@@ -211,7 +224,10 @@ class Hub:
         self.ready: Observable[bool] = Observable(False)
         self.engine = Engine(self.said.report)
         self.audit = Audit(paths.state, clock, lambda: self.config.current.value.security.audit)
+        self.ports = Ports(self.said.ask, self.audit)
         self.database: Database | None = None
+        self._chat_stale = True
+        self._said_logout = False
         self._environ = environ
         self._start_sampler = start_sampler
         self._queue: Jobs | None = None
@@ -224,34 +240,63 @@ class Hub:
             extra=demo_url or options.provider,
             demo=options.demo,
             resolve=self._key,
+            ports=self.ports,
             clock=clock,
         )
         self.registry = RegistryVerbs(self.watching, self.audit, lambda: self._servers, lambda: self._queue)
         self.jobs = JobVerbs(self)
         self.monitor = Monitor(self.settings, clock=clock, command=sampler)
-        self.chat = ChatEngine(host=ChatSide(self), clock=clock)
+        self.chat = LimitedChat(host=ChatSide(self), clock=clock, audit=self.audit)
 
     # --- start and end ------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Start the engine; returns at once."""
-        start_log(self.paths.logs, self.settings().general.log_level)
         self.engine.start()
         self.engine.post(self._open)
 
     async def _open(self) -> None:
+        """Each part on its own: what fails is said, and the others work."""
+        failure = start_log(self.paths.logs, self.settings().general.log_level)
+        if failure is not None:
+            self.said.say(failure.sentence(), Severity.WARNING, failure)
         self._show_problems()
         self.config.current.watch(lambda _settings: self.post(self._apply))
-        await self.watching.open()
+        for moved in (self.watching.running, self.watching.models, self.watching.providers):
+            moved.watch(lambda _value: self._refresh_chat())
+        await self._part("providers", self.watching.open)
         if self._start_sampler:
-            self.engine.spawn(self.monitor.run(), "monitor")
-        self.engine.spawn(self._follow_config(), "config")
-        await self._open_database()
-        await self.chat.start()
+            self.engine.keep_going(self.monitor.run, "monitor")
+        self.engine.keep_going(self._follow_config, "config")
+        await self._part("database", self._open_database)
+        self.ports.open(Meta(self.database) if self.database is not None else None)
+        await self._part("chat", self.chat.start)
+        self._chat_stale = False
+        await self._apply()
         self.ready.set(True)
 
+    async def _part(self, name: str, begin: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await begin()
+        except Exception as error:
+            if not isinstance(error, PaddockError):
+                _LOG.exception("%s did not start", name)
+            self.said.report(error)
+
     async def _apply(self) -> None:
+        start_log(self.paths.logs, self.settings().general.log_level)
+        self._refresh_chat()
         self.watching.apply(self.settings())
+
+    def _refresh_chat(self) -> None:
+        """Once for all that moved in this turn of the loop."""
+        if not self._chat_stale:
+            self._chat_stale = True
+            self.post(self._chat_follows)
+
+    async def _chat_follows(self) -> None:
+        self._chat_stale = False
+        await self.chat.follow_host()
 
     async def _open_database(self) -> None:
         def opened() -> Database:
@@ -259,7 +304,7 @@ class Hub:
                 raise PaddockError.of(
                     "A worker of another version keeps the database", str(self.paths.locks), "Wait until it ends, then start again"
                 )
-            return Database(self.paths.database)
+            return Database(self.paths.database, network_fs=self.paths.network)
 
         try:
             database = await in_daemon_thread(opened)
@@ -274,15 +319,36 @@ class Hub:
         self._queue = Jobs(database, self.paths, self.clock)
         self._queue.view.watch(self.jobs.view.set)
         self._queue.failure.watch(lambda failure: self.said.stand("queue", failure))
+        self._queue.view.watch(lambda _view: self._say_logout())
+        self._queue.logout_note.watch(lambda _note: self._say_logout())
         self._servers = ServerJobs(database)
-        self.engine.spawn(self._queue.follow(), "queue")
-        self.engine.spawn(self._servers.follow(), "servers")
-        self.engine.spawn(self._follow_database(database), "database")
+        self.engine.keep_going(self._queue.follow, "queue")
+        self.engine.keep_going(self._servers.follow, "servers")
+        self.engine.keep_going(lambda: self._follow_database(database), "database")
+        if self.paths.network:
+            await self._say_network(database)
+
+    def _say_logout(self) -> None:
+        """S32, once: there is a worker, and logging out would end it."""
+        if self._queue is None or self._said_logout or not self._queue.view.value.worker.running:
+            return
+        note = self._queue.logout_note.value
+        if note:
+            self._said_logout = True
+            self.said.say(f"{note[0].upper()}{note[1:]}", Severity.WARNING)
+
+    async def _say_network(self, database: Database) -> None:
+        """C16, once ever: the data folder is shared, and this machine has its own database in it."""
+        meta = Meta(database)
+        if not database.read_only and not meta.get(_NETWORK_SAID):
+            folder = clean_name(str(self.paths.database.parent))
+            self.said.say(f"The data folder lies on a network filesystem: this machine's own database is in {folder}", Severity.WARNING)
+            await meta.set(_NETWORK_SAID, "yes")
 
     async def _follow_config(self) -> None:
         while True:
             await asyncio.sleep(CONFIG_EVERY)
-            self.config.poll()
+            await in_daemon_thread(self.config.poll)
             self._show_problems()
 
     def _show_problems(self) -> None:
@@ -291,22 +357,28 @@ class Hub:
 
     async def _follow_database(self, database: Database) -> None:
         changes = database.changes()
+        moved: frozenset[str] = frozenset()
         while True:
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(DATABASE_EVERY)
+            problem: Failure | None = None
             try:
-                moved = changes.poll()
+                moved |= changes.poll()
+                if moved:
+                    await self.chat.changed(moved)
+                    moved = frozenset()
             except PaddockError as error:
-                self.said.stand("database", error.failure)
-                continue
-            if moved:
-                await self.chat.changed(moved)
+                problem = error.failure
+            self.said.stand("database", problem or database.problem)
 
     def close(self, timeout: float = 2.0) -> None:
         """Save, close and end the engine; at most `timeout` seconds."""
 
         async def closing() -> None:
-            await self.chat.aclose()
-            await self.watching.aclose()
+            for end in (self.chat.aclose, self.watching.aclose):
+                try:
+                    await end()
+                except Exception:
+                    _LOG.exception("closing")
             if self.database is not None:
                 await self.database.aclose()
 

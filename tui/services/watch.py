@@ -3,33 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from tui.core.capabilities import Capability
 from tui.core.clock import Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
-from tui.core.models import Endpoint, Location, Model, ProviderState, ProviderStatus, RunningModel
+from tui.core.models import Endpoint, Location, Model, Origin, ProviderState, ProviderStatus, RunningModel
 from tui.providers.base import Provider
 from tui.providers.catalogue import kinds
 from tui.providers.discovery import held_by
 from tui.providers.ports import Holder
 
 CHECKS_KEPT: Final = 240
+FIRST_PAUSE: Final = 2.0
 LONGEST_PAUSE: Final = 30.0
+BUSY_PAUSE: Final = 1.0
+"""Seconds between two checks of a server that loads its model."""
 RUNNING_BUSY: Final = 2.0
 """Seconds between two looks at what is loaded, while something is."""
 RUNNING_IDLE: Final = 6.0
+LIST_AGAIN: Final = 10.0
+"""Seconds until a list that failed is asked for again."""
+_ANSWERS: Final = (ProviderStatus.UP, ProviderStatus.BUSY, ProviderStatus.FOUND)
 
 
 class Owner(Protocol):
-    """What a watch tells its registry."""
+    """What a watch tells and asks its registry."""
 
     def changed(self) -> None:
         """State, models or what is loaded moved."""
         ...
+
+    def tunnel(self, url: str) -> Location:
+        """Where a server behind an ssh tunnel runs, as the user said; ASK where not said yet."""
+        ...
+
+
+Keep = Callable[[Callable[[], Coroutine[Any, Any, None]], str], "asyncio.Task[Any]"]
 
 
 class Watch:
@@ -37,6 +51,8 @@ class Watch:
 
     Args:
         intervals: Seconds between health checks, and between looks at the models (0: only when asked).
+        fixed: The location is what the settings say, whoever holds the port.
+        pause: Seconds before a server that failed is asked again, doubled each time.
     """
 
     def __init__(
@@ -46,6 +62,9 @@ class Watch:
         owner: Owner,
         clock: Clock,
         intervals: Callable[[], tuple[float, float]],
+        *,
+        fixed: bool = False,
+        pause: float = FIRST_PAUSE,
     ) -> None:
         self.provider = provider
         self.state = state
@@ -56,15 +75,21 @@ class Watch:
         self._owner = owner
         self._clock = clock
         self._intervals = intervals
+        self._fixed = fixed
+        self._pause = pause
         self._wake = asyncio.Event()
         self._look = asyncio.Event()
         self._again = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._examined = asyncio.Event()
+        self._tasks: list[asyncio.Task[Any]] = []
         self._failures = 0
+        self._asked = {"models": 0, "running": 0}
+        self._taken = {"models": 0, "running": 0}
 
-    def start(self) -> None:
-        """Begin to watch."""
-        self._tasks = [asyncio.create_task(self._health()), asyncio.create_task(self._lists()), asyncio.create_task(self._loaded())]
+    def start(self, keep: Keep) -> None:
+        """Begin to watch; `keep` starts a task that goes on after a fault."""
+        name = self.state.name
+        self._tasks = [keep(self._health, f"health of {name}"), keep(self._lists, f"models of {name}"), keep(self._loaded, f"ps of {name}")]
 
     async def aclose(self) -> None:
         """End watching and close the connections."""
@@ -83,6 +108,18 @@ class Watch:
         """Ask now what is loaded."""
         self._look.set()
 
+    def settle(self, where: Origin, location: Location | None) -> None:
+        """Follow settings that need no new connection: whose it is, and where it runs (None: as the port's holder tells)."""
+        self._fixed = location is not None
+        status = self.state.status
+        if status is ProviderStatus.FOUND and where is not Origin.FOUND:
+            status = ProviderStatus.BUSY
+        self._put(replace(self.state, origin=where, status=status, location=location or self._location(self.state.location)))
+
+    def place(self, location: Location) -> None:
+        """The user said where it runs."""
+        self._put(replace(self.state, location=location))
+
     def _put(self, state: ProviderState) -> None:
         if state != self.state:
             self.state = state
@@ -91,41 +128,43 @@ class Watch:
     # --- health -------------------------------------------------------------------------------------------------------
 
     async def _health(self) -> None:
-        await self._find_holder()
         while True:
-            was_up = self.state.status is ProviderStatus.UP
+            self._wake.clear()
+            before = self.state
+            was_up = before.status is ProviderStatus.UP
+            if not was_up:  # a key may not go to whoever took the port meanwhile
+                await self._find_holder()
+                self._examined.set()
             await self._check()
-            if not was_up and self.state.status is ProviderStatus.UP:
+            if self.state.status is ProviderStatus.UP and (not was_up or self.state.version != before.version):
                 self._look.set()
                 self._again.set()
                 await self._find_holder()
-            interval, _models = self._intervals()
-            if self._failures:
-                interval = min(LONGEST_PAUSE, 2.0 * 2 ** min(self._failures - 1, 5)) * random.uniform(0.8, 1.2)
-            elif self.state.status is ProviderStatus.BUSY:
-                interval = 1.0
-            self._wake.clear()
-            try:
-                await asyncio.wait_for(self._wake.wait(), interval)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), self._until_next())
+
+    def _until_next(self) -> float:
+        if self.state.status is ProviderStatus.BUSY:
+            return BUSY_PAUSE
+        if self._failures:
+            growing: float = self._pause * 2.0 ** min(self._failures - 1, 10)
+            return min(LONGEST_PAUSE, growing * random.uniform(0.8, 1.2))
+        return self._intervals()[0]
 
     async def _check(self) -> None:
         started = self._clock.monotonic()
         try:
             health = await self.provider.check()
         except PaddockError as error:
-            self._failures += 1
-            self._put(self._failed(error.failure))
+            self._fail(error.failure, started)
             return
         self._failures = 0
-        label = label_of(self.state.endpoint, health.version)
         status = ProviderStatus.BUSY if health.loading else ProviderStatus.UP
         self._put(
             replace(
                 self.state,
                 status=status,
-                label=label,
+                label=label_of(self.state.endpoint, health.version),
                 version=health.version,
                 latency=health.latency,
                 checks=(*self.state.checks, health.latency)[-CHECKS_KEPT:],
@@ -139,85 +178,113 @@ class Watch:
             )
         )
 
-    def _failed(self, failure: Failure) -> ProviderState:
+    def _fail(self, failure: Failure, started: float) -> None:
         status = ProviderStatus.DOWN if failure.kind is FailureKind.UNREACHABLE else ProviderStatus.FAILED
+        busy_since = None
         if failure.kind is FailureKind.LOADING:
             status = ProviderStatus.BUSY
-        return replace(
-            self.state,
-            status=status,
-            failure=failure,
-            note=failure.what,
-            latency=None,
-            checks=(*self.state.checks, None)[-CHECKS_KEPT:],
-            busy_since=None,
-            stale_since=self.state.stale_since or self.state.checked_at,
-            auth=auth_words(self.state.endpoint, failure),
+            busy_since = self.state.busy_since or started
+        else:
+            self._failures += 1
+        if status is ProviderStatus.DOWN:  # nothing listens, so nothing is loaded
+            self.running = ()
+        self._put(
+            replace(
+                self.state,
+                status=status,
+                failure=failure,
+                note=failure.what,
+                latency=None,
+                checks=(*self.state.checks, None)[-CHECKS_KEPT:],
+                busy_since=busy_since,
+                loaded=None if status is ProviderStatus.DOWN else self.state.loaded,
+                stale_since=self.state.stale_since or self.state.checked_at,
+                auth=auth_words(self.state.endpoint, failure),
+            )
         )
 
     async def _find_holder(self) -> None:
         try:
             self.holder = await held_by(self.state.endpoint.url)
         except PaddockError:
-            return
-        if self.holder is None:
-            return
-        location = self.state.location
-        if self.holder.is_ssh_tunnel and location is Location.HERE:
-            location = Location.ASK
+            self.holder = None
+        holder = self.holder
         self._put(
             replace(
                 self.state,
-                owner=self.holder.words(),
-                other_person=self.holder.other_person,
-                listens_wide=self.holder.listens_wide,
-                location=location,
+                owner=holder.words() if holder is not None else "",
+                other_person=holder is not None and holder.other_person,
+                listens_wide=holder.listens_wide if holder is not None else None,
+                location=self._location(self.state.location),
             )
         )
+
+    def _location(self, before: Location) -> Location:
+        if self._fixed or self.holder is None:
+            return before
+        return self._owner.tunnel(self.state.endpoint.url) if self.holder.is_ssh_tunnel else Location.HERE
 
     # --- models -------------------------------------------------------------------------------------------------------
 
     async def _lists(self) -> None:
+        if self.state.endpoint.key:
+            await self._examined.wait()
         while True:
-            ready = self.state.status in (ProviderStatus.UP, ProviderStatus.BUSY)
+            self._again.clear()
+            ready = self.state.status in _ANSWERS
             if ready:
                 await self.list_models()
-            _health, interval = self._intervals()
-            self._again.clear()
-            try:
-                await asyncio.wait_for(self._again.wait(), (interval or 86_400.0) if ready else None)
-            except TimeoutError:
-                continue
+            pause = self._intervals()[1] or None
+            if self.models_failure is not None:
+                pause = min(pause or LIST_AGAIN, LIST_AGAIN)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._again.wait(), pause if self.state.status in _ANSWERS else None)
 
-    async def list_models(self) -> None:
-        """Fetch the list; the old one stays where that fails."""
+    async def list_models(self) -> Failure | None:
+        """Fetch the list; the old one stays where that fails, and the reason is returned."""
+        self._asked["models"] += 1
+        number = self._asked["models"]
         try:
             models = await self.provider.models()
         except PaddockError as error:
             if error.failure != self.models_failure:
                 self.models_failure = error.failure
                 self._owner.changed()
-            return
+            return error.failure
+        if self._outdated("models", number):
+            return None
         if models != self.models or self.models_failure is not None or self.state.models is None:
             self.models, self.models_failure = models, None
             self.state = replace(self.state, models=len(models))
             self._owner.changed()
+        return None
+
+    def _outdated(self, what: str, number: int) -> bool:
+        """Whether an answer to a later question was taken already."""
+        if number < self._taken[what]:
+            return True
+        self._taken[what] = number
+        return False
 
     async def _loaded(self) -> None:
+        if self.state.endpoint.key:
+            await self._examined.wait()
         while True:
+            self._look.clear()
             if self.state.status is ProviderStatus.UP and Capability.RUNNING in self.provider.capabilities:
                 await self.list_running()
-            self._look.clear()
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._look.wait(), RUNNING_BUSY if self.running else RUNNING_IDLE)
-            except TimeoutError:
-                continue
 
     async def list_running(self) -> None:
         """Fetch what is loaded; a failure is the health check's to tell."""
+        self._asked["running"] += 1
+        number = self._asked["running"]
         try:
             running = await self.provider.running()
         except PaddockError:
+            return
+        if self._outdated("running", number):
             return
         if running != self.running or self.state.loaded is None:
             self.running = running

@@ -114,7 +114,7 @@ class Worker:
 async def _work(paths: Paths, options: argparse.Namespace, make: Make) -> bool:
     """Work; True where it ended because nothing was left."""
     config = ConfigStore(paths, {key: value for key, value in os.environ.items() if "__" not in key})
-    database = Database(paths.database)
+    database = Database(paths.database, network_fs=paths.network)
     try:
         worker = Worker(
             database, paths, lambda: config.current.value, make, options.linger, space=not (options.no_space_checks or options.demo)
@@ -138,7 +138,7 @@ def _work_while_there_is_work(paths: Paths, options: argparse.Namespace, make: M
             idle = asyncio.run(_work(paths, options, make))
         finally:
             lock.release()
-        database = Database(paths.database, read_only=True)
+        database = Database(paths.database, read_only=True, network_fs=paths.network)
         try:
             jobs = JobTable(database)
             if not idle or not (has_work(jobs.list()) or jobs.renewals_wait() or servers_have_work(Servers(database).list())):
