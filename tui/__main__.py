@@ -159,6 +159,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.platform == "win32":
         print("Paddock does not run on Windows itself. Use it in WSL.", file=sys.stderr)
         return 2
+    import resource
+
+    # A dump of any process of ours would hold prompts and keys (X25); children inherit this.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if arguments and arguments[0] in _INTERNAL:
         return _internal(arguments[0], arguments[1:])
     try:

@@ -6,7 +6,6 @@ Standard library only, and as little of it as possible: this process stays for t
 from __future__ import annotations
 
 import os
-import resource
 import select
 import signal
 import sys
@@ -62,7 +61,6 @@ def run(child: Sequence[str], environ: Mapping[str, str] | None = None, log: str
         print(sentence, file=sys.stderr)
         return 2
     variables.update(utf8_mode(variables))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     return _Guard(child, variables, log).wait()
 
 

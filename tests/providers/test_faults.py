@@ -201,18 +201,6 @@ async def test_H11_every_status_and_body(server, connect, body):
             assert "A proxy answered" in failure.what and "Nice Page" in failure.what
 
 
-async def test_H12_host_name_refused(server, connect):
-    server.routes["*"] = lambda exchange: exchange.reply(403)
-    provider = connect()
-    provider.http.base = provider.http.base.__class__(
-        **{**{name: getattr(provider.http.base, name) for name in provider.http.base.__slots__}, "host": "box"}
-    )
-    provider.http.target = Target("Ollama", "box:11434")
-    with pytest.raises(PaddockError) as caught:
-        await provider.check()
-    assert caught.value.failure.what == "Ollama refused the host name 'box' (403): a server bound to loopback accepts only local names"
-
-
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [

@@ -11,7 +11,7 @@ from tui.config.settings import Settings
 from tui.core.clock import Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import JobStep
-from tui.core.models import Endpoint, Job, JobKind, Model
+from tui.core.models import Endpoint, Job, JobKind, Model, ModelDetail
 from tui.services.audit import Audit
 from tui.store.db import Database
 from tui.store.jobs import JobTable
@@ -40,7 +40,7 @@ CUT = failed("Connection lost", FailureKind.INTERRUPTED)
 
 
 class Fake:
-    """What each pull of a model answers, one script an attempt (the last again); items are steps, errors, HANG."""
+    """What each pull of a model answers, one script an attempt (the last again); items are steps, errors, HANG, waits."""
 
     def __init__(self) -> None:
         self.scripts: dict[str, list[list[Any]]] = {}
@@ -49,6 +49,7 @@ class Fake:
         self.closed: list[str] = []
         self.listed: set[str] = set()
         self.digests: dict[str, str] = {}
+        self.weights: dict[str, str | Exception] = {}
 
     def make(self, endpoint: Endpoint) -> Any:
         return _Connection(self, endpoint)
@@ -71,11 +72,13 @@ class _Connection:
                     await asyncio.Event().wait()
                 elif isinstance(item, Exception):
                     raise item
+                elif callable(item):
+                    await item()
                 else:
                     if item.status == "success":
                         fake.listed.add(model)
                     yield item
-            if script[-1].status != "success":
+            if getattr(script[-1], "status", "") != "success":
                 raise CUT
         finally:
             fake.open.remove(model)
@@ -83,6 +86,12 @@ class _Connection:
 
     async def models(self) -> tuple[Model, ...]:
         return tuple(Model(self.endpoint.name, name, name, digest=self.fake.digests.get(name, "")) for name in sorted(self.fake.listed))
+
+    async def show(self, model: str, *, verbose: bool = False) -> ModelDetail:
+        weights = self.fake.weights.get(model, "")
+        if isinstance(weights, Exception):
+            raise weights
+        return ModelDetail(self.endpoint.name, model, weights_digest=weights)
 
     async def aclose(self) -> None:
         pass

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tui.config.paths import Paths, find_paths
@@ -120,6 +121,52 @@ async def test_Q13_a_second_worker_leaves_at_once(home: Home) -> None:
     assert holder is not None
     assert holder.who.pid == home.workers[0].pid
     assert len(home.log()) == 1
+
+
+async def test_X24_the_worker_listens_nowhere(home: Home) -> None:
+    home.hold(True)
+    await home.jobs.add("a", home.endpoint)
+    await home.until(lambda view: view.worker.running and view.jobs[0].state is JobState.FETCHING)
+    assert psutil.Process(home.workers[0].pid).net_connections() == []
+
+
+async def test_P38_an_entry_nobody_can_read_ends_no_worker(home: Home) -> None:
+    home.hold(True)
+    broken = await home.jobs.add("a", home.endpoint)
+    await home.jobs.add("b", home.endpoint)
+    await home.until(lambda view: view.count(JobState.FETCHING) == 2)
+    await home.database.run(
+        lambda connection: connection.execute("UPDATE job SET kind = 'of a newer version' WHERE id = ?", (broken.id,)), ("jobs", "wishes")
+    )
+    home.hold(False)
+    await home.until(all_done)
+    assert [job.model for job in home.jobs.view.value.jobs] == ["b:latest"]
+    assert await asyncio.to_thread(home.workers[0].wait, 10) == 0
+    assert len(home.workers) == 1
+
+
+async def test_P38_a_fault_of_ours_in_one_tick_ends_no_worker(home: Home) -> None:
+    home.hold(True)
+    await home.jobs.add("a", home.endpoint)
+    await home.until(lambda view: view.worker.running and view.jobs[0].state is JobState.FETCHING)
+    await home.database.run(
+        lambda connection: connection.execute(
+            "INSERT INTO server (name, program, arguments, environment, address, wish) VALUES ('x', x'00ff', '[]', '{}', 7, 'running')"
+        ),
+        ("servers",),
+    )
+    await asyncio.to_thread(_until, lambda: "a tick failed" in home.words())
+    home.hold(False)
+    await home.until(all_done)
+    assert home.words().count("a tick failed") == 1  # the same trouble every quarter of a second is said once
+    assert home.workers[0].poll() is None
+
+
+def _until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
 
 
 async def test_Q13_a_killed_worker_is_replaced_by_whoever_follows(home: Home) -> None:

@@ -31,6 +31,15 @@ if mode == "exits":
     sys.exit(3)
 if mode == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if mode in ("wrapper", "escapes") and os.fork() == 0:
+    # The child that really serves: of the session, and deaf to TERM; or in a session of its own.
+    if mode == "escapes":
+        os.setsid()
+    else:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    open(os.environ["CHILD_FILE"] + "~", "w").write(str(os.getpid()))
+    os.rename(os.environ["CHILD_FILE"] + "~", os.environ["CHILD_FILE"])
+    os.execv(sys.executable, [sys.executable, "-S", "-c", "import time; time.sleep(60) # ollama"])
 print("serving", sys.argv[1:], os.environ.get("SECRET_KEY", "no secret"), flush=True)
 if mode != "deaf":
     host, port = os.environ["OLLAMA_HOST"].rsplit(":", 1)
@@ -65,7 +74,23 @@ class Bench:
         return self.supervisors[-1]
 
     async def start(self, mode: str = "") -> None:
-        await self.verbs.start("ollama", str(self.program), self.address, environment={"FAKE_MODE": mode})
+        await self.verbs.start(
+            "ollama", str(self.program), self.address, environment={"FAKE_MODE": mode, "CHILD_FILE": str(self.child_file)}
+        )
+
+    @property
+    def child_file(self) -> Path:
+        return self.folder / "child"
+
+    def child(self) -> int:
+        """The pid of the process that the fake server put beside itself, once it is there."""
+        limit = time.monotonic() + 10
+        while not self.child_file.exists():
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+        pid = int(self.child_file.read_text())
+        self.pids.add(pid)
+        return pid
 
     def row(self) -> ServerRow:
         self.verbs.refresh()
@@ -209,6 +234,76 @@ async def test_one_that_ignores_the_request_to_end_is_killed(bench: Bench) -> No
     await bench.until(lambda row: row.state == "stopped")
     assert process_start(pid) is None
     assert "kill server" in (bench.folder / "audit.jsonl").read_text()
+
+
+async def test_S09_P73_stopped_is_said_when_the_whole_family_is_gone(bench: Bench) -> None:
+    await bench.start("wrapper")
+    leader = of_ours(await bench.until(lambda row: row.state == "running"))
+    child = bench.child()
+    await bench.verbs.stop("ollama")
+    row = await bench.until(lambda row: process_start(leader) is None)
+    assert (row.state, process_start(child) is None) == ("stopping", False)
+    await bench.until(lambda row: row.state == "stopped")
+    assert process_start(child) is None
+    assert "kill server" in (bench.folder / "audit.jsonl").read_text()
+
+
+async def test_S10_P73_a_survivor_outside_of_the_session_is_named_and_ended_only_on_a_second_request(bench: Bench) -> None:
+    await bench.start("escapes")
+    leader = of_ours(await bench.until(lambda row: row.state == "running"))
+    child = bench.child()
+    await bench.verbs.stop("ollama")
+    row = await bench.until(lambda row: row.state == "failed")
+    assert process_start(leader) is None
+    assert process_start(child) is not None
+    assert row.note.startswith(f"1 process survived the stop: pid {child} (")
+    assert "server survived" in (bench.folder / "audit.jsonl").read_text()
+    await bench.verbs.stop("ollama")
+    await bench.until(lambda row: row.state == "stopped")
+    assert process_start(child) is None
+
+
+async def test_P74_a_process_that_only_shares_the_number_of_the_session_is_left_alone(bench: Bench) -> None:
+    """The record's leader is gone and its number is a stranger's session: no mark, no signal."""
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:
+        await bench.verbs.start("ollama", str(bench.program), bench.address)
+        row = bench.row()
+        record = {"pid": stranger.pid, "start": "12345", "boot": boot_id(), "uuid": "f" * 32}
+        await Servers(bench.database).record(replace(row, seen=row.asked, state="stopping", record=record))
+        row = await bench.until(lambda row: row.state == "stopped")
+        assert stranger.poll() is None
+        bench.pids.clear()
+        stranger.kill()
+
+
+async def test_X12_P55_arguments_are_passed_as_they_are(bench: Bench) -> None:
+    hostile = ["serve", "; touch pwned", "$(touch pwned)", "`touch pwned`", "~", "*", "{port}", "-rf", "two\nlines", "'\""]
+    await bench.verbs.start("ollama", str(bench.program), bench.address, hostile, {"FAKE_MODE": ""})
+    row = await bench.until(lambda row: row.state == "running")
+    given = Path(f"/proc/{of_ours(row)}/cmdline").read_bytes().decode().split("\0")
+    assert given[-len(hostile) - 1 : -1] == hostile
+    assert list(bench.folder.rglob("pwned")) == []
+
+
+async def test_X16_S28_the_environment_opens_nothing_and_carries_no_keys(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY", "PADDOCK_PROVIDERS__BOX__KEY", "SSH_AUTH_SOCK"):
+        monkeypatch.setenv(name, "hunter2")
+    monkeypatch.setenv("OLLAMA_HOST", "0.0.0.0:1")
+    await bench.start()
+    row = await bench.until(lambda row: row.state == "running")
+    environment = Path(f"/proc/{of_ours(row)}/environ").read_bytes()
+    assert b"hunter2" not in environment
+    assert f"OLLAMA_HOST={bench.address}".encode() in environment.split(b"\0")
+    assert b"0.0.0.0" not in environment
+
+
+async def test_S29_a_log_that_cannot_be_written_starts_nothing(bench: Bench) -> None:
+    (bench.logs / "servers").mkdir(parents=True)
+    (bench.logs / "servers" / "ollama.log").symlink_to(bench.folder / "victim")
+    await bench.start()
+    row = await bench.until(lambda row: row.state == "failed")
+    assert "could not be started" in row.note
+    assert not (bench.folder / "victim").exists()
 
 
 async def test_S25_it_outlives_the_thread_that_started_it(bench: Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import struct
 import time
@@ -176,7 +177,7 @@ async def test_Q06_a_clean_end_without_success(bench: Bench) -> None:
     await server.close()
 
 
-async def test_the_real_worker_from_the_wish_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_X25_P25_the_real_worker_from_the_wish_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`Jobs` starts `python -m tui worker`, which speaks to a socket; the app's part ends meanwhile."""
     from tui.config.paths import find_paths
     from tui.services import jobs as jobs_module
@@ -198,6 +199,11 @@ async def test_the_real_worker_from_the_wish_to_the_end(tmp_path: Path, monkeypa
     jobs = jobs_module.Jobs(database, paths)
     job = await jobs.add("Qwen3", Endpoint("box", "ollama", f"http://127.0.0.1:{port}"), asked_by="command line")
     await database.aclose()  # the app is gone; the worker is not
+    limits = Path(f"/proc/{spawned[0].pid}/limits")
+    # X25: no dump holds prompts and keys
+    while re.search(r"Max core file size +0 +0 ", limits.read_text()) is None:
+        assert spawned[0].poll() is None
+        await asyncio.sleep(0.01)
     assert await asyncio.to_thread(spawned[0].wait, 20) == 0, (paths.logs / "worker.log").read_text()
     database = Database(paths.database, read_only=True)
     (done,) = jobs_module.JobTable(database).list()

@@ -26,6 +26,7 @@ from tui import __version__
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.models import Endpoint
+from tui.providers import probe
 from tui.providers.errors import (
     ERROR_BODY,
     Asked,
@@ -37,12 +38,15 @@ from tui.providers.errors import (
     transport_failure,
 )
 from tui.providers.streams import decode_json
-from tui.text import clean_label, clean_name, size
+from tui.text import clean_label, clean_name, duration, size
 
 CONNECT_NEAR: Final = 3.0
 CONNECT_FAR: Final = 5.0
 CONTROL: Final = 5.0
 """Seconds for lists, health and the like; further limits are given by the callers."""
+
+NAME_GOOD: Final = 30.0
+"""Seconds a resolved name is not looked up again by us."""
 
 MAX_CONTROL: Final = 32 * 1024 * 1024
 MAX_REQUEST: Final = 64 * 1024 * 1024
@@ -278,6 +282,7 @@ class Http:
         self._control: httpx.AsyncClient | None = None
         self._streams: httpx.AsyncClient | None = None
         self._turn = asyncio.Semaphore(CONTROLS)
+        self._name_good_until = float("-inf")
 
     # --- control calls
 
@@ -433,6 +438,7 @@ class Http:
         if length is not None:
             headers["content-length"] = str(length)
         asked = Asked(path.split("?", 1)[0], model, self._key_header[0] in headers, _is_local_name(self.base.host))
+        await self._look_up(begun)
         try:
             request = client.build_request(method, f"{self.base.origin}{self.prefix}{path}", content=content, headers=headers)
             response = await client.send(request, stream=True)
@@ -445,8 +451,27 @@ class Http:
         finally:
             await response.aclose()
 
-    def _fail(self, error: Exception, begun: float) -> NoReturn:
-        raise failed(transport_failure(error, self.target, "wait", self.clock.monotonic() - begun)) from error
+    async def _look_up(self, begun: float) -> None:
+        """Know the name before the client asks for it: its own lookups sit in threads that the end of the program waits for (H29)."""
+        host, now = self.base.host, self.clock.monotonic()
+        if ":" in host or host.replace(".", "").isdecimal() or now < self._name_good_until or _proxy(self.base) is not None:
+            return
+        try:
+            async with asyncio.timeout(self._connect_limit()):
+                await probe.resolve(host, 0)
+        except TimeoutError:
+            name = clean_name(host, 100)
+            what = f"Cannot reach {self.target}: the name {name} was not resolved within {duration(self.clock.monotonic() - begun)}"
+            raise failed(Failure(what, self.target.host, "Check the network's name server", FailureKind.UNREACHABLE)) from None
+        except PaddockError:
+            self._fail(socket.gaierror(), begun, "connect")
+        self._name_good_until = now + NAME_GOOD
+
+    def _connect_limit(self) -> float:
+        return min(CONNECT_NEAR if is_near(self.base.host) else CONNECT_FAR, self.endpoint.timeout)
+
+    def _fail(self, error: Exception, begun: float, phase: str = "wait") -> NoReturn:
+        raise failed(transport_failure(error, self.target, phase, self.clock.monotonic() - begun)) from error
 
     async def _check(self, response: httpx.Response, answer: Answer, asked: Asked) -> None:
         status = response.status_code
@@ -500,7 +525,7 @@ class Http:
         return client
 
     def _build(self, *, streams: bool) -> httpx.AsyncClient:
-        connect = min(CONNECT_NEAR if is_near(self.base.host) else CONNECT_FAR, self.endpoint.timeout)
+        connect = self._connect_limit()
         if streams:
             # No kept connections: a POST is never sent into one that may be dead (H33).
             limits = httpx.Limits(max_connections=STREAMS, max_keepalive_connections=0)

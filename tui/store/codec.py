@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from enum import Enum
 from typing import Any, TypeVar
 
 from tui.core.errors import Failure, FailureKind
@@ -12,6 +13,7 @@ from tui.core.models import Endpoint
 from tui.text import clean_door
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Enum)
 
 
 def dump(value: Any) -> str:
@@ -40,8 +42,35 @@ def load(kind: type[T], text: str | None) -> T:
 
 def mapping(text: str | None) -> dict[str, Any]:
     """A JSON object, empty where there is none."""
-    found = json.loads(text) if text else {}
+    found = _parsed(text)
     return found if isinstance(found, dict) else {}
+
+
+def texts(text: str | None) -> tuple[str, ...]:
+    """A JSON list of texts, empty where there is none."""
+    return tuple(str(item) for item in items(text))
+
+
+def items(text: str | None) -> tuple[Any, ...]:
+    """A JSON list, empty where there is none."""
+    found = _parsed(text)
+    return tuple(found) if isinstance(found, list) else ()
+
+
+def one_of(kind: type[E], value: Any, otherwise: E) -> E:
+    """A member of an enumeration by its value; `otherwise` for one that this version does not know."""
+    try:
+        return kind(value)
+    except ValueError:
+        return otherwise
+
+
+def _parsed(text: str | None) -> Any:
+    """A JSON column; what damage or another hand left there is nothing."""
+    try:
+        return json.loads(text) if text else None
+    except (ValueError, TypeError, RecursionError):
+        return None
 
 
 def dump_failure(failure: Failure | None) -> str | None:
@@ -56,10 +85,9 @@ def load_failure(text: str | None) -> Failure | None:
     found = mapping(text)
     known = {field.name for field in fields(Failure)}
     found = {key: value for key, value in found.items() if key in known}
-    try:
-        found["kind"] = FailureKind(found.get("kind", "internal"))
-    except ValueError:
-        found["kind"] = FailureKind.INTERNAL
+    found["kind"] = one_of(FailureKind, found.get("kind"), FailureKind.INTERNAL)
+    if not isinstance(found.get("what"), str):
+        return None
     return Failure(**found)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -42,11 +41,11 @@ def _message(row: Sequence[Any]) -> Message:
         id=row[0],
         conversation=row[1],
         seq=row[2],
-        role=Role(row[3]),
+        role=codec.one_of(Role, row[3], Role.SYSTEM),
         content=row[4],
         thinking=row[5],
-        tool_calls=tuple(json.loads(row[6])),
-        state=AnswerState(row[7]),
+        tool_calls=codec.items(row[6]),
+        state=codec.one_of(AnswerState, row[7], AnswerState.INTERRUPTED),
         failure=codec.load_failure(row[8]),
         provider=row[9],
         model=row[10],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ JOBS: Final = "jobs"
 """Topic: anything about jobs changed."""
 WISHES: Final = "wishes"
 """Topic: something the worker must act on changed."""
+
+_log = logging.getLogger("paddock.store")
 
 _SELECT: Final = """SELECT id, kind, model, endpoint, arguments, wish, state, position, note, progress, attempts, failure,
     created_at, started_at, ended_at, due_at, asked_by FROM job"""
@@ -77,10 +80,21 @@ class JobTable:
     def __init__(self, database: Database, clock: Clock = SYSTEM) -> None:
         self._db = database
         self._clock = clock
+        self._unreadable: set[int] = set()
 
     def list(self) -> tuple[Job, ...]:
         """All jobs in the order of the queue."""
-        return self._db.read(lambda connection: tuple(_job(row) for row in connection.execute(f"{_SELECT} ORDER BY position, id")))
+        return self._db.read(lambda connection: tuple(self._readable(connection.execute(f"{_SELECT} ORDER BY position, id"))))
+
+    def _readable(self, rows: Iterable[Sequence[Any]]) -> Iterator[Job]:
+        """The jobs of these rows; one that cannot be read (damage, a kind of a newer version) stays in the table and costs no other."""
+        for row in rows:
+            try:
+                yield _job(row)
+            except (ValueError, TypeError, KeyError, AttributeError):
+                if row[0] not in self._unreadable:
+                    self._unreadable.add(row[0])
+                    _log.warning("entry %s of the queue cannot be read", row[0])
 
     def get(self, number: int) -> Job | None:
         """One job."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -107,7 +106,7 @@ class Servers:
 
 
 def _server(row: Sequence[Any]) -> ServerRow:
-    arguments = tuple(json.loads(row[3]))
+    arguments = codec.texts(row[3])
     environment = {str(key): str(value) for key, value in codec.mapping(row[4]).items()}
     name, program, address, _, _, wish, asked, seen, state, note, record = row
     return ServerRow(name, program, address, arguments, environment, wish, asked, seen, state, note, codec.mapping(record))

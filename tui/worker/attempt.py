@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Final
 
@@ -20,6 +21,9 @@ DOWN_DELAYS: Final = (2.0, 5.0, 15.0, 30.0, 60.0)
 """Seconds between looks at a server that does not answer; they cost no attempt."""
 _FINAL: Final = (FailureKind.NOT_FOUND, FailureKind.AUTH, FailureKind.FORBIDDEN, FailureKind.BAD_REQUEST, FailureKind.UNSUPPORTED)
 _LIST_TRIES: Final = 3
+MISMATCH: Final = "digest mismatch"
+"""What Ollama says, and we, where bytes are not those of the manifest."""
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class Attempt:
@@ -31,7 +35,7 @@ class Attempt:
         digest: Of the model as listed afterwards.
     """
 
-    def __init__(self, job: Job, provider: Provider, meter: PullMeter, clock: Clock) -> None:
+    def __init__(self, job: Job, provider: Provider, meter: PullMeter, clock: Clock, *, verify: bool = True) -> None:
         self.job = job
         self.answered = False
         self.succeeded = False
@@ -39,6 +43,8 @@ class Attempt:
         self._provider = provider
         self._meter = meter
         self._clock = clock
+        self._verify = verify
+        self._announced: set[str] = set()
 
     async def run(self) -> None:
         """Work the job to its end; cancelling closes the connection, and the server keeps its bytes."""
@@ -48,12 +54,15 @@ class Attempt:
                 async for step in steps:
                     self.answered = True
                     self._meter.feed(step, self._clock.monotonic())
+                    self._announced.add(step.digest.removeprefix("sha256:"))
                     self.succeeded = step.status == "success"
             finally:
                 if isinstance(steps, AsyncGenerator):
                     await steps.aclose()
             if self.job.kind is not JobKind.PUSH:
                 await self._prove()
+            if self.job.kind is JobKind.PULL and self._verify:
+                await self._compare()
         finally:
             await self._provider.aclose()
 
@@ -86,6 +95,19 @@ class Attempt:
             f"The server said success, and its list lacks {self.job.model}", self.job.endpoint.url, "Retry", FailureKind.PROTOCOL
         )
 
+    async def _compare(self) -> None:
+        """The weights that the server now has for the model must be among the layers that the registry's manifest named."""
+        named = {digest for digest in self._announced if _DIGEST.match(digest)}
+        if not named:
+            return
+        try:
+            weights = (await self._provider.show(self.job.model)).weights_digest
+        except PaddockError:
+            return  # it is listed; what cannot be asked cannot be compared
+        if weights and weights not in named:
+            what = f"The server lists {self.job.model} with other weights ({weights[:12]}) than the registry named: {MISMATCH}"
+            raise PaddockError.of(what, self.job.endpoint.url, "Delete the model, then retry", FailureKind.PROTOCOL)
+
 
 def is_final(failure: Failure) -> bool:
     """Whether trying again cannot help."""
@@ -102,7 +124,7 @@ def is_full(failure: Failure) -> bool:
 
 def is_mismatch(failure: Failure) -> bool:
     """Whether the bytes arrived damaged."""
-    return "digest mismatch" in f"{failure.what} {failure.details}".lower()
+    return MISMATCH in f"{failure.what} {failure.details}".lower()
 
 
 def delay(number: int, delays: tuple[float, ...], jitter: Callable[[float, float], float]) -> float:

@@ -90,6 +90,10 @@ class Worker:
                 if error.failure.sentence() != said:
                     said = error.failure.sentence()
                     _log.warning("%s", said)
+            except Exception as error:  # one wrong entry must not end the downloads of the others
+                if repr(error) != said:
+                    said = repr(error)
+                    _log.exception("a tick failed")
             if self._queue.busy or self._servers.busy:
                 idle_since = now
             elif now - idle_since >= self._linger:
@@ -107,8 +111,10 @@ class Worker:
             return
         if WISHES in moved:
             await self._queue.read()
-        await self._servers.tick()
-        await self._queue.tick()
+        try:
+            await self._servers.tick()
+        finally:  # trouble with a server stops no download
+            await self._queue.tick()
 
 
 async def _work(paths: Paths, options: argparse.Namespace, make: Make) -> bool:

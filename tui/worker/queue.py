@@ -16,6 +16,7 @@ from tui.core.models import Endpoint, Job, JobState, JobWish
 from tui.core.pulls import Phase, PullMeter, PullProgress, Stall
 from tui.providers.base import Provider
 from tui.services.audit import Audit
+from tui.services.engine import in_daemon_thread
 from tui.store.db import Database
 from tui.store.jobs import JobTable, has_work, provider_key
 from tui.text import clean_name, size
@@ -24,6 +25,8 @@ from tui.worker.space import AFTER_FULL, Room, room_for
 
 LOOK_AT_DISK: Final = 10.0
 """Seconds between two looks at the room on a disk."""
+DISK_WITHIN: Final = 1.0
+"""Seconds a disk is given to say its room; one that hangs (a network folder) is taken as unknown."""
 FULL_ELSEWHERE: Final = 600.0
 """Seconds until a server elsewhere whose disk was full is asked again."""
 PROGRESS_RESETS: Final = 64 * 10**6
@@ -90,6 +93,7 @@ class Queue:
         self._dirty: dict[int, Job] = {}
         self._durable = False
         self._disk_looked_at = float("-inf")
+        self._looks: dict[str, asyncio.Future[Room | None]] = {}
         self._unsaved = ""
 
     async def open(self) -> None:
@@ -133,7 +137,7 @@ class Queue:
         now = self._clock.monotonic()
         for run in list(self.runs.values()):
             if run.task is not None and run.task.done():
-                self._settle(run, now)
+                await self._settle(run, now)
             self._obey(run, now)
             if run.task is not None:
                 self._watch(run, now)
@@ -178,7 +182,15 @@ class Queue:
                     self._close(run, "space")
 
     async def _room(self, job: Job, settings: Settings, extra: int = 0) -> Room | None:
-        return await asyncio.to_thread(room_for, job, settings, extra=extra) if self._space else None
+        """The room for a job; None where it is not known, or where the disk does not answer."""
+        if not self._space:
+            return None
+        server = provider_key(job.endpoint)
+        if server in self._looks and not self._looks[server].done():
+            return None
+        look = self._looks[server] = asyncio.ensure_future(in_daemon_thread(lambda: room_for(job, settings, extra=extra)))
+        await asyncio.wait({look}, timeout=DISK_WITHIN)
+        return look.result() if look.done() else None
 
     async def _start_due(self, now: float) -> None:
         settings = self._settings()
@@ -225,7 +237,7 @@ class Queue:
             return
         run.meter.restart(now)
         run.reason = ""
-        run.attempt = Attempt(job, provider, run.meter, self._clock)
+        run.attempt = Attempt(job, provider, run.meter, self._clock, verify=self._settings().pulls.verify)
         run.task = asyncio.create_task(run.attempt.run(), name=f"job {job.id}")
         if not job.attempts:
             self._audit.write(job.kind, job.model, "started", server=job.endpoint.url)
@@ -240,7 +252,7 @@ class Queue:
             run.reason = reason
             run.task.cancel()
 
-    def _settle(self, run: Run, now: float) -> None:
+    async def _settle(self, run: Run, now: float) -> None:
         """An attempt ended: write down what became of it."""
         task, attempt, reason = run.task, run.attempt, run.reason
         assert task is not None
@@ -263,12 +275,12 @@ class Queue:
         elif reason == "stall":
             self._missed(run, _stalled(run.job), now)
         elif isinstance(error, PaddockError):
-            self._failed_with(run, attempt, error.failure, now)
+            await self._failed_with(run, attempt, error.failure, now)
         else:
             _log.error("attempt ended unexpectedly", exc_info=error)
             self._missed(run, Failure("The attempt ended by a fault of Paddock", run.job.model, "Please report it: see worker.log"), now)
 
-    def _failed_with(self, run: Run, attempt: Attempt, failure: Failure, now: float) -> None:
+    async def _failed_with(self, run: Run, attempt: Attempt, failure: Failure, now: float) -> None:
         down = failure.kind in (FailureKind.UNREACHABLE, FailureKind.TIMEOUT, FailureKind.LOADING) and not attempt.answered
         if down:
             run.downs += 1
@@ -276,7 +288,7 @@ class Queue:
             return
         run.downs = 0
         if is_full(failure):
-            self._disk_full(run, failure, now)
+            await self._disk_full(run, failure, now)
         elif is_mismatch(failure):
             if run.again:
                 self._fail(run, replace(failure, what="The download arrived damaged twice (checksum)"))
@@ -304,10 +316,10 @@ class Queue:
         pause = max(delay(run.failures, DELAYS, self._jitter), failure.retry_after or 0.0)
         self._wait(run, pause, f"waits to retry ({run.failures} of {retries}): {failure.what}", now, failure=failure)
 
-    def _disk_full(self, run: Run, failure: Failure, now: float) -> None:
+    async def _disk_full(self, run: Run, failure: Failure, now: float) -> None:
         """The whole queue of that server rests until there is room."""
         server = provider_key(run.job.endpoint)
-        known = room_for(run.job, self._settings()) if self._space else None
+        known = await self._room(run.job, self._settings())
         for other in self.runs.values():
             if provider_key(other.job.endpoint) != server or other.job.state.ended:
                 continue
@@ -374,7 +386,7 @@ class Queue:
         now = self._clock.monotonic()
         for run in self.runs.values():
             if run.task is not None and run.task.done():
-                self._settle(run, now)
+                await self._settle(run, now)
         await self._flush()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import shutil
@@ -10,7 +9,7 @@ import signal
 import subprocess
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import PaddockError
 from tui.providers import ports
 from tui.services.audit import Audit
+from tui.services.engine import in_daemon_thread
 from tui.store.db import Database
 from tui.store.files import make_folder, open_private
 from tui.store.identity import Identity, alive, identify
@@ -35,6 +35,7 @@ MARK: Final = "PADDOCK_SERVER"
 """Environment variable that carries the record's id: it finds a server whose record was not finished."""
 _KEPT: Final = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _KEPT_PREFIXES: Final = ("LC_", "XDG_", "OLLAMA_", "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "HSA_", "GPU_", "VK_")
+_KILLED: Final = "did not end when asked, killed"
 _PROXIES: Final = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
 
@@ -95,7 +96,7 @@ class Supervisor:
     async def _find_again(self, row: ServerRow) -> None:
         """Adopt what still runs; a record without a pid was written just before the fork."""
         if not row.record.get("pid") and row.record.get("uuid"):
-            found = await asyncio.to_thread(_by_mark, str(row.record["uuid"]))
+            found = await in_daemon_thread(lambda: _by_mark(str(row.record["uuid"])))
             if found is not None:
                 row = await self._note(row, row.state, row.note, record={**row.record, **_fields(found)})
         if _lives(row):
@@ -116,7 +117,7 @@ class Supervisor:
             await self._stop(row)
 
     async def _start(self, row: ServerRow) -> None:
-        holder = await asyncio.to_thread(ports.holder, _port(row), host=_host(row))
+        holder = await in_daemon_thread(lambda: ports.holder(_port(row), host=_host(row)))
         if holder is not None:
             who = holder.words() or "a process of another user"
             name = f"{holder.process_name} ({who})" if holder.process_name else who
@@ -143,7 +144,7 @@ class Supervisor:
         if not _lives(row):
             await self._note(row, "failed", f"it ended while starting{self._exit_code(row)}; see {row.record.get('log', '')}", record={})
             return
-        holder = await asyncio.to_thread(ports.holder, _port(row), host=_host(row))
+        holder = await in_daemon_thread(lambda: ports.holder(_port(row), host=_host(row)))
         if holder is not None and holder.pid is not None and _of_session(holder.pid, int(row.record["pid"])):
             await self._note(row, "running")
         elif holder is not None:
@@ -165,22 +166,32 @@ class Supervisor:
     # --- stopping --------------------------------------------------------------------------------------------------
 
     async def _stop(self, row: ServerRow) -> None:
-        if not _lives(row):
+        """Ask the family to end; what survived an earlier stop outside of the session is asked as well this time."""
+        family = await in_daemon_thread(lambda: _family(row))
+        if not family:
             await self._note(row, "stopped", seen=row.asked, record={})
             return
-        _signal_session(row, signal.SIGTERM)
+        _signal(row, family, signal.SIGTERM, everyone=row.state == "failed")
         self._since[row.name] = self._clock.monotonic()
-        self._audit.write("stop server", row.name, pid=int(row.record["pid"]))
+        self._audit.write("stop server", row.name, pid=int(row.record.get("pid") or 0))
         await self._note(row, "stopping", seen=row.asked)
 
     async def _watch_stop(self, row: ServerRow) -> None:
+        """Stopped is what has no process left; TERM, then KILL, then the survivors are named."""
         self._exit_code(row)
-        if not _lives(row):
+        family = await in_daemon_thread(lambda: _family(row))
+        waited = self._clock.monotonic() - self._since.setdefault(row.name, self._clock.monotonic())
+        if not family:
             await self._note(row, "stopped", record={})
-        elif self._clock.monotonic() - self._since.setdefault(row.name, self._clock.monotonic()) > self._grace:
-            _signal_session(row, signal.SIGKILL)
-            self._since[row.name] = self._clock.monotonic()
-            self._audit.write("kill server", row.name, pid=int(row.record["pid"]))
+        elif waited > 2 * self._grace or (waited > self._grace and not any(member.inside for member in family)):
+            named = ", ".join(f"pid {member.who.pid} ({member.name})" for member in family[:5])
+            count = "1 process" if len(family) == 1 else f"{len(family)} processes"
+            self._audit.write("server survived", row.name, pids=named)
+            await self._note(row, "failed", f"{count} survived the stop: {named}; stop again to end {'it' if len(family) == 1 else 'them'}")
+        elif waited > self._grace and row.note != _KILLED:
+            _signal(row, family, signal.SIGKILL, everyone=False)
+            self._audit.write("kill server", row.name, pid=int(row.record.get("pid") or 0))
+            await self._note(row, "stopping", _KILLED)
 
 
 def _port(row: ServerRow) -> int:
@@ -215,20 +226,47 @@ def _of_session(pid: int, leader: int) -> bool:
         return False
 
 
-def _signal_session(row: ServerRow, number: signal.Signals) -> None:
-    """Signal the process group of a server, if its leader is the very process of the record."""
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A process of a server's family; `inside` its session, where a stop reaches it without asking again."""
+
+    who: Identity
+    name: str
+    inside: bool
+
+
+def _family(row: ServerRow) -> list[_Member]:
+    """The living processes that carry a server's mark, or are in the session of its living leader. Reads every process."""
+    leader, mark = int(row.record.get("pid") or 0), str(row.record.get("uuid") or "")
+    ours = _lives(row)
+    if not mark and not ours:
+        return []
+    found: list[_Member] = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            inside = bool(leader) and os.getsid(process.pid) == leader
+            marked = bool(mark) and process.environ().get(MARK) == mark
+            who = identify(process.pid) if marked or (inside and ours) else None
+            if who is not None:
+                found.append(_Member(who, clean_name(process.name(), 40), inside))
+    return found
+
+
+def _signal(row: ServerRow, family: list[_Member], number: signal.Signals, *, everyone: bool) -> None:
+    """Signal a server's family, each only if it still is the very process that was looked at."""
     who = _identity(row)
-    if who is None:
-        return
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        # The handle pins the process: from here on its pid cannot become another's.
-        handle = os.pidfd_open(who.pid) if hasattr(os, "pidfd_open") else -1
-        try:
-            if alive(who) and os.getpgid(who.pid) == who.pid:
-                os.killpg(who.pid, number)
-        finally:
-            if handle >= 0:
-                os.close(handle)
+    for member in family:
+        if not (member.inside or everyone or member.who == who):
+            continue
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            # The handle pins the process: from here on its pid cannot become another's.
+            handle = os.pidfd_open(member.who.pid) if hasattr(os, "pidfd_open") else -1
+            try:
+                if alive(member.who):
+                    os.kill(member.who.pid, number)
+            finally:
+                if handle >= 0:
+                    os.close(handle)
 
 
 def _by_mark(mark: str) -> Identity | None:

@@ -61,15 +61,15 @@ def models_folder(endpoint: Endpoint, settings: Settings, environ: Mapping[str, 
 
 def room_for(job: Job, settings: Settings, *, extra: int = 0) -> Room | None:
     """How much room a pull needs now and how much there is; None where that cannot be known. Asks the disk."""
-    folder = models_folder(job.endpoint, settings)
-    if folder is None:
-        return None
     hint = job.arguments.get("size")
     total = job.total or (hint if isinstance(hint, int) else 0)
     left = max(0, total - job.done)
     try:
+        folder = models_folder(job.endpoint, settings)
+        if folder is None:
+            return None
         free = shutil.disk_usage(folder).free
-    except OSError:
+    except (OSError, ValueError, RuntimeError):  # no permission; a NUL in the path; `~` without a home
         return None
     needed = max(left + settings.pulls.keep_free, round(left * settings.pulls.margin)) + extra
     return Room(needed, free, folder)
