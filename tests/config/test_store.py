@@ -80,7 +80,7 @@ def test_without_a_file_everything_is_default_and_nothing_is_created(paths: Path
     ],
     ids=["syntax", "not utf-8", "deep", "number", "too large", "nul", "duplicate"],
 )  # fmt: skip
-def test_C05_a_broken_file_means_defaults_and_is_never_overwritten(paths: Paths, write: Write, content: bytes, said: str):
+def test_C05_P09_a_broken_file_means_defaults_and_is_never_overwritten(paths: Paths, write: Write, content: bytes, said: str):
     write(content)
     store = opened(paths)
     assert store.current.value.pulls.at_once == 2
@@ -125,7 +125,7 @@ def test_C06_a_bad_variable_does_not_hide_the_good_line(paths: Paths, write: Wri
     assert [problem.file for problem in store.problems.value] == ["environment", "environment"]
 
 
-def test_C07_unknown_keys_are_kept_and_the_nearest_is_named(paths: Paths, write: Write):
+def test_C07_P41_unknown_keys_are_kept_and_the_nearest_is_named(paths: Paths, write: Write):
     write("future = 1\n[pulls]\nat_onec = 3\n[providers.x]\nurll = 'u'\n")
     store = opened(paths)
     found = {problem.key: problem for problem in store.problems.value}
@@ -249,7 +249,7 @@ def test_providers_are_added_changed_and_removed(paths: Paths):
     assert "providers" not in live(paths)
 
 
-def test_C02_a_full_disk_leaves_the_old_file_and_the_change_active(paths: Paths, write: Write):
+def test_C02_P07_a_full_disk_leaves_the_old_file_and_the_change_active(paths: Paths, write: Write):
     before = "# mine\n[pulls]\nat_once = 3\n" + "# filler\n" * 2000
     write(before)
     store = opened(paths)
@@ -287,7 +287,7 @@ def test_C02_a_folder_that_cannot_be_written_is_said(paths: Paths, write: Write,
     assert "at_once = 3" in paths.config_file.read_text()
 
 
-def test_C03_a_link_stays_a_link(paths: Paths, tmp_path: Path):
+def test_C03_P08_a_link_stays_a_link(paths: Paths, tmp_path: Path):
     target = tmp_path / "dotfiles" / "paddock.toml"
     target.parent.mkdir()
     target.write_text("# mine\n[pulls]\nat_once = 3\n")
@@ -329,7 +329,7 @@ def test_C04_a_file_of_another_user_is_not_changed(paths: Paths, write: Write, m
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o077])
-def test_C13_new_files_are_private(paths: Paths, mask: int):
+def test_C13_P54_new_files_are_private(paths: Paths, mask: int):
     before = os.umask(mask)
     try:
         opened(paths).set("pulls.at_once", 4)
@@ -339,7 +339,7 @@ def test_C13_new_files_are_private(paths: Paths, mask: int):
     assert stat.S_IMODE((paths.locks / "config.lock").stat().st_mode) == 0o600
 
 
-def test_C14_a_planted_link_at_the_lock_is_not_followed(paths: Paths, tmp_path: Path):
+def test_C14_P56_a_planted_link_at_the_lock_is_not_followed(paths: Paths, tmp_path: Path):
     victim = tmp_path / "victim"
     victim.write_text("mine")
     paths.locks.mkdir(parents=True)
@@ -399,7 +399,7 @@ def start_together(*processes: subprocess.Popen[bytes]) -> None:
         process.stdin.flush()
 
 
-def test_C09_two_copies_saving_at_the_same_time_lose_nothing(paths: Paths):
+def test_C09_P13_two_copies_saving_at_the_same_time_lose_nothing(paths: Paths):
     both = saver(paths, "a", 20), saver(paths, "b", 20)
     start_together(*both)
     assert [process.communicate(timeout=60)[0] for process in both] == [b"", b""]
@@ -427,6 +427,26 @@ def killed_while_saving(paths: Paths, rounds: int) -> None:
 
 def test_C01_P07_a_kill_while_saving_leaves_a_whole_file(paths: Paths):
     killed_while_saving(paths, 3)
+
+
+def test_P75_what_a_killed_save_left_is_removed_by_a_later_one_and_nothing_else(
+    paths: Paths, write: Write, monkeypatch: pytest.MonkeyPatch
+):
+    file = write("[pulls]\nat_once = 3\n")
+    left = file.with_name(".config.toml.0123456789abcdef")
+    others = [
+        file.with_name(name)
+        for name in (".config.toml.swp", ".config.toml.0123", "config.toml.0123456789abcdef", ".other.0123456789abcdef")
+    ]
+    for path in (left, *others):
+        path.write_text("x")
+    opened(paths).set("pulls.at_once", 4)
+    assert left.exists()  # it may be the one of a save that goes on
+    later = time.time() + 120
+    monkeypatch.setattr(files.time, "time", lambda: later)
+    opened(paths).set("pulls.at_once", 5)
+    assert not left.exists()
+    assert all(path.exists() for path in others)
 
 
 @pytest.mark.sweep

@@ -340,3 +340,36 @@ async def test_H05_H09_a_silent_stream_ends_only_by_its_reader(server, connect):
     waiting.cancel()
     await asyncio.wait({waiting}, timeout=1)
     await asyncio.wait_for(server.closed.wait(), 1)
+
+
+SAYS = b'{"error":{"message":"Incorrect API key provided: sk-secret-1 (Bearer sk-secret-1)","type":"auth"}}'
+
+
+@pytest.mark.parametrize("where", ["status", "page", "redirect", "stream", "junk", "pull", "pull refused"])
+async def test_X08_P52_a_server_that_repeats_the_key_gives_nothing_away(server, connect, where):
+    junk = b"sk-secret-1 is no JSON\n" * 25
+    routes = {
+        "status": lambda exchange: exchange.reply(400, SAYS),
+        "page": lambda exchange: exchange.reply(502, b"<html><title>sk-secret-1</title></html>", {"content-type": "text/html"}),
+        "redirect": lambda exchange: exchange.reply(307, b"", {"location": "http://x/sk-secret-1"}),
+        "stream": lambda exchange: exchange.stream(line("a"), SAYS + b"\n"),
+        "junk": lambda exchange: exchange.stream(line("a"), junk),
+        "pull": lambda exchange: exchange.stream(b'{"status":"pulling manifest"}\n', b'{"error":"unauthorized: sk-secret-1"}\n'),
+        "pull refused": lambda exchange: exchange.reply(500, b'{"error":"odd: sk-secret-1"}'),
+    }
+    server.routes["*"] = routes[where]
+    provider = connect(key="env:KEY", headers={"X-Auth-Token": "Basic sk-secret-2", "X-Team": "status"})
+    _, failure = await collect(provider.pull("m") if "pull" in where else provider.chat(ASK))
+    assert "sk-secret-1" in server.requests[0].headers["authorization"]
+    assert "sk-secret" not in str(failure)
+    assert failure.what
+    if where in ("status", "stream"):
+        assert "Incorrect API key provided: [key]" in failure.what
+
+
+async def test_X08_P52_a_secret_in_an_extra_header_is_one_too(server, connect):
+    server.routes["*"] = lambda exchange: exchange.reply(400, b'{"error":"token sk-secret-2 of team status is wrong"}')
+    provider = connect(headers={"X-Auth-Token": "Basic sk-secret-2", "X-Team": "status"})
+    with pytest.raises(PaddockError) as caught:
+        await provider.models()
+    assert "token [key] of team status is wrong" in caught.value.failure.what

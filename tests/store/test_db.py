@@ -52,7 +52,7 @@ def modes(folder: Path) -> dict[str, int]:
     return {str(file.relative_to(folder)): file.stat().st_mode & 0o777 for file in folder.rglob("*")}
 
 
-def test_D17_owner_only_whatever_the_umask(path: Path) -> None:
+def test_D17_P54_owner_only_whatever_the_umask(path: Path) -> None:
     before = os.umask(0)
     try:
         database = Database(path)
@@ -74,7 +74,7 @@ def test_D17_a_readable_file_is_closed_to_others(path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_C14_a_planted_link_is_not_followed(path: Path, tmp_path: Path) -> None:
+def test_C14_P56_a_planted_link_is_not_followed(path: Path, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     path.parent.mkdir()
@@ -161,7 +161,7 @@ async def test_D05_after_its_patience_it_says_so_and_can_be_tried_again(path: Pa
     await database.aclose()
 
 
-async def test_D06_read_then_write_under_another_writer(database: Database, path: Path) -> None:
+async def test_D06_P13_read_then_write_under_another_writer(database: Database, path: Path) -> None:
     """A deferred transaction would fail here at once, whatever the timeout."""
     other = Database(path)
 
@@ -237,7 +237,7 @@ async def test_D07_noticed_without_a_write(database: Database, path: Path) -> No
     assert keys(database) == ["a", "b"]
 
 
-async def test_D08_a_newer_file_is_only_read_and_both_numbers_are_said(path: Path) -> None:
+async def test_D08_P42_a_newer_file_is_only_read_and_both_numbers_are_said(path: Path) -> None:
     database = Database(path)
     await database.run(put("a"))
     other = sqlite3.connect(path)
@@ -343,7 +343,7 @@ def _folder(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [_header, _half, _page_of_ff, _text, _empty, _folder])
 @pytest.mark.parametrize("back_up", [True, False])
-def test_D02_a_damaged_file_is_moved_aside_and_replaced(path: Path, damage: Callable[[Path], None], back_up: bool) -> None:
+def test_D02_P11_a_damaged_file_is_moved_aside_and_replaced(path: Path, damage: Callable[[Path], None], back_up: bool) -> None:
     fill(path, back_up=back_up)
     damage(path)
     database = Database(path)
@@ -398,7 +398,7 @@ def test_D02_a_senseless_wal_is_ignored(path: Path) -> None:
     database.close()
 
 
-def test_D13_backup_while_writing_is_whole_and_three_are_kept(database: Database, path: Path) -> None:
+def test_D13_P76_backup_while_writing_is_whole_and_three_are_kept(database: Database, path: Path) -> None:
     stop = threading.Event()
 
     def write() -> None:
@@ -573,10 +573,10 @@ def kill_and_check(path: Path, moments: int, seed: int) -> None:
         database.close()
 
 
-def test_D01_killed_at_a_few_moments(path: Path) -> None:
+def test_D01_P02_killed_at_a_few_moments(path: Path) -> None:
     kill_and_check(path, 6, seed=1)
 
 
 @pytest.mark.sweep
-def test_D01_killed_at_two_hundred_moments(path: Path) -> None:
+def test_D01_P02_killed_at_two_hundred_moments(path: Path) -> None:
     kill_and_check(path, 200, seed=2)

@@ -111,7 +111,7 @@ async def test_it_starts_on_demand_works_and_ends_by_itself(home: Home) -> None:
     assert (home.paths.locks / WORKER_LOCK).stat().st_mode & 0o777 == 0o600
 
 
-async def test_Q13_a_second_worker_leaves_at_once(home: Home) -> None:
+async def test_Q13_P13_a_second_worker_leaves_at_once(home: Home) -> None:
     home.hold(True)
     await home.jobs.add("a", home.endpoint)
     await home.until(lambda view: view.worker.running and view.jobs[0].state is JobState.FETCHING)
@@ -216,7 +216,7 @@ async def kill_often(home: Home, times: int, seed: int) -> None:
     assert {file.name for file in (home.server / "listed").iterdir()} == set(names)
 
 
-async def test_Q03_killed_at_five_moments(home: Home) -> None:
+async def test_Q03_P05_killed_at_five_moments(home: Home) -> None:
     await kill_often(home, 5, seed=3)
 
 
@@ -257,7 +257,7 @@ async def test_it_ends_within_seconds_when_told_to_and_keeps_the_queue(home: Hom
     assert not home.jobs.view.value.worker.running
 
 
-async def test_it_survives_a_hangup(home: Home) -> None:
+async def test_P36_it_survives_a_hangup(home: Home) -> None:
     home.hold(True)
     await home.jobs.add("a", home.endpoint)
     await home.until(lambda view: view.jobs[0].state is JobState.FETCHING)

@@ -77,7 +77,7 @@ async def test_only_so_many_at_once_and_the_note_says_so(bench: Bench) -> None:
     assert len(bench.fake.open) == 3
 
 
-async def test_Q01_no_new_bytes_are_named_after_30_s_and_reconnected_after_90(bench: Bench) -> None:
+async def test_Q01_P33_no_new_bytes_are_named_after_30_s_and_reconnected_after_90(bench: Bench) -> None:
     assert isinstance(bench.clock, ManualClock)
     bench.fake.scripts["qwen3:8b"] = [[*steps(10), HANG], [*steps(20, 100), *END]]
     number = await bench.add()
@@ -100,7 +100,7 @@ async def test_Q01_no_new_bytes_are_named_after_30_s_and_reconnected_after_90(be
     assert bench.job(number).state is JobState.DONE
 
 
-async def test_Q02_a_cut_pull_is_retried_with_growing_pauses_then_failed(bench: Bench) -> None:
+async def test_Q02_P34_a_cut_pull_is_retried_with_growing_pauses_then_failed(bench: Bench) -> None:
     assert isinstance(bench.clock, ManualClock)
     bench.fake.scripts["qwen3:8b"] = [[*steps(40), CUT]]
     number = await bench.add()

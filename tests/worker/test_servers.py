@@ -143,7 +143,7 @@ async def test_S02_started_in_a_session_of_its_own_with_output_in_a_file(bench: 
     assert not bench.supervisor.busy
 
 
-async def test_S01_adopted_by_the_next_worker(bench: Bench) -> None:
+async def test_S01_P36_adopted_by_the_next_worker(bench: Bench) -> None:
     await bench.start()
     before = await bench.until(lambda row: row.state == "running")
     bench.supervisor = bench.new()
@@ -168,7 +168,7 @@ async def test_S01_one_that_was_lost_between_fork_and_record_is_found_by_its_mar
     await bench.until(lambda row: row.state == "running")
 
 
-async def test_S03_a_stale_record_is_never_signalled_nor_shown_as_ours(bench: Bench) -> None:
+async def test_S03_S04_P74_a_stale_record_is_never_signalled_nor_shown_as_ours(bench: Bench) -> None:
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:
         for record in (
             {"pid": stranger.pid, "start": "12345", "boot": boot_id()},
@@ -201,7 +201,7 @@ async def test_S06_a_port_in_use_is_said_with_its_holder_before_starting(bench: 
     assert not bench.supervisor.busy
 
 
-async def test_S07_an_impostor_on_the_port_is_not_readiness(bench: Bench) -> None:
+async def test_S07_P37_an_impostor_on_the_port_is_not_readiness(bench: Bench) -> None:
     await bench.start("deaf")
     await bench.until(lambda row: row.state == "starting" and "pid" in row.record)
     with socket.socket() as sock:
@@ -227,7 +227,7 @@ async def test_one_that_does_not_exist(bench: Bench) -> None:
     assert "/nonexistent/ollama could not be started: No such file or directory" in row.note
 
 
-async def test_one_that_ignores_the_request_to_end_is_killed(bench: Bench) -> None:
+async def test_S08_one_that_ignores_the_request_to_end_is_killed(bench: Bench) -> None:
     await bench.start("stubborn")
     pid = of_ours(await bench.until(lambda row: row.state == "running"))
     await bench.verbs.stop("ollama")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 import socket
@@ -10,6 +11,7 @@ import struct
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -31,6 +33,8 @@ class Server:
         self.left = 0
         self.listed: list[str] = []
         self.open: set[asyncio.StreamWriter] = set()
+        self.heads: list[str] = []
+        self.complaint = ""
 
     async def listen(self, port: int = 0) -> int:
         self.server = await asyncio.start_server(self.serve, "127.0.0.1", port)
@@ -48,6 +52,7 @@ class Server:
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+                self.heads.append(head)
                 length = next((int(line.split(":")[1]) for line in head.splitlines() if line.startswith("content-length")), 0)
                 body = json.loads(await reader.readexactly(length)) if length else {}
                 if "post /api/pull" in head:
@@ -75,6 +80,8 @@ class Server:
             writer.write(b"%x\r\n%s\r\n" % (len(line), line))
 
         say(status="pulling manifest")
+        if self.complaint:
+            say(error=self.complaint)
         for count in counts:
             say(status="pulling a", digest="sha256:" + "a" * 64, total=100 * MB, completed=count * MB)
         await writer.drain()
@@ -210,4 +217,52 @@ async def test_X25_P25_the_real_worker_from_the_wish_to_the_end(tmp_path: Path, 
     assert (done.id, done.state, done.done, done.asked_by) == (job.id, JobState.DONE, 100 * MB, "command line")
     assert server.listed == ["Qwen3:latest"]
     await database.aclose()
+    await server.close()
+
+
+async def test_X08_P52_the_key_of_a_pull_is_in_no_file_no_argument_and_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key of the settings, a server that repeats it in its complaint, and the real worker: then everything is searched."""
+    from tui.config.paths import find_paths
+    from tui.services import jobs as jobs_module
+    from tui.store.db import Database
+
+    key = "hunter2/very secret+key"
+    paths = find_paths(environ={"PADDOCK_HOME": str(tmp_path / "home"), "HOME": str(tmp_path)})
+    server = Server()
+    server.complaint = f"unauthorized: the key {key} is wrong"
+    port = await server.listen()
+    paths.config_file.parent.mkdir(parents=True)
+    paths.config_file.write_text(f"[providers.box]\nurl = 'http://127.0.0.1:{port}'\nkind = 'ollama'\napi_key = '{key}'\n")
+    real = jobs_module.spawn_worker
+    spawned = []
+
+    def spawn(of: jobs_module.Paths) -> object:
+        spawned.append(real(of, "--linger", "0.5", "--no-space-checks"))
+        return spawned[-1]
+
+    monkeypatch.setattr(jobs_module, "spawn_worker", spawn)
+    database = Database(paths.database)
+    jobs = jobs_module.Jobs(database, paths)
+    await jobs.add("qwen3", Endpoint("box", "ollama", f"http://127.0.0.1:{port}", key="config:box"))
+    command = b""
+    while spawned[0].poll() is None:
+        command += Path(f"/proc/{spawned[0].pid}/cmdline").read_bytes() + Path(f"/proc/{spawned[0].pid}/environ").read_bytes()
+        await asyncio.sleep(0.05)
+    (job,) = jobs_module.JobTable(database).list()
+    assert job.state is JobState.FAILED
+    assert f"authorization: bearer {key}" in server.heads[0]
+    database.back_up()
+    await database.aclose()
+    forms = [
+        key.encode(),
+        base64.b64encode(key.encode()),
+        quote(key, safe="").encode(),
+        quote(key).encode(),
+        json.dumps(key)[1:-1].encode(),
+    ]
+    searched = {file: file.read_bytes() for file in paths.config_file.parent.rglob("*") if file.is_file() and file != paths.config_file}
+    assert {file.suffix for file in searched} >= {".db", ".jsonl", ".log"}
+    for form in forms:
+        assert form not in command
+        assert [file for file, data in searched.items() if form in data] == []
     await server.close()

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 import stat
 import time
@@ -22,6 +23,8 @@ from tui.text import clean_name
 LIMIT: Final = 1_000_000
 """Bytes a configuration file may have."""
 _LOCK_WAIT: Final = 2.0
+_LEFT_BEHIND: Final = 60.0
+"""Seconds after which a temporary file of a save is nobody's any more."""
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -154,6 +157,20 @@ def replace(path: Path, text: str, *, mode: int = 0o600, crlf: bool = False, bom
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
+
+
+def sweep(path: Path) -> None:
+    """Remove what a save that was killed left beside the file (`replace` names it so); younger files may be in use."""
+    with contextlib.suppress(OSError, RuntimeError):
+        target = path.resolve() if path.is_symlink() else path
+        ours = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{16}}")
+        with os.scandir(target.parent) as entries:
+            for entry in entries:
+                if ours.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    found = entry.stat(follow_symlinks=False)
+                    # The change time: a second name of an older file keeps that one's time of writing.
+                    if found.st_uid == os.geteuid() and time.time() - found.st_ctime > _LEFT_BEHIND:
+                        Path(entry.path).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

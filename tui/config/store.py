@@ -303,6 +303,7 @@ class ConfigStore:
     def _save_locked(self, edits: list[Edit]) -> None:
         try:
             with files.lock(self.paths.locks):
+                files.sweep(self.paths.config_file)
                 found = files.read(self.paths.config_file)
                 text, raw = self._base(found, [path for path, _ in edits])
                 for path, value in edits:

@@ -10,7 +10,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx
@@ -36,10 +36,21 @@ TRANSIENT: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Whom we talk to, in the words of the sentences: `Ollama`, `127.0.0.1:11434`."""
+    """Whom we talk to, in the words of the sentences: `Ollama`, `127.0.0.1:11434`.
+
+    Attributes:
+        secrets: Keys that were sent there; servers repeat them in their complaints.
+    """
 
     label: str
     host: str
+    secrets: set[str] = field(default_factory=set, repr=False, compare=False)
+
+    def hide(self, text: str) -> str:
+        """A text of the server without our keys in it, so that none reaches a screen, a log or the database (P52)."""
+        for secret in self.secrets:
+            text = text.replace(secret, "[key]")
+        return text
 
     def __str__(self) -> str:
         return f"{self.label} at {self.host}"
@@ -70,7 +81,7 @@ def protocol(target: Target, why: str, details: str = "") -> PaddockError:
             target.host,
             "Check that the address belongs to this kind of server",
             FailureKind.PROTOCOL,
-            details,
+            target.hide(details),
         )
     )
 
@@ -118,7 +129,7 @@ def transport_failure(error: Exception, target: Target, phase: str, elapsed: flo
     if phase == "connect" or isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
         return _connect_failure(error, causes, target, elapsed)
     when = f"{_PHASES.get(phase, _PHASES['wait'])}, after {duration(elapsed)}"
-    details = clean_block(str(error))[:2000]
+    details = clean_block(target.hide(str(error)))[:2000]
     if isinstance(error, httpx.PoolTimeout):
         return Failure(
             f"All connections to {target} are in use", target.host, "Wait until one of the running requests ends", FailureKind.BUSY
@@ -235,6 +246,7 @@ def _shown(text: str) -> str:
 
 def stream_failure(text: str, target: Target) -> Failure:
     """An error object in the middle of a 200 stream."""
+    text = target.hide(text)
     shown = _shown(text)
     what = f"{target.label} stopped with an error: {shown}" if shown else f"{target.label} failed inside"
     return Failure(what, target.host, "What came is kept; try again", FailureKind.SERVER, clean_block(text)[:ERROR_BODY])
@@ -306,9 +318,10 @@ def status_failure(status: int, headers: Mapping[str, str], body: bytes, target:
         asked: What we asked.
         now: Epoch seconds, for `Retry-After` with a date.
     """
-    text, value, page = _read_body(body[:ERROR_BODY], headers.get("content-type", ""))
+    body = target.hide(body[:ERROR_BODY].decode("latin-1")).encode("latin-1")
+    text, value, page = _read_body(body, headers.get("content-type", ""))
     shown = _shown(text)
-    details = "" if page else clean_block(body[:ERROR_BODY].decode("utf-8", "replace")) if text else ""
+    details = "" if page else clean_block(body.decode("utf-8", "replace")) if text else ""
     wait = retry_after(headers.get("retry-after"), now) if status in (429, 503) else None
     what, remedy, kind = _status_words(status, shown, value, page, target, asked, headers.get("server", ""))
     if not shown and text and "Details" not in remedy:
@@ -370,6 +383,6 @@ def _forbidden(shown: str, target: Target, asked: Asked) -> tuple[str, str, Fail
 
 def redirect_failure(location: str, status: int, target: Target) -> Failure:
     """Redirects are never followed: they would carry prompts and keys to an address nobody chose."""
-    shown = clean_name(location.split("?", 1)[0], 200) or "nowhere"
+    shown = clean_name(target.hide(location.split("?", 1)[0]), 200) or "nowhere"
     what = f"The server points elsewhere ({shown}); add that address as a server if you trust it"
     return Failure(what, target.host, "Add the address as a server, or correct this one", FailureKind.REDIRECT, status=status)

@@ -55,6 +55,9 @@ CONTROLS: Final = 2
 
 _NEAR_NAMES: Final = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
 _REPEATABLE: Final = frozenset({429, 502, 503, 504})
+_SECRET_HEADER: Final = re.compile("key|token|secret|auth|cookie|password", re.IGNORECASE)
+_SHORTEST_SECRET: Final = 6
+"""Characters; hiding shorter keys would tear words apart."""
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}\Z")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*\Z")
 
@@ -505,6 +508,8 @@ class Http:
                 what = f"The extra header {clean_name(name, 60)!r} cannot be sent"
                 raise failed(Failure(what, self.endpoint.name, "Correct headers in this server's settings", FailureKind.CONFIG))
             headers[name.lower()] = value
+            if _SECRET_HEADER.search(name):
+                self._keep_secret(value.rpartition(" ")[2])
         key = self._resolve(self.endpoint.key).strip() if self.endpoint.key else ""
         if key:
             if not key.isascii() or not key.isprintable():
@@ -512,7 +517,12 @@ class Http:
                 raise failed(Failure(what, self.endpoint.name, "Check the key of this server", FailureKind.CONFIG))
             name, prefix = self._key_header
             headers[name] = prefix + key
+            self._keep_secret(key)
         return headers
+
+    def _keep_secret(self, secret: str) -> None:
+        if len(secret) >= _SHORTEST_SECRET:
+            self.target.secrets.add(secret)
 
     def _client(self, *, streams: bool = False) -> httpx.AsyncClient:
         client = self._streams if streams else self._control

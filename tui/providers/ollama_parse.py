@@ -429,7 +429,7 @@ def classify_pull_error(text: str, target: Target | None = None) -> Failure:
 
     `errors.is_transient` tells whether a later attempt can help.
     """
-    host = target.host if target is not None else ""
+    host, text = ("", text) if target is None else (target.host, target.hide(text))
     details = clean_block(_QUERY.sub(r"\1?…", text))[:8000]
     lowered = text.strip().lower()
     for pattern, what, remedy, kind in _RULES:

@@ -16,6 +16,9 @@ from tui.store.files import PRIVATE_FILE, make_folder, sync_file, sync_folder
 KEPT: Final = 3
 """Backups that stay; older ones go when a newer one was verified."""
 
+LEFT_BEHIND: Final = 3600.0
+"""Seconds after which an unfinished copy is nobody's any more."""
+
 
 def folder_of(database: Path) -> Path:
     """Where the backups of this database lie."""
@@ -73,10 +76,16 @@ def back_up(source: sqlite3.Connection, database: Path, label: str = "") -> Path
     copy_verified(source, target)
     for old in backups(database)[KEPT:]:
         old.unlink(missing_ok=True)
-    for stale in folder_of(database).glob(f".{database.stem}-*"):
-        if time.time() - stale.stat().st_mtime > 3600:
-            stale.unlink(missing_ok=True)
+    sweep(folder_of(database), f".{database.stem}-")
     return target
+
+
+def sweep(folder: Path, prefix: str) -> None:
+    """Remove copies that were never finished: a process was killed while it made them; younger ones may be in the making."""
+    with contextlib.suppress(OSError):
+        for stale in folder.iterdir():
+            if stale.name.startswith(prefix) and time.time() - stale.lstat().st_mtime > LEFT_BEHIND:
+                stale.unlink(missing_ok=True)
 
 
 def newest_good(database: Path) -> Path | None:

@@ -129,6 +129,7 @@ def prepare(path: Path, *, migrations: Sequence[Sequence[str]] = MIGRATIONS, net
         os.close(open_private(path))  # raises: a link could lead any write anywhere
     try:
         with exclusive(sidecar(path, ".lock")):
+            backup.sweep(path.parent, f".{path.name}.")
             report = _replace_damaged(path, migrations, network_fs) if is_damaged(path) else Opened()
             created = not path.exists()
             os.close(open_private(path))
