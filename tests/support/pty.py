@@ -130,7 +130,10 @@ class Terminal:
     def screen_lines(self) -> list[str]:
         """The lines on screen, right side stripped."""
         with self._changed:
-            return [line.rstrip() for line in self._screen.display]
+            cells = [
+                [line[x].data for x in range(self._screen.columns)] for line in (self._screen.buffer[y] for y in range(self._screen.lines))
+            ]
+        return ["".join(line).rstrip() for line in cells]
 
     def screen_text(self) -> str:
         """The screen as one string."""

@@ -8,13 +8,14 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
-from textual.filter import LineFilter
+from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
 
-from tui.core.models import Notice, ProviderStatus, Severity
+from tui.core.models import Notice, Severity
 from tui.core.options import AppOptions
 from tui.resources import resource
 from tui.ui import keyfix, start
@@ -22,6 +23,7 @@ from tui.ui.commands import PaddockCommands
 from tui.ui.crash import crash_sentence, write_crash
 from tui.ui.follow import Follower
 from tui.ui.frame import SCREENS, key_text
+from tui.ui.keygate import KeyGate
 from tui.ui.line_filter import TextSafetyFilter
 from tui.ui.screens.boot import BootScreen
 from tui.ui.themes import THEMES, choose
@@ -88,7 +90,9 @@ class TuiApp(App[int]):
         self._asking: set[int] = set()
         self._last_text = ""
         self._welcomed = False
-        self._filter = TextSafetyFilter()
+        self.no_color = early.no_color
+        self._own_filters: tuple[LineFilter, ...] = (*((NoColor(),) if early.no_color else ()), TextSafetyFilter())
+        self._gate = KeyGate(self, super().on_event)
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = choose(early.theme, frozenset(self.available_themes), no_color=early.no_color)
@@ -113,6 +117,13 @@ class TuiApp(App[int]):
             self.call_from_thread(self._handle_exception, error)
             return
         self.call_from_thread(self.use_services, services)
+
+    async def on_event(self, event: events.Event) -> None:
+        """See `App`; keys one at a time."""
+        if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
+            await self._gate.take(event)
+        else:
+            await super().on_event(event)
 
     def use_services(self, services: Services) -> None:
         """Add the screens and show the first."""
@@ -143,9 +154,11 @@ class TuiApp(App[int]):
 
     def _first_run(self) -> None:
         """Where nothing is configured and nothing answers, say what was looked at; once something does, go on."""
+        from tui.ui.screens.welcome import nothing_there
+
         assert self.services is not None
         registry = self.services.registry
-        there = any(state.status is not ProviderStatus.OFF for state in registry.providers.value)
+        there = any(not nothing_there(state) for state in registry.providers.value)
         if not there and registry.discovery.value.done and not self._welcomed:
             self._welcomed = True
             if self.current_mode == "library":
@@ -241,11 +254,13 @@ class TuiApp(App[int]):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """The last line of defence against foreign control characters comes last."""
-        return [*super().get_line_filters(), self._filter]
+        return [*(found for found in super().get_line_filters() if not isinstance(found, (Monochrome, NoColor))), *self._own_filters]
 
     def on_resize(self) -> None:
-        """What the terminal shows after a resize is not known."""
+        """What the terminal shows after a resize is not known, not even after one to and fro that no layout saw."""
         start.forget_screen(self._driver)
+        if self._screen_stack:
+            self.screen.refresh()
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

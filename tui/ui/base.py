@@ -50,6 +50,7 @@ class AppScreen(Screen[None]):
         super().__init__()
         self._services = services
         self._followers: list[Follower[Any]] = []
+        self._held_focus: Widget | None = None
 
     # --- services -----------------------------------------------------------------------------------------------------
 
@@ -153,7 +154,18 @@ class AppScreen(Screen[None]):
     def on_resize(self, event: events.Resize) -> None:
         """Below the smallest size one line says so."""
         small = event.size.width < MIN_WIDTH or event.size.height < MIN_HEIGHT
+        if small == self.has_class("-toosmall"):
+            return
+        if small:  # what is hidden loses the focus
+            self._held_focus = self.focused
         self.set_class(small, "-toosmall")
+        if not small:
+            self.call_after_refresh(self._focus_again)
+
+    def _focus_again(self) -> None:
+        if self.focused is None:
+            wanted = [self._held_focus] if self._held_focus is not None else self.query(self.AUTO_FOCUS or "*")
+            self.set_focus(next((widget for widget in wanted if widget.is_attached and widget.focusable), None))
 
     # --- saying things ------------------------------------------------------------------------------------------------
 

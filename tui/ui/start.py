@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import signal
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,6 +26,7 @@ END_DEADLINE: Final = 4.0
 """Seconds after a signal until the process ends whatever hangs."""
 START_DEMO: Final = -1
 """Result of an app that asks to be started again on the demo server."""
+_SIGNALLED: Final = 128
 _last_words: list[str] = []
 
 
@@ -98,7 +99,8 @@ def save_last_screen(state: Path, screen: str) -> None:
     path = state / "screen.json"
     temporary = path.with_suffix(f".{os.getpid()}")
     try:
-        temporary.write_text(json.dumps({"screen": screen}), encoding="utf-8")
+        with open(temporary, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            json.dump({"screen": screen}, file)
         temporary.replace(path)
     except OSError:
         return
@@ -139,8 +141,8 @@ def run(options: AppOptions, make_app: Callable[..., Any], demo_server: Callable
     result = _run_once(options, make_app, demo_server)
     if result == START_DEMO:
         result = _run_once(replace(options, demo=True), make_app, demo_server)
-    for text in _last_words:
-        sys.stderr.write(text + "\n")
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        os.write(2, "".join(f"{text}\n" for text in _last_words).encode(errors="replace"))
     return result
 
 
@@ -166,4 +168,7 @@ def _run_once(options: AppOptions, make_app: Callable[..., Any], demo_server: Ca
     if app.services is not None:
         save_last_screen(paths.state, app.last_screen)
         app.services.close()
-    return result if isinstance(result, int) else int(app.return_code or 0)
+    code = result if isinstance(result, int) else int(app.return_code or 0)
+    if code > _SIGNALLED:
+        remember_last_words(f"Paddock was ended by {signal.Signals(code - _SIGNALLED).name}. The log is in {clean_name(str(paths.logs))}.")
+    return code

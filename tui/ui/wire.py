@@ -16,6 +16,8 @@ from typing import Any, ClassVar, Final
 
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
+from textual.events import Resize
+from textual.geometry import Size
 
 from tui.ui.line_filter import safe_text
 from tui.ui.wire_model import WireModel
@@ -35,6 +37,8 @@ _SYNC_START, _SYNC_END = "\x1b[?2026h", "\x1b[?2026l"
 _ENTER, _LEAVE = "\x1b[?1049h", "\x1b[?1049l"
 _SYNC_ABOVE: Final = 400
 _WIDEST, _HIGHEST = 1000, 500
+_RESIZE_KNOWN: Final = 0.1
+"""Seconds until the app has had its own event about a new size."""
 
 
 def clean_frame(data: str) -> str:
@@ -82,6 +86,7 @@ class PaddockDriver(LinuxDriver):
         self._drawing = False
         self._room_at = 0.0
         self._timer: TimerHandle | None = None
+        self._resizing: TimerHandle | None = None
         self.sent = 0
         """Bytes given to the terminal since the start."""
 
@@ -92,6 +97,7 @@ class PaddockDriver(LinuxDriver):
         if data in (_SYNC_START, _SYNC_END):
             self._sync = True
         elif _FRAME.match(data):
+            self._fit()
             self._model.frame(data)
             if self.full and len(self._frames) < 2:
                 self._frames.append(data)
@@ -138,10 +144,23 @@ class PaddockDriver(LinuxDriver):
         except RuntimeError:
             return  # the loop has ended
 
-    def _draw(self) -> None:
+    def _fit(self) -> None:
+        """The model is as large as the terminal; the app repaints after every change of size."""
         size = self._get_terminal_size()
         if size != (self._model.width, self._model.height):
             self._model.resize(*size)
+        if size != self._app.size and self._resizing is None:
+            self._resizing = self._loop.call_later(_RESIZE_KNOWN, self._tell_size)
+
+    def _tell_size(self) -> None:
+        """Tell the app a size that it missed: of two signals in a row Textual may take the first one's size for the last."""
+        self._resizing = None
+        size = Size(*self._get_terminal_size())
+        if self._drawing and size != self._app.size:
+            self._app.post_message(Resize(size, size))
+
+    def _draw(self) -> None:
+        self._fit()
         data = self._whole_frame() if self.full else self._model.difference()
         if not data:
             return
@@ -186,9 +205,10 @@ class PaddockDriver(LinuxDriver):
     def close(self) -> None:
         """Give the screen back; waits a second at most for a terminal that does not read."""
         super().close()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._resizing):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._resizing = None
         if self._watch is not None:
             self._watch.close()
             self._watch = None

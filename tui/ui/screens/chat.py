@@ -58,6 +58,7 @@ class ChatScreen(AppScreen):
         super().__init__(services)
         self._shown: dict[int, Message] = {}
         self._conversation = -1
+        self._restored = ""
         self._live: LiveAnswer | None = None
         self._taken = (0, 0)
         self._ticker: Timer | None = None
@@ -113,6 +114,9 @@ class ChatScreen(AppScreen):
         if view.id != self._conversation:
             self._conversation = view.id
             self.composer.set_history(list(self.services.chat.history()))
+            self._restored = ""
+        if view.draft != self._restored:  # the history may open after the screen: a draft comes later than its chat
+            self._restored = view.draft
             if view.draft and not self.composer.text:
                 self.composer.fill(view.draft)
 

@@ -148,6 +148,7 @@ class LibraryScreen(RefusingScreen):
         for source in sources:
             self.follow(source, lambda _value: self._draw_facts(), fps=4)
         self.follow(self.services.monitor.latest, lambda _view: self._machine_moved(), fps=1)
+        self.follow(self.services.config.current, lambda _settings: self._settings_moved(), fps=4)
         self.follow(registry.activities, self.query_one(ActivityLine).take, fps=4)
 
     def on_screen_resume(self) -> None:
@@ -214,6 +215,11 @@ class LibraryScreen(RefusingScreen):
         """Most samples change no verdict: then nothing is drawn."""
         if machine_of(self.services) != self._fits.machine:
             self._draw_facts()
+
+    def _settings_moved(self) -> None:
+        """Units and the like."""
+        self._fit_columns(self._width or 80)
+        self._draw_facts()
 
     def _empty_words(self) -> str:
         states = self.services.registry.providers.value

@@ -14,6 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tui.core.fit import largest_parameters
+from tui.core.models import Origin, ProviderState, ProviderStatus
 from tui.services.api import DiscoveryView
 from tui.ui.base import AppScreen
 from tui.ui.dialogs.add_provider import address_problem
@@ -127,11 +128,15 @@ class WelcomeScreen(AppScreen):
 
     def start(self) -> None:
         """Follow the search and the machine."""
-        self.follow(self.services.registry.discovery, self._draw, fps=4)
+        registry = self.services.registry
+        self.follow(registry.discovery, lambda _view: self._draw(), fps=4)
+        self.follow(registry.providers, lambda _states: self._draw(), fps=4)
         self.follow(self.services.monitor.latest, lambda _view: self._draw_machine(), fps=1)
 
-    def _draw(self, view: DiscoveryView) -> None:
-        self.query_one("#welcome-found", Static).update(Content.assemble(*found_parts(view)))
+    def _draw(self) -> None:
+        registry = self.services.registry
+        view = registry.discovery.value
+        self.query_one("#welcome-found", Static).update(Content.assemble(*found_parts(view, registry.providers.value)))
         self.query_one(Menu).take(choices(view))
 
     def _draw_machine(self) -> None:
@@ -168,18 +173,24 @@ class WelcomeScreen(AppScreen):
             self.services.registry.add_provider(address.strip())
 
 
+def nothing_there(state: ProviderState) -> bool:
+    """Switched off, or named by OLLAMA_HOST alone and not listening: no reason to hide the first-run panel."""
+    return state.status is ProviderStatus.OFF or (state.origin is Origin.ENVIRONMENT and state.status is ProviderStatus.DOWN)
+
+
 def choices(view: DiscoveryView) -> list[Choice]:
     """What can be done; starting Ollama only where it is installed."""
     out = [Choice("demo", "Try the demo server", "simulated models, no download, nothing leaves this machine")]
     if view.ollama_program:
         unit = " (a systemd unit exists too)" if view.ollama_unit else ""
         out.append(Choice("ollama", "Start Ollama", f"{view.ollama_program}, as you{unit}"))
-    out.append(Choice("connect", "Connect to a server", "gpu2, gpu2:8000, http://…"))
+    out.append(Choice("connect", "Connect to a server", "gpu2, gpu2:8000, http://…; ssh hints included"))
     return out
 
 
-def found_parts(view: DiscoveryView) -> list[tuple[str, str]]:
+def found_parts(view: DiscoveryView, states: Sequence[ProviderState] = ()) -> list[tuple[str, str]]:
     """What was looked at and what failed."""
+    named = next((state.failure for state in states if state.origin is Origin.ENVIRONMENT and state.failure is not None), None)
     if view.running or not view.done:
         return [("Looking for model servers on this machine …", "bold $foreground")]
     parts = [("No model server was found.\n", "bold $foreground")]
@@ -187,8 +198,10 @@ def found_parts(view: DiscoveryView) -> list[tuple[str, str]]:
         took = f" in {view.seconds:.1f} s" if view.seconds else ""
         parts.append((f"Looked at {view.looked_at}{took}.  ", "$foreground"))
     parts += [("r", "$accent"), (" looks again", "$foreground")]
-    if view.environment is not None:
-        parts.append((f"\n{view.environment.sentence()}", "$text-warning"))
-        if view.environment.remedy:
-            parts.append((f"\n{view.environment.remedy}", "$text-muted"))
+    failure = view.environment or named
+    if failure is not None:
+        said = "" if failure is view.environment else "OLLAMA_HOST is set. "
+        parts.append((f"\n{said}{failure.sentence()}", "$text-warning"))
+        if failure.remedy:
+            parts.append((f"\n{failure.remedy}", "$text-muted"))
     return parts

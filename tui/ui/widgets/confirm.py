@@ -30,7 +30,9 @@ _CSS: Final = """
     .dialog Button { margin-left: 2; min-width: 8; }
     .dialog .hint { color: $text-muted; }
     .dialog .problem { color: $text-error; }
-    .dialog Rows { height: 14; }
+    .dialog Input, .dialog Input:focus { border: none; height: 1; padding: 0 1; margin-top: 1; background: $surface; }
+    .dialog Rows { height: 14; margin-top: 1; }
+    .dialog Rows .rows--cursor-blurred { color: $block-cursor-foreground; background: $block-cursor-background; }
 """
 
 
@@ -118,7 +120,7 @@ class InputDialog(ModalScreen[str | None]):
         """Title, field, hint, problem."""
         with Vertical(classes="dialog"):
             yield Static(Content(self._ask))
-            field = Input(self._value, password=self._password)
+            field = Input(self._value, password=self._password, compact=True)
             field.cursor_blink = False
             yield field
             yield Static(Content(self._hint), classes="hint")
@@ -162,7 +164,7 @@ class ChoiceDialog(ModalScreen[str | None]):
         """Title, filter field, list."""
         with Vertical(classes="dialog"):
             yield Static(Content(self._ask))
-            field = Input(placeholder="type to filter")
+            field = Input(placeholder="type to filter", compact=True)
             field.cursor_blink = False
             yield field
             yield Rows[tuple[str, str, str]](
@@ -180,6 +182,7 @@ class ChoiceDialog(ModalScreen[str | None]):
     def on_mount(self) -> None:
         """Fill the list; typing filters it."""
         rows = self.query_one(Rows)
+        rows.styles.height = max(1, min(14, len(self._choices)))
         rows.set_items(self._choices)
         rows.move_to_key(self._current)
         self.query_one(Input).focus()

@@ -1,0 +1,87 @@
+"""Keys are handed over one at a time: what is typed ahead goes to the dialog that the key before it opened."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from textual import events
+from textual.app import App
+from textual.message_pump import MessagePump
+from textual.widgets import Input, TextArea
+
+PATIENCE: Final = 2.0
+"""Seconds a key may take until the next one goes on regardless."""
+_QUIET_ROUNDS: Final = 2
+
+Deliver = Callable[[events.Event], Awaitable[None]]
+
+
+class KeyGate:
+    """Textual forwards a key to what has the focus when it is read, not when the key before it has been obeyed.
+
+    Over a slow line many keys come in one piece: without this, the name typed after `a` would run as commands of the list.
+
+    Args:
+        app: Whose keys.
+        deliver: Textual's own handling of an input event.
+    """
+
+    def __init__(self, app: App[Any], deliver: Deliver) -> None:
+        self._app = app
+        self._deliver = deliver
+        self._waiting: deque[events.Event] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    async def take(self, event: events.Event) -> None:
+        """Deliver a key or a paste now, or after those before it."""
+        if self._task is not None:
+            self._waiting.append(event)
+            return
+        moves = self._may_move_focus(event)
+        await self._deliver(event)
+        if moves:
+            self._task = asyncio.create_task(self._go_on())
+
+    def _may_move_focus(self, event: events.Event) -> bool:
+        if not isinstance(self._app.focused, (Input, TextArea)):
+            return True
+        return isinstance(event, events.Key) and not event.is_printable
+
+    async def _go_on(self) -> None:
+        try:
+            await self._settle()
+            while self._waiting:
+                event = self._waiting.popleft()
+                moves = self._may_move_focus(event)
+                await self._deliver(event)
+                if moves:
+                    await self._settle()
+        except Exception as error:
+            self._app._handle_exception(error)
+        finally:
+            self._task = None
+
+    async def _settle(self) -> None:
+        """Wait until the event was obeyed and the screen it leads to can take the next.
+
+        A key becomes a message, which climbs from queue to queue: nothing moves any more after two quiet rounds.
+        """
+        app = self._app
+        quiet = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while quiet < _QUIET_ROUNDS:
+                    before = (app.screen, app.focused)
+                    for pump in (app.focused or app.screen).ancestors_with_self:
+                        await self._emptied(pump)
+                    quiet = quiet + 1 if (app.screen, app.focused) == before else 0
+
+    async def _emptied(self, pump: MessagePump) -> None:
+        """Wait until a pump has handled what is in its queue now."""
+        done = asyncio.Event()
+        if pump.is_running and pump.call_later(done.set):
+            await done.wait()
