@@ -13,7 +13,9 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Static
 
 from tui.ui.frame import key_text
+from tui.ui.widgets.detail import wrap_cells
 
+_TEXT_WIDTH = 50
 _ABOUT = (
     ("esc", "one step: close, clear the filter, unmark, back"),
     ("tab shift+tab", "next and previous part of the screen"),
@@ -28,7 +30,7 @@ class HelpScreen(ModalScreen[None]):
 
     DEFAULT_CSS = """
     HelpScreen { align: center middle; background: $background 60%; }
-    HelpScreen #help { width: 76; max-width: 96%; height: 90%; background: $surface; border: round $border; padding: 0 1; }
+    HelpScreen #help { width: 76; max-width: 96%; height: 90%; background: $surface; border: round $primary; padding: 0 1; }
     HelpScreen Input { border: none; height: 1; background: $panel; padding: 0 1; }
     HelpScreen VerticalScroll { height: 1fr; scrollbar-size: 1 1; }
     """
@@ -78,8 +80,10 @@ class HelpScreen(ModalScreen[None]):
             if group != last:
                 parts.append((f"\n{group}\n", "bold $primary"))
                 last = group
+            first, *more = wrap_cells(text, _TEXT_WIDTH) or [""]
             parts.append((f"  {keys:<18}", "$accent"))
-            parts.append((f"{text}\n", "$foreground"))
+            parts.append((f"{first}\n", "$foreground"))
+            parts.extend((f"{'':20}{line}\n", "$foreground") for line in more)
         return Content.assemble(*parts) if parts else Content("nothing matches")
 
 
