@@ -31,7 +31,7 @@ from tui.providers.ollama_parse import (
     running_of,
     step_of,
 )
-from tui.providers.streams import Comment, JsonLines, Objects, ThinkTags, list_of, map_of, text_of
+from tui.providers.streams import Comment, JsonLines, Objects, ThinkTags, list_of, map_of, text_of, vector_of
 from tui.text import clean_name
 
 __all__ = ["Ollama", "classify_pull_error"]
@@ -162,10 +162,7 @@ class Ollama:
         if dimensions is not None:
             body["dimensions"] = dimensions
         value = await self._wait("/api/embed", body, model)
-        vectors = tuple(
-            tuple(float(number) for number in list_of(vector) if isinstance(number, (int, float)))
-            for vector in list_of(value.get("embeddings"))
-        )
+        vectors = tuple(vector for item in list_of(value.get("embeddings")) if (vector := vector_of(item)))
         if len(vectors) != len(texts):
             raise protocol(self.http.target, f"{len(texts)} texts gave {len(vectors)} vectors")
         return vectors

@@ -18,7 +18,18 @@ from tui.providers.errors import error_in, failed, interrupted, protocol, stream
 from tui.providers.http import Answer, Http, Reply
 from tui.providers.ollama import MAX_ANSWER
 from tui.providers.openai_parse import OPTIONAL, Reader, chat_body, completion_body, entries_of, models_of
-from tui.providers.streams import DONE, Comment, Objects, ServerSentEvents, ThinkTags, decode_json, list_of, map_of, progress_of
+from tui.providers.streams import (
+    DONE,
+    Comment,
+    Objects,
+    ServerSentEvents,
+    ThinkTags,
+    decode_json,
+    list_of,
+    map_of,
+    progress_of,
+    vector_of,
+)
 from tui.text import clean_name
 
 PLAIN: Final = Kind(id="openai", name="the server", family="openai", rank=1000)
@@ -161,10 +172,7 @@ class OpenAI:
             value = map_of(decode_json(raw))
         except ValueError:
             raise protocol(self.http.target, "it is not JSON") from None
-        vectors = tuple(
-            tuple(float(number) for number in list_of(map_of(item).get("embedding")) if isinstance(number, (int, float)))
-            for item in list_of(value.get("data"))
-        )
+        vectors = tuple(vector for item in list_of(value.get("data")) if (vector := vector_of(map_of(item).get("embedding"))))
         if len(vectors) != len(texts):
             raise protocol(self.http.target, f"{len(texts)} texts gave {len(vectors)} vectors")
         return vectors
@@ -240,6 +248,9 @@ class _Events:
         kind = self._answer.headers.get("content-type", "")
         if "json" in kind and "event-stream" not in kind and not self._reader.chunks:
             self._take(self._whole(await self._answer.whole()))
+            calls = any(self._reader.calls())
+            if not self._ready and not calls and not self._reader.reason:
+                raise protocol(self._target, "it holds no answer")
             self._end()
             return
         try:

@@ -79,6 +79,15 @@ def float_of(value: Any) -> float | None:
     return number if math.isfinite(number) and number >= 0 else None
 
 
+def vector_of(value: Any) -> tuple[float, ...]:
+    """The value as a vector; empty where it is no array, or an element of it no finite number."""
+    try:
+        found = tuple(float(item) for item in list_of(value) if isinstance(item, (int, float)) and not isinstance(item, bool))
+    except OverflowError:
+        return ()
+    return found if len(found) == len(list_of(value)) and all(map(math.isfinite, found)) else ()
+
+
 def map_of(value: Any) -> Mapping[str, Any]:
     """The value if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}

@@ -100,6 +100,7 @@ class Registry:
         # Both are replaced, never changed: other threads may be reading them.
         self._watches: Mapping[str, Watch] = {}
         self._still: Mapping[str, ProviderState] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._found: dict[str, Found] = {}
         self._names: dict[str, str] = {}
         self._given = Endpoint(DEMO, "ollama", extra) if demo else Endpoint(GIVEN, "", extra)
@@ -126,7 +127,7 @@ class Registry:
             if task is not None:
                 task.cancel()
         watches, self._watches = self._watches, {}
-        await asyncio.gather(*(watch.aclose() for watch in watches.values()), return_exceptions=True)
+        await asyncio.gather(*(watch.aclose() for watch in watches.values()), *self._ending, return_exceptions=True)
 
     # --- who is watched -----------------------------------------------------------------------------------------------
 
@@ -142,7 +143,9 @@ class Registry:
                 )
         for name, watch in list(watches.items()):
             if name not in wanted or name in still or watch.state.endpoint != wanted[name].endpoint:
-                self.engine.spawn(watches.pop(name).aclose())
+                ending = self.engine.spawn(watches.pop(name).aclose())
+                self._ending.add(ending)
+                ending.add_done_callback(self._ending.discard)
         for name, one in wanted.items():
             if name in still:
                 continue

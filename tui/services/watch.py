@@ -28,6 +28,8 @@ RUNNING_BUSY: Final = 2.0
 RUNNING_IDLE: Final = 6.0
 LIST_AGAIN: Final = 10.0
 """Seconds until a list that failed is asked for again."""
+AGAIN: Final = 0.1
+"""Seconds until a task that should end is told again."""
 _ANSWERS: Final = (ProviderStatus.UP, ProviderStatus.BUSY, ProviderStatus.FOUND)
 
 
@@ -83,6 +85,7 @@ class Watch:
         self._examined = asyncio.Event()
         self._tasks: list[asyncio.Task[Any]] = []
         self._failures = 0
+        self._over = False
         self._asked = {"models": 0, "running": 0}
         self._taken = {"models": 0, "running": 0}
 
@@ -93,10 +96,15 @@ class Watch:
 
     async def aclose(self) -> None:
         """End watching and close the connections."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.provider.aclose()
+        self._over = True
+        self.refresh()
+        try:
+            while left := [task for task in self._tasks if not task.done()]:
+                for task in left:  # more than once: a request that ends in the same moment can swallow it
+                    task.cancel()
+                await asyncio.wait(left, timeout=AGAIN)
+        finally:
+            await self.provider.aclose()
 
     def refresh(self) -> None:
         """Ask for everything again now."""
@@ -128,7 +136,7 @@ class Watch:
     # --- health -------------------------------------------------------------------------------------------------------
 
     async def _health(self) -> None:
-        while True:
+        while not self._over:
             self._wake.clear()
             before = self.state
             was_up = before.status is ProviderStatus.UP
@@ -229,7 +237,7 @@ class Watch:
     async def _lists(self) -> None:
         if self.state.endpoint.key:
             await self._examined.wait()
-        while True:
+        while not self._over:
             self._again.clear()
             ready = self.state.status in _ANSWERS
             if ready:
@@ -269,7 +277,7 @@ class Watch:
     async def _loaded(self) -> None:
         if self.state.endpoint.key:
             await self._examined.wait()
-        while True:
+        while not self._over:
             self._look.clear()
             if self.state.status is ProviderStatus.UP and Capability.RUNNING in self.provider.capabilities:
                 await self.list_running()
