@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from textual.app import App, ComposeResult
 
 from tests.support.screen import CANARIES, FORBIDDEN, screen_lines, screen_text, until
@@ -43,6 +44,12 @@ async def test_streams_and_draws_markdown_when_a_block_closes() -> None:
         assert chat.text_of(1) == "Which?"
 
 
+def plain(chat: Transcript, message: int) -> list[str]:
+    """The lines of a message."""
+    found = chat._messages[message]
+    return [found.line(at).plain for at in range(found.height)]
+
+
 async def test_pieces_equal_the_whole() -> None:
     source = "# A\n\ntext one\ntwo\n\n- a\n- b\n\n```c\nint x;\n\nint y;\n```\nafter\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\nend"
     app = Host()
@@ -50,14 +57,15 @@ async def test_pieces_equal_the_whole() -> None:
         chat = app.chat
         chat.load([(1, "m", "", source, "")])
         chat.flush()
-        whole = [line.plain for line in chat._messages[1].lines]
+        await until(lambda: not chat._messages[1].body.sketched)
+        whole = plain(chat, 1)
         chat.begin(2, "m")
         for char in source:
             chat.append(2, char)
             chat.flush()
         chat.finish(2)
         chat.flush()
-        assert [line.plain for line in chat._messages[2].lines] == whole
+        await until(lambda: plain(chat, 2) == whole)
 
 
 async def test_follows_only_at_the_end() -> None:
@@ -106,7 +114,7 @@ async def test_find_jump_and_resize() -> None:
         chat.action_jump(1)
         await until(lambda: screen_lines(app)[0].startswith("─ m1"))
         await pilot.resize_terminal(40, 12)
-        await until(lambda: chat._width == 40)
+        await until(lambda: chat.line_count > 60)
         assert all(len(line) <= 40 for line in screen_lines(app))
 
 
@@ -124,3 +132,91 @@ async def test_X01_X05_hostile_text_stays_literal_and_inside_its_region() -> Non
         assert "m [/x]" in text
         assert not FORBIDDEN & set(text.replace("\n", ""))
         assert [line for line in screen_lines(app) if line.startswith("─")] == [screen_lines(app)[0]]
+
+
+ENDLESS = {
+    "line": ("word " * 8000, "word", 8000),
+    "wide line": ("模型" * 6000, "模型", 6000),
+    "paragraph": ("some words in a line\n" * 1500, "words", 1500),
+    "list": ("".join(f"- item {number} with **bold** words\n" for number in range(1500)), "bold", 1500),
+    "numbered": ("".join(f"{number}. item\n" for number in range(1, 1500)), "item", 1499),
+    "code": ("```python\n" + "value = call(1, 'two')  # three\n" * 1500, "call(1,'two')", 1500),
+    "table": ("| a | b |\n|---|---|\n" + "| one | two |\n" * 3000, "one", 3000),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+async def test_P22_of_what_never_ends_only_the_end_is_laid_out_again(kind: str) -> None:
+    source, words, count = ENDLESS[kind]
+    app = Host()
+    async with app.run_test(size=(60, 12)):
+        chat = app.chat
+        chat.begin(1, "m")
+        again = []
+        for at in range(0, len(source), 400):
+            chat.append(1, source[at : at + 400])
+            before = chat.line_count
+            first, _head = chat._messages[1].lay_out(chat._look)
+            again.append(before - first)
+            chat.flush()
+        assert sorted(again)[len(again) * 9 // 10] < 30
+        assert max(again) < 3000
+        chat.finish(1)
+        chat.flush()
+        await until(lambda: chat.scroll_offset.y == chat.max_scroll_y)
+        assert "".join(line.replace(" ", "") for line in plain(chat, 1)).count(words) == count
+        chat.load([(2, "m", "", source, "")])
+        chat.flush()
+        assert "".join(line.replace(" ", "") for line in plain(chat, 2)).count(words) == count
+
+
+async def test_a_resize_keeps_what_is_in_view_and_ends_drawn_for_the_new_width() -> None:
+    app = Host()
+    async with app.run_test(size=(100, 20)) as pilot:
+        chat = app.chat
+        chat.load([(n, f"m{n}", "", "\n\n".join(f"paragraph {n}.{k} " + "words " * 40 for k in range(60)), "") for n in range(20)])
+        chat.flush()
+        chat.find("paragraph 11.30")
+        chat.find("")
+        await until(lambda: "paragraph 11.30" in screen_text(app))
+        top = screen_lines(app)[0]
+        await pilot.resize_terminal(50, 20)
+        await until(lambda: not any(list(message.body.stale(chat._look)) for message in chat._order))
+        assert all(len(line) <= 50 for line in screen_lines(app))
+        assert "paragraph 11." in screen_text(app), top
+        heights = [message.height for message in chat._order]
+        assert chat.line_count == sum(heights)
+        assert [chat.message_at(start) for start in chat._starts] == list(range(20))
+
+
+async def test_another_theme_draws_again_and_no_line_lacks_the_background() -> None:
+    app = Host()
+    async with app.run_test(size=(60, 16)):
+        chat = app.chat
+        chat.load([(1, "you", "12:31", "ask", ""), (2, "m", "", "# Head\n\ntext `code`\n\n```py\nx = 1\n```\n", "thoughts")])
+        chat.set_footer(2, ["waited"])
+        chat.flush()
+
+        def colours() -> set[object]:
+            strips = [chat.render_line(y) for y in range(chat.size.height)]
+            assert all(segment.style.bgcolor == chat.rich_style.bgcolor for strip in strips for segment in strip if segment.text)
+            return {segment.style.color for strip in strips for segment in strip}
+
+        before = colours()
+        app.theme = "textual-light"
+        await until(lambda: colours() != before)
+
+
+async def test_selecting_with_the_mouse_gives_the_words_as_drawn() -> None:
+    app = Host()
+    async with app.run_test(size=(60, 12)) as pilot:
+        chat = app.chat
+        chat.load([(1, "you", "", "first line", ""), (2, "m", "", "alpha **beta** gamma\n\nsecond block", "")])
+        chat.flush()
+        await until(lambda: "second block" in screen_text(app))
+        row = next(y for y, line in enumerate(screen_lines(app)) if "alpha beta gamma" in line)
+        await pilot.mouse_down(chat, offset=(7, row))
+        await pilot.hover(chat, offset=(10, row))
+        await pilot.mouse_up(chat, offset=(10, row))
+        await until(lambda: app.screen.get_selected_text())
+        assert app.screen.get_selected_text() == "beta"

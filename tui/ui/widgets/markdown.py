@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -20,6 +20,8 @@ HIGHLIGHT_BYTES: Final = 50 * 1024
 HIGHLIGHT_LINE: Final = 2 * 1024
 TABLE_COLUMNS: Final = 30
 TABLE_ROWS: Final = 200
+CONTINUED: Final = "continued"
+"""Behind the language of a fence: more of the code above, so it is not labelled again."""
 StyleOf = Callable[[str], Style]
 _CONSOLE: Final = Console(width=80, color_system=None, force_terminal=False)
 
@@ -66,55 +68,87 @@ def _inline(token: Token, style: StyleOf) -> Text:
     return text
 
 
-def _code(source: str, language: str, width: int, style: StyleOf, ascii: bool) -> list[Text]:
+Run = tuple[str, str]
+"""A piece of a line of code and the name of its style; empty is none."""
+
+
+def _code(source: str, info: str, width: int, style: StyleOf, ascii: bool) -> list[Text]:
     """A fenced block: a gutter at the left, the language at the right, colours where that is cheap."""
+    language, *more = (strip_line(word)[:20] for word in (info.split() or [""])[:2])
+    label = "" if CONTINUED in more else language
     source = source.removesuffix("\n")
-    text = Text(source)
     lines = source.split("\n")
+    runs: list[list[Run]] = [[(line, "")] for line in lines]
     if language and len(source) <= HIGHLIGHT_BYTES and all(len(line) <= HIGHLIGHT_LINE for line in lines):
-        text = _highlight(source, language, style)
-    gutter = "| " if ascii else "│ "
+        runs = _highlight(source, language) or runs
+    gutter, dim = "| " if ascii else "│ ", style("dim")
     out: list[Text] = []
-    for index, line in enumerate(text.split("\n", allow_blank=True)):
-        for part in _chop(line, width - 2):
-            drawn = Text(gutter, style("dim")) + part
-            room = width - cell_len(drawn.plain)
-            if index == 0 and language and not out and room > len(language) + 1:
-                drawn.append(" " * (room - cell_len(language)) + language, style("dim"))
+    for line in runs:
+        for part in _chop(line, max(2, width - 2)):
+            drawn = Text(gutter)
+            drawn.stylize(dim)
+            for text, name in part:
+                drawn.append(text, style(name) if name else None)
+            room = width - cell_len(drawn.plain) if label and not out else 0
+            if room > len(label) + 1:
+                drawn.append(" " * (room - cell_len(label)) + label, dim)
             out.append(drawn)
     return out
 
 
-def _chop(line: Text, width: int) -> list[Text]:
+def _chop(line: list[Run], width: int) -> list[list[Run]]:
     """Cut code at the width; it is never broken at words."""
-    parts: list[Text] = []
-    while cell_len(line.plain) > max(2, width):
-        cut, cells = 0, 0
-        for char in line.plain:
-            cells += cell_len(char)
-            if cells > max(2, width):
-                break
-            cut += 1
-        parts.append(line[:cut])
-        line = line[cut:]
-    return [*parts, line]
+    if cell_len("".join(text for text, _name in line)) <= width:
+        return [line]
+    parts: list[list[Run]] = [[]]
+    cells = 0
+    for text, name in line:
+        start = 0
+        for at, char in enumerate(text):
+            wide = cell_len(char)
+            if cells + wide > width:
+                parts[-1].append((text[start:at], name))
+                parts.append([])
+                start, cells = at, 0
+            cells += wide
+        parts[-1].append((text[start:], name))
+    return parts
 
 
-def _highlight(source: str, language: str, style: StyleOf) -> Text:
-    from pygments.lexers import get_lexer_by_name
+@cache
+def _tone(kind: Any) -> str:
+    """The name of the style of one of Pygments' token types."""
     from pygments.token import Comment, Keyword, Name, Number, String
+
+    tones = (
+        (Comment, "comment"),
+        (Keyword, "keyword"),
+        (String, "string"),
+        (Number, "number"),
+        (Name.Function, "name"),
+        (Name.Class, "name"),
+    )
+    return next((name for group, name in tones if kind in group), "")
+
+
+def _highlight(source: str, language: str) -> list[list[Run]]:
+    """The lines in coloured runs; nothing where the language is unknown."""
+    from pygments.lexers import get_lexer_by_name
     from pygments.util import ClassNotFound
 
     try:
         lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)
     except ClassNotFound:
-        return Text(source)
-    names = ((Name.Function, "name"), (Name.Class, "name"))
-    tones = ((Comment, "comment"), (Keyword, "keyword"), (String, "string"), (Number, "number"), *names)
-    text = Text()
+        return []
+    lines: list[list[Run]] = [[]]
     for kind, value in lexer.get_tokens(source):
-        text.append(value, next((style(name) for group, name in tones if group in kind.split()), Style.null()))
-    return text
+        name = _tone(kind)
+        for number, piece in enumerate(value.split("\n")):
+            if number:
+                lines.append([])
+            if piece:
+                lines[-1].append((piece, name))
+    return lines
 
 
 def _table(tokens: list[Token], width: int, style: StyleOf, ascii: bool) -> list[Text]:
@@ -178,7 +212,7 @@ def render(source: str, width: int, style: StyleOf, ascii: bool = False) -> list
         elif token.type == "inline":
             lines = wrap(_inline(token, style), room)
         elif token.type in ("fence", "code_block"):
-            lines = _code(token.content, strip_line(token.info.split()[0] if token.info.split() else "")[:20], room, style, ascii)
+            lines = _code(token.content, token.info, room, style, ascii)
         elif token.type == "html_block":
             lines = wrap(Text(token.content.rstrip("\n")), room)
         elif token.type == "hr":

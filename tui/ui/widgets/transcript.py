@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
+from bisect import bisect_right
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
-from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 from textual.binding import Binding, BindingType
@@ -19,37 +17,17 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from tui.core.clock import SYSTEM, Clock
-from tui.text import duration, strip_line
-from tui.ui.widgets.bars import fit, uses_ascii
-from tui.ui.widgets.markdown import render, wrap
+from tui.text import strip_line
+from tui.ui.widgets.bars import uses_ascii
+from tui.ui.widgets.transcript_layout import Block, Look, Message
 
 PERIOD: Final = 1 / 15
-PLAIN_ABOVE: Final = 200 * 1024
-BLOCKS_ABOVE: Final = 300
-_FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})")
+"""Seconds between two flushes."""
+SLICE: Final = 0.008
+"""Seconds of drawing again (another width, other colours) between two frames."""
 _STYLES: Final = ("heading", "code", "dim", "comment", "keyword", "string", "number", "name", "notice", "header")
-
-
-@dataclass
-class _Message:
-    """A message: `text` as it came, `closed` its drawn blocks, `tail` the source of the open one from `at` on."""
-
-    left: str
-    right: str = ""
-    parts: list[str] = field(default_factory=list)
-    thoughts: list[str] = field(default_factory=list)
-    thought_seconds: float | None = None
-    unfolded: bool = False
-    footer: tuple[str, ...] = ()
-    finished: bool = False
-    size: int = 0
-    blocks: int = 0
-    pending: str = ""  # source of the open block, whole lines already in `open_lines` aside
-    block: list[str] = field(default_factory=list)  # whole source lines of the open block
-    fence: str = ""
-    closed: list[Text] = field(default_factory=list)
-    open_lines: list[Text] = field(default_factory=list)
-    lines: list[Text] = field(default_factory=list)
+_FONTS: Final = {"strong": Style(bold=True), "emphasis": Style(italic=True), "struck": Style(strike=True)}
+_STRIPS: Final = 2000
 
 
 class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
@@ -93,11 +71,16 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
     def __init__(self, *, ascii: bool | None = None, clock: Clock = SYSTEM, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._wish, self._clock = ascii, clock
-        self._messages: dict[Hashable, _Message] = {}
+        self._messages: dict[Hashable, Message] = {}
+        self._order: list[Message] = []
+        self._starts: list[int] = []
+        self._lines = 0
         self._dirty: set[Hashable] = set()
         self._timer: Timer | None = None
         self._drawn_at = -1e9
-        self._width = 0
+        self._look = Look(0, 0, False, self._style_of)
+        self._styles: dict[str, Style] = {}
+        self._again: Timer | None = None
         self._strips: dict[int, Strip] = {}
         self._needle = ""
         self._match = -1
@@ -106,15 +89,13 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
 
     def begin(self, message_id: Hashable, left: str, right: str = "") -> None:
         """Add a message at the end; its header names who speaks at the left."""
-        self._messages[message_id] = _Message(left, right)
+        self._messages[message_id] = Message(left, right)
+        self._order = list(self._messages.values())
         self._touch(message_id)
 
     def append(self, message_id: Hashable, text: str) -> None:
         """Add cleaned text to a message."""
-        message = self._messages[message_id]
-        message.parts.append(text)
-        message.size += len(text)
-        message.pending += text
+        self._messages[message_id].body.append(text)
         self._touch(message_id)
 
     def append_thinking(self, message_id: Hashable, text: str, seconds: float | None = None) -> None:
@@ -137,7 +118,7 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
 
     def finish(self, message_id: Hashable) -> None:
         """No more text comes: the open block is drawn as Markdown."""
-        self._messages[message_id].finished = True
+        self._messages[message_id].body.finish()
         self._touch(message_id)
 
     def load(self, messages: Sequence[tuple[Hashable, str, str, str, str]]) -> None:
@@ -153,6 +134,7 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
     def clear(self) -> None:
         """Remove all messages."""
         self._messages.clear()
+        self._order, self._starts, self._lines = [], [], 0
         self._dirty.clear()
         self._strips.clear()
         self._grow(0, True)
@@ -160,7 +142,7 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
 
     def text_of(self, message_id: Hashable) -> str:
         """The text of a message, for the clipboard: without its last line break (X07)."""
-        return "".join(self._messages[message_id].parts).rstrip("\n")
+        return "".join(self._messages[message_id].body.parts).rstrip("\n")
 
     def code_blocks(self, message_id: Hashable) -> list[str]:
         """The fenced blocks of a message."""
@@ -171,16 +153,14 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
     def message_at(self, line: int | None = None) -> Hashable | None:
         """The message on a line (default: the first in view)."""
         at = self.scroll_offset.y if line is None else line
-        for message_id, message in self._messages.items():
-            if at < len(message.lines):
-                return message_id
-            at -= len(message.lines)
-        return None
+        if not 0 <= at < self._lines:
+            return None
+        return list(self._messages)[bisect_right(self._starts, at) - 1]
 
     @property
     def line_count(self) -> int:
         """Lines in all."""
-        return sum(len(message.lines) for message in self._messages.values())
+        return self._lines
 
     # --- drawing at most 15 times a second, and not at all while nothing changes
 
@@ -197,23 +177,50 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
             self._timer.stop()
             self._timer = None
         self._drawn_at = self._clock.monotonic()
-        if not self._dirty or not self._width:
+        if not self._dirty or not self._look.width:
             return
         follow = self.scroll_offset.y >= self.max_scroll_y
         dirty, self._dirty = self._dirty, set()
-        at, first = 0, -1
+        end = self._clock.monotonic() + SLICE
+        laid_out: dict[Hashable, tuple[int, int, bool]] = {}
+        for message_id in [name for name in reversed(self._messages) if name in dirty]:
+            message = self._messages[message_id]
+            laid_out[message_id] = (message.height, *message.lay_out(self._look, lambda: self._clock.monotonic() > end))
+        ranges: list[tuple[int, int]] = []
+        shifted = -1
+        at = 0
+        self._starts = []
         for message_id, message in self._messages.items():
-            if message_id in dirty:
-                same = self._lay_out(message)
-                first = at + same if first < 0 else first
-            at += len(message.lines)
-        if first >= 0:
-            for line in [line for line in self._strips if line >= first]:
+            self._starts.append(at)
+            if message_id in laid_out:
+                height, first, head = laid_out[message_id]
+                if head:
+                    ranges.append((at, at + message.head_height))
+                if message.height != height and shifted < 0:
+                    shifted = at + first
+                ranges.append((at + first, at + message.height))
+            at += message.height
+        if shifted >= 0:
+            ranges.append((shifted, max(at, self._lines)))
+        self._lines = at
+        for first, last in ranges:
+            self._repaint(first, last)
+        self._grow(at, follow)
+        if self._again is None and any(message.body.sketched for message in self._order):
+            self._again = self.set_timer(0.001, self._redo_some)
+
+    def _repaint(self, first: int, end: int) -> None:
+        """Draw lines again: from `first` up to `end`."""
+        if end - first > len(self._strips):
+            for line in [line for line in self._strips if first <= line < end]:
                 del self._strips[line]
-            self._grow(at, follow)
-            top = max(0, first - self.scroll_offset.y)
-            if top < self.size.height:
-                self.refresh(Region(0, top, self.size.width, self.size.height - top))
+        else:
+            for line in range(first, end):
+                self._strips.pop(line, None)
+        top, height = self.scroll_offset.y, self.size.height
+        upper, lower = max(0, first - top), min(height, end - top)
+        if upper < lower:
+            self.refresh(Region(0, upper, self.size.width, lower - upper))
 
     def _grow(self, lines: int, follow: bool) -> None:
         """Take the new height without a relayout."""
@@ -222,104 +229,88 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
             self.scroll_to(y=self.max_scroll_y, animate=False, force=True)
 
     def _style_of(self, name: str) -> Style:
-        if name in _STYLES:
-            return self.get_component_rich_style(f"transcript--{name}", partial=True)
-        plain = {"strong": Style(bold=True), "emphasis": Style(italic=True), "struck": Style(strike=True)}
-        return plain.get(name) or Style(underline=True)
+        return self._styles.get(name) or _FONTS.get(name) or Style(underline=True)
 
-    def _take(self, message: _Message) -> None:
-        """Move pending text into lines; draw blocks that have closed, once."""
-        width = self._width - 2
-        while "\n" in message.pending:
-            line, message.pending = message.pending.split("\n", 1)
-            mark = _FENCE.match(line)
-            if message.fence:
-                closes = mark is not None and mark[1].startswith(message.fence) and not line[mark.end() :].strip("`~ ")
-            else:
-                closes = not line.strip()
-            message.block.append(line)
-            message.open_lines.extend(wrap(Text(line), width))
-            if not message.fence and mark is not None:
-                message.fence = mark[1]
-            elif closes:
-                self._close(message)
-        if message.finished:
-            message.block.append(message.pending)
-            message.pending = ""
-            self._close(message)
-
-    def _close(self, message: _Message) -> None:
-        source = "\n".join(message.block)
-        message.fence = ""
-        if source.strip():
-            message.blocks += 1
-            plain = message.size > PLAIN_ABOVE or message.blocks > BLOCKS_ABOVE
-            drawn = message.open_lines if plain else render(source, self._width - 2, self._style_of, uses_ascii(self, self._wish))
-            if message.closed:
-                message.closed.append(Text())
-            message.closed.extend(drawn)
-        message.block, message.open_lines = [], []
-
-    def _lay_out(self, message: _Message) -> int:
-        """Bring a message's lines up to date; returns how many at its begin stayed as they were."""
-        closed, opened = len(message.closed), len(message.open_lines)
-        self._take(message)
-        head = self._head(message)
-        old = message.lines
-        same = len(head) + closed + (opened if len(message.closed) == closed else 0)
-        if old[: len(head)] != head:
-            same = 0
-        indent = Text(" ")
-        new = [indent + line for line in (*message.closed, *message.open_lines)[max(0, same - len(head)) :]]
-        if message.pending:
-            new.extend(indent + line for line in wrap(Text(message.pending), self._width - 2))
-        kept = old[:same] if same else head
-        del old[len(kept) :]
-        old[: len(head)] = head
-        old.extend(new)
-        old.extend(Text(" ") + line for foot in message.footer for line in wrap(Text(foot, self._style_of("notice")), self._width - 2))
-        old.append(Text())
-        return same
-
-    def _head(self, message: _Message) -> list[Text]:
-        rule = "-" if uses_ascii(self, self._wish) else "─"
-        right = f" {strip_line(message.right)} " if message.right else ""
-        left = f"{rule} {strip_line(message.left)} "
-        room = max(0, self._width - cell_len(right))
-        left = fit(left, room) if cell_len(left) > room else left + rule * (room - cell_len(left))
-        head = [Text(left + right, self._style_of("header"))]
-        if message.thoughts:
-            sign = "v" if message.unfolded else ">"
-            if not uses_ascii(self, self._wish):
-                sign = "▾" if message.unfolded else "▸"
-            took = f" for {duration(message.thought_seconds)}" if message.thought_seconds is not None else ""
-            head.append(Text(f" {sign} thought{took}", self._style_of("dim")))
-            if message.unfolded:
-                head.extend(Text("   ") + line for line in wrap(Text("".join(message.thoughts), self._style_of("dim")), self._width - 4))
-            head.append(Text())
-        return head
-
-    def _redo(self) -> None:
-        """Draw everything anew (width or colours changed)."""
-        for message_id, message in self._messages.items():
-            message.pending = "".join(message.parts)
-            message.block, message.fence, message.blocks = [], "", 0
-            message.closed, message.open_lines, message.lines = [], [], []
-            self._dirty.add(message_id)
-        self._strips.clear()
-        self.flush()
-        self.refresh()
+    # --- another width, other colours
 
     def on_resize(self) -> None:
-        """Wrap for the new width."""
-        if self.size.width != self._width:
-            self._width = self.size.width
+        """Wrap for the new width: what is in view now, the rest in slices."""
+        if self.size.width - 2 != self._look.width:
             self._redo()
 
     def notify_style_update(self) -> None:
-        """Colours changed: strips are made again when drawn."""
+        """Lines hold colours: draw again where those changed."""
         super().notify_style_update()
         self._strips.clear()
+        if self._look.width and self._read_styles() != self._styles:
+            self._redo()
+
+    def _read_styles(self) -> dict[str, Style]:
+        """Colours and fonts of the parts; the background is the widget's."""
+        found = {name: self.get_component_rich_style(f"transcript--{name}", partial=True) for name in _STYLES}
+        return {name: Style(color=style.color, bold=style.bold, dim=style.dim, reverse=style.reverse) for name, style in found.items()}
+
+    def _redo(self) -> None:
+        follow = self.scroll_offset.y >= self.max_scroll_y
+        anchor = self._anchor()
+        self._styles = self._read_styles()
+        self._look = Look(max(1, self.size.width - 2), self._look.epoch + 1, uses_ascii(self, self._wish), self._style_of)
+        self._dirty.update(self._messages)
+        top = self.scroll_offset.y
+        for start, message in zip(self._starts, self._order, strict=False):
+            inside = start + message.head_height
+            for block in message.body.stale(self._look, top - inside, top + self.size.height - inside):
+                block.draw(self._look)
+            message.body.renumber()
+        self._drawn_anew(anchor, follow)
+        self._redo_some()
+
+    def _redo_some(self) -> None:
+        """Draw blocks for what `_look` is now, the newest first, for as long as a frame may wait."""
+        if self._again is not None:
+            self._again.stop()
+            self._again = None
+        follow = self.scroll_offset.y >= self.max_scroll_y
+        anchor = self._anchor()
+        end = self._clock.monotonic() + SLICE
+        drawn = False
+        for message in reversed(self._order):
+            for block in message.body.stale(self._look):
+                if self._clock.monotonic() > end:
+                    self._again = self.set_timer(SLICE, self._redo_some)
+                    break
+                block.draw(self._look)
+                drawn = True
+            message.body.renumber()
+            if self._again is not None:
+                break
+            message.body.sketched = False
+        if drawn:
+            self._dirty.update(self._messages)
+            self._drawn_anew(anchor, follow)
+
+    def _anchor(self) -> tuple[Message, Block | None, int] | None:
+        """What stands at the top of the view."""
+        at = self.scroll_offset.y
+        if not 0 <= at < self._lines:
+            return None
+        number = bisect_right(self._starts, at) - 1
+        message = self._order[number]
+        inside = at - self._starts[number]
+        found = message.body.block_at(inside - message.head_height) if inside >= message.head_height else None
+        return (message, found[0], found[1]) if found is not None else (message, None, inside)
+
+    def _drawn_anew(self, anchor: tuple[Message, Block | None, int] | None, follow: bool) -> None:
+        """Heights have changed everywhere: keep in view what was."""
+        self.flush()
+        self._strips.clear()
+        self.refresh()
+        if anchor is not None and not follow:
+            message, block, inside = anchor
+            at = self._starts[self._order.index(message)]
+            if block is not None:
+                at += message.head_height + block.start
+            self.scroll_to(y=at + min(inside, (block or message).height - 1), animate=False, force=True)
 
     def selection_updated(self, selection: Selection | None) -> None:
         """Show the selection."""
@@ -328,15 +319,16 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """The selected text."""
-        lines = "\n".join(line.plain for message in self._messages.values() for line in message.lines)
-        return selection.extract(lines), "\n"
+        return selection.extract("\n".join(self._plain_lines())), "\n"
+
+    def _plain_lines(self) -> list[str]:
+        return [message.line(at).plain for message in self._order for at in range(message.height)]
 
     def _line(self, at: int) -> Text | None:
-        for message in self._messages.values():
-            if at < len(message.lines):
-                return message.lines[at]
-            at -= len(message.lines)
-        return None
+        if not 0 <= at < self._lines:
+            return None
+        number = bisect_right(self._starts, at) - 1
+        return self._order[number].line(at - self._starts[number])
 
     def render_line(self, y: int) -> Strip:
         """A line of the conversation."""
@@ -348,7 +340,9 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
             if line is None:
                 return Strip.blank(width, base)
             text = Text(strip_line(line.plain), base, end="") if strip_line(line.plain) != line.plain else line.copy()
-            text.end, text.style = "", base + text.style if isinstance(text.style, Style) else base
+            text.end = ""
+            # Rich forgets the style of a text that has no spans
+            text.stylize_before(base + text.style if isinstance(text.style, Style) else base)
             if self._needle and at == self._match:
                 text.stylize(self.get_component_rich_style("transcript--match", partial=True))
             span = self.text_selection.get_span(at) if self.text_selection is not None else None
@@ -356,6 +350,8 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
                 chosen = self.screen.get_component_rich_style("screen--selection")
                 text.stylize(chosen, span[0], len(text) if span[1] == -1 else span[1])
             strip = Strip(text.render(self.app.console)).adjust_cell_length(width, base)
+            if len(self._strips) > _STRIPS:
+                self._strips.clear()
             self._strips[at] = strip
         return strip.apply_offsets(0, at)
 
@@ -380,12 +376,8 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
 
     def action_jump(self, step: int) -> None:
         """To the next or previous header."""
-        starts, at = [], 0
-        for message in self._messages.values():
-            starts.append(at)
-            at += len(message.lines)
         top = self.scroll_offset.y
-        goals = [start for start in starts if (start > top if step > 0 else start < top)]
+        goals = [start for start in self._starts if (start > top if step > 0 else start < top)]
         if goals:
             self.scroll_to(y=goals[0 if step > 0 else -1], animate=False, force=True)
 
@@ -410,13 +402,14 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
 
     def action_find(self, step: int) -> bool:
         """To the next or previous line that holds the text searched."""
-        lines = [line.plain for message in self._messages.values() for line in message.lines]
-        for distance in range(1, len(lines) + 1):
-            at = (self._match + step * distance) % len(lines)
-            if self._needle and self._needle in lines[at].casefold():
-                self._match = at
-                self._strips.clear()
-                self.scroll_to(y=max(0, at - self.size.height // 2), animate=False, force=True)
-                self.refresh()
-                return True
-        return False
+        if not self._needle:
+            return False
+        found = [start + at for start, message in zip(self._starts, self._order, strict=True) for at in message.holding(self._needle)]
+        if not found:
+            return False
+        ahead = [at for at in found if (at > self._match if step > 0 else at < self._match)]
+        self._match = (ahead or found)[0 if step > 0 else -1]
+        self._strips.clear()
+        self.scroll_to(y=max(0, self._match - self.size.height // 2), animate=False, force=True)
+        self.refresh()
+        return True
