@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 import tracemalloc
+
 import psutil
 import pytest
 
