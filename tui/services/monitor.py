@@ -142,7 +142,8 @@ class Monitor:
         nonsense = 0
         while self._settings().monitor == settings.monitor:
             try:
-                line = await asyncio.wait_for(lines.readline(), LOOK)
+                async with asyncio.timeout(LOOK):  # not `wait_for`: that of Python 3.11 can swallow a cancelling
+                    line = await lines.readline()
             except TimeoutError:
                 silent = self._clock.monotonic() - heard
                 if silent > patience:
@@ -194,7 +195,8 @@ class Monitor:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGKILL)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.communicate(), 1.0)  # what is left in the pipe would keep it open
+            async with asyncio.timeout(1.0):
+                await process.communicate()  # what is left in the pipe would keep it open
 
 
 def sampler_command(settings: Settings) -> list[str]:
