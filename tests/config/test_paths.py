@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tui.config.paths import ensure_dirs, find_paths
+from tui.config.store import ConfigStore
 from tui.core.errors import FailureKind, PaddockError
 
 linux = pytest.mark.skipif(os.uname().sysname != "Linux", reason="XDG is Linux")
@@ -65,3 +66,19 @@ def test_C13_folders_are_private_whatever_the_umask(tmp_path: Path, mask: int):
         os.umask(before)
     for folder in (tmp_path / "new", found.data, found.state, found.logs, found.locks, found.cache):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_X14_nothing_of_the_current_folder_is_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Somebody else's project may hold a file of our name; it is never read."""
+    project = tmp_path / "project"
+    for name in ("config.toml", ".paddock.toml", "paddock.toml", ".paddock/config.toml", ".config/paddock/config.toml"):
+        file = project / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("[pulls]\nat_once = 5\n[providers.evil]\nurl = 'http://evil.example:1'\n")
+    monkeypatch.chdir(project)
+    home = tmp_path / "home"
+    for environ in ({"HOME": str(home)}, {"HOME": str(home), "XDG_CONFIG_HOME": ".config"}, {"PADDOCK_HOME": str(home), "HOME": str(home)}):
+        paths = find_paths(environ=environ)
+        assert project not in paths.config_file.parents
+        settings = ConfigStore(paths, environ).current.value
+        assert (settings.pulls.at_once, settings.providers) == (2, {})

@@ -70,7 +70,7 @@ def test_G01_no_card():
 
 
 @pytest.mark.parametrize("where", ["nvmlDeviceGetHandleByIndex", "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetTemperature"])
-def test_G03_a_lost_card_is_marked_and_tried_every_minute_while_the_other_goes_on(where: str):
+def test_G03_P31_a_lost_card_is_marked_and_tried_every_minute_while_the_other_goes_on(where: str):
     stub = Stub()
     gpus, clock = made(stub)
     gpus.read()

@@ -73,7 +73,7 @@ def test_P72_it_ends_with_its_parent_even_while_the_driver_hangs(tmp_path: Path)
         time.sleep(0.02)
 
 
-def test_G05_a_crash_of_the_library_takes_only_this_process(tmp_path: Path):
+def test_G05_P31_a_crash_of_the_library_takes_only_this_process(tmp_path: Path):
     folder = fake_library(tmp_path, "import os, signal\ndef nvmlInit(): os.kill(os.getpid(), signal.SIGSEGV)\n")
     process = sampler(extra=folder)
     assert process.wait(timeout=20) == -signal.SIGSEGV

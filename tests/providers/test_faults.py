@@ -11,6 +11,8 @@ from tui.core.errors import FailureKind, PaddockError
 from tui.core.events import Delta, Done
 from tui.core.models import ChatRequest, Message, Role
 from tui.providers.errors import Target, retry_after, transport_failure
+from tui.providers.http import CONTROL
+from tui.providers.ollama import CHANGE, SHOW
 
 ASK = ChatRequest("m", (Message(0, 0, 0, Role.USER, "hi"),))
 
@@ -62,6 +64,17 @@ async def test_H02_accepts_and_never_answers(server, connect):
     assert caught.value.failure.kind is FailureKind.TIMEOUT
     assert "did not answer within 0." in caught.value.failure.what
     await asyncio.wait_for(server.closed.wait(), 2)
+
+
+async def test_H02_a_stopped_process_accepts_and_says_nothing(connect):
+    """What `kill -STOP` looks like: the kernel takes the connection, and nobody reads it."""
+    with socket.socket() as stopped:
+        stopped.bind(("127.0.0.1", 0))
+        stopped.listen()
+        with pytest.raises(PaddockError) as caught:
+            await connect(url=f"http://127.0.0.1:{stopped.getsockname()[1]}").http.get("/api/tags", timeout=0.2)
+    assert caught.value.failure.kind is FailureKind.TIMEOUT
+    assert (CONTROL, SHOW, CHANGE) == (5.0, 10.0, 30.0)
 
 
 async def test_H04_dripped_header_keeps_the_limit(server, connect):
@@ -119,10 +132,46 @@ async def test_H05_reset_keeps_what_came(server, connect):
     assert len(server.requests) == 1
 
 
-async def test_H06_half_a_line_is_no_text(server, connect):
-    streams(server, line("a"), b'{"message":{"content":"HALF')
-    events, failure = await collect(connect().chat(ASK))
-    assert words(events) == "a"
+@pytest.mark.parametrize("how", ["reset", "end of the chunked body"])
+@pytest.mark.parametrize("kind", ["ollama", "vllm"])
+async def test_H06_half_a_line_is_no_text_and_goes_to_the_details(server, connect, kind, how, caplog):
+    half = b'{"message":{"content":"HALF \x1b[31m' if kind == "ollama" else b'data: {"choices":[{"delta":{"content":"HALF \x1b[31m'
+    go = asyncio.Event()
+
+    async def cut(exchange):
+        await exchange.head(200, {} if kind == "ollama" else {"content-type": "text/event-stream"})
+        await exchange.chunk(line("a") if kind == "ollama" else sse("a"))
+        await exchange.chunk(half)
+        await go.wait()
+        if how == "reset":
+            exchange.reset()
+        else:
+            await exchange.end()
+
+    server.routes["*"] = cut
+    stream = connect(kind).chat(ASK)
+    assert await anext(stream) == Delta("a")
+    for _ in range(200):  # let the half line arrive before the end does
+        await asyncio.sleep(0)
+    go.set()
+    rest, failure = await collect(stream)
+    assert rest == []
+    assert failure.kind is FailureKind.INTERRUPTED
+    assert "HALF" not in failure.what
+    assert "\x1b" not in failure.details
+    if how != "reset":  # a reset may overtake what was sent before it
+        assert "It ended in the middle of a line: " in failure.details
+        assert "HALF \\x1b[31m" in failure.details
+        assert "in the middle of a line" in caplog.text
+    assert "HALF" not in caplog.text  # no answer text in logs
+
+
+@pytest.mark.parametrize("kind", ["ollama", "vllm"])
+async def test_H05_what_might_have_become_a_tag_is_kept_as_text(server, connect, kind):
+    streams(server, line("<thi"))
+    streams(server, sse("<thi"), path="/v1/chat/completions", kind="text/event-stream")
+    events, failure = await collect(connect(kind).chat(ASK))
+    assert words(events) == "<thi"
     assert failure.kind is FailureKind.INTERRUPTED
 
 

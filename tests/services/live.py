@@ -41,6 +41,7 @@ class Ollama(FaultServer):
         self.hold: asyncio.Event | None = None
         self.lies: set[str] = set()
         self.stubborn = 0
+        self.remote: set[str] = set()
         self.routes = {"*": self._any}
 
     def asked(self, path: str) -> int:
@@ -75,7 +76,9 @@ class Ollama(FaultServer):
             await self._change(exchange, path, body)
 
     def _listed(self, name: str) -> dict[str, Any]:
-        return {"name": name, "model": name, "size": 100, "digest": self.names.get(name, "cc" * 32), "details": {"family": "qwen3"}}
+        away = {"remote_model": name, "remote_host": "https://ollama.com:443"} if name in self.remote else {}
+        row = {"name": name, "model": name, "size": 100, "digest": self.names.get(name, "cc" * 32), "details": {"family": "qwen3"}}
+        return {**row, **away}
 
     async def _change(self, exchange: Exchange, path: str, body: dict[str, Any]) -> None:
         name = body.get("model", "")
@@ -87,6 +90,8 @@ class Ollama(FaultServer):
                 else:
                     self.loaded[name] = 4096
             await exchange.json({"model": name, "done": True, "done_reason": "load", "response": ""})
+        elif path == "/api/chat":
+            await exchange.json({"message": {"role": "assistant", "content": "Hi"}, "done": True, "done_reason": "stop"})
         elif path == "/api/copy":
             if "copy" not in self.lies:
                 self.names[body["destination"]] = self.names[body["source"]]
@@ -232,8 +237,10 @@ def started(loop: Loop, server: FaultServer, port: int = 0) -> Iterator[FaultSer
 
 
 async def _stopped(server: FaultServer) -> None:
-    """Stop it twice: a connection taken in the last moment would be served for ever."""
-    await server.stop()
+    """Take no more connections, serve those taken to their end, then stop: `close` in between would leave one open."""
+    assert server._server is not None
+    for listening in server._server.sockets:
+        asyncio.get_running_loop().remove_reader(listening.fileno())
     for _ in range(5):
         await asyncio.sleep(0)
     await server.stop()

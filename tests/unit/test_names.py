@@ -50,7 +50,7 @@ def test_Q14_spellings_of_one_model(text):
         "a/b@sha256:00",
     ],
 )
-def test_X13_names_that_break_the_grammar_are_refused(text):
+def test_X13_P45_names_that_break_the_grammar_are_refused(text):
     with pytest.raises(PaddockError) as caught:
         names.parse(text)
     failure = caught.value.failure

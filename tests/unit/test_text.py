@@ -44,7 +44,7 @@ def test_ordinary_text_of_any_script_stays(plain):
 
 
 @given(NASTY)
-def test_X01_nothing_forbidden_is_left(raw):
+def test_X01_P50_nothing_forbidden_is_left(raw):
     for clean in (text.clean_block, text.clean_label, text.clean_name):
         cleaned = clean(raw)
         assert not FORBIDDEN.search(cleaned)

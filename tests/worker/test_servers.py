@@ -285,7 +285,7 @@ async def test_X12_P55_arguments_are_passed_as_they_are(bench: Bench) -> None:
     assert list(bench.folder.rglob("pwned")) == []
 
 
-async def test_X16_S28_the_environment_opens_nothing_and_carries_no_keys(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_X16_P51_S28_the_environment_opens_nothing_and_carries_no_keys(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY", "PADDOCK_PROVIDERS__BOX__KEY", "SSH_AUTH_SOCK"):
         monkeypatch.setenv(name, "hunter2")
     monkeypatch.setenv("OLLAMA_HOST", "0.0.0.0:1")

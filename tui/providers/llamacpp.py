@@ -152,7 +152,8 @@ class LlamaCpp(OpenAI):
         target = self.http.target
         async with self.http.stream("POST", "/infill", body, model=request.model) as answer:
             events = ServerSentEvents(target)
-            async for item in Objects(answer, events):
+            objects = Objects(answer, events)
+            async for item in objects:
                 if isinstance(item, Comment):
                     continue
                 error = error_in(item)
@@ -169,7 +170,7 @@ class LlamaCpp(OpenAI):
                     reason = "length" if item.get("stop_type") == "limit" else reason_of("stop")
                     yield Done(reason, metrics_of({}, map_of(item.get("timings"))), clean_name(text_of(item.get("model"))))
                     return
-            raise interrupted(target, "it ended without its end mark")
+            raise interrupted(target, "it ended without its end mark", objects.cut())
 
     # --- router mode
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
 
@@ -126,10 +127,24 @@ class Ollama:
     async def _answer(
         self, path: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], Iterator[StreamEvent] | None]
     ) -> AsyncIterator[StreamEvent]:
-        target, length, called, tags = self.http.target, 0, False, ThinkTags()
+        tags = ThinkTags()
+        try:
+            async with aclosing(self._events(path, body, read, tags)) as events:
+                async for event in events:
+                    yield event
+        except PaddockError:
+            for part in tags.close():  # what might have become a tag is text after all
+                yield part
+            raise
+
+    async def _events(
+        self, path: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], Iterator[StreamEvent] | None], tags: ThinkTags
+    ) -> AsyncGenerator[StreamEvent, None]:
+        target, length, called = self.http.target, 0, False
         async with self.http.stream("POST", path, body, model=text_of(body.get("model"))) as answer:
             lines = JsonLines(target)
-            async for item in Objects(answer, lines):
+            objects = Objects(answer, lines)
+            async for item in objects:
                 if isinstance(item, Comment):
                     continue
                 error = error_in(item)
@@ -154,7 +169,7 @@ class Ollama:
                     name = clean_name(text_of(item.get("model")))
                     yield Done("tool_calls" if called and reason == "stop" else reason, metrics_of(item), name)
                     return
-            raise interrupted(target, "it ended without its end mark")
+            raise interrupted(target, "it ended without its end mark", objects.cut())
 
     async def embed(self, model: str, texts: Sequence[str], *, dimensions: int | None = None) -> tuple[tuple[float, ...], ...]:
         """`POST /api/embed`."""

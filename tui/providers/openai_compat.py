@@ -233,15 +233,23 @@ class _Events:
         self._ready: list[StreamEvent] = []
         self._length = 0
         self._ended = False
+        self._fault: PaddockError | None = None
 
     def __aiter__(self) -> _Events:
         return self
 
     async def __anext__(self) -> StreamEvent:
         while not self._ready:
+            if self._fault is not None:
+                raise self._fault
             if self._ended:
                 raise StopAsyncIteration
-            await self._more()
+            try:
+                await self._more()
+            except PaddockError as error:
+                self._fault = error
+                if self._tags:  # what might have become a tag is text after all
+                    self._ready.extend(self._tags.close())
         return self._ready.pop(0)
 
     async def _more(self) -> None:
@@ -298,7 +306,7 @@ class _Events:
         if not self._answer.received:
             what = f"{self._target} sent nothing at all: the prompt is probably longer than the model's context"
             raise failed(Failure(what, self._target.host, "Shorten the conversation, or serve a larger context", FailureKind.BAD_REQUEST))
-        raise interrupted(self._target, "it ended without its end mark")
+        raise interrupted(self._target, "it ended without its end mark", self._objects.cut())
 
     def _end(self) -> None:
         self._ended = True

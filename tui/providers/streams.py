@@ -7,11 +7,12 @@ JSON; here only the bytes 0x0A (and for server-sent events 0x0D) end a line.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from tui.core.errors import PaddockError
@@ -21,6 +22,9 @@ from tui.text import clean_block, clean_door
 
 MAX_LINE: Final = 8 * 1024 * 1024
 """Bytes of one line; Ollama's own client takes 8,000,000."""
+
+_SAMPLE: Final = 200
+_log = logging.getLogger("paddock.providers")
 
 MAX_BAD: Final = 20
 """Unusable lines in a row before a stream is given up."""
@@ -122,6 +126,8 @@ class BadLines:
         """
         self.skipped += 1
         self._row += 1
+        if self.skipped == 1:
+            _log.warning("%s sent a line that makes no sense (%d bytes); it is skipped", self._target, len(raw))
         if self._row >= MAX_BAD:
             sample = raw[:200] if isinstance(raw, str) else raw[:200].decode("utf-8", "replace")
             raise protocol(self._target, f"{self._row} lines in a row make no sense", clean_block(sample))
@@ -148,6 +154,10 @@ class Splitter(Protocol):
         """The object that the end of the body completes."""
         ...
 
+    def rest(self) -> bytes:
+        """The beginning of what came and never became an object."""
+        ...
+
 
 class _Lines:
     """Bytes to lines, ended by 0x0A, with a cap; every byte is looked at once."""
@@ -166,6 +176,9 @@ class _Lines:
 
     def close(self) -> bytes:
         return self._whole(b"")
+
+    def rest(self) -> bytes:
+        return b"".join(self._parts)[:_SAMPLE]
 
     def _whole(self, piece: bytes) -> bytes:
         self._hold(piece)
@@ -188,7 +201,7 @@ class JsonLines:
 
     Attributes:
         lines: Counter of unusable lines.
-        half: What stood behind the last line end when the body ended and is no JSON; for the log.
+        half: What stood behind the last line end when the body ended and is no JSON.
     """
 
     def __init__(self, target: Target) -> None:
@@ -214,10 +227,14 @@ class JsonLines:
         try:
             value = decode_json(line)
         except ValueError:
-            self.half = line[:200]
+            self.half = line[:_SAMPLE]
             return
         if isinstance(value, dict):
             yield value
+
+    def rest(self) -> bytes:
+        """See `Splitter`."""
+        return self.half or self._split.rest()
 
     def _objects(self, line: bytes) -> Iterator[Item]:
         try:
@@ -275,9 +292,13 @@ class ServerSentEvents:
             self._data = []
             found = _event(raw)
             if found is None:
-                self.half = raw[:200]
+                self.half = raw[:_SAMPLE]
             else:
                 yield found
+
+    def rest(self) -> bytes:
+        """See `Splitter`."""
+        return self.half or b"\n".join((*self._data, self._split.rest())).strip()[:_SAMPLE]
 
     def _line(self, line: bytes) -> Iterator[Item]:
         if self._first:
@@ -356,9 +377,20 @@ class Objects:
             except StopAsyncIteration:
                 self._ended = True
                 self._collect(self._splitter.close())
+            except PaddockError as error:
+                cut = self.cut()
+                raise PaddockError(replace(error.failure, details=f"{error.failure.details}\n{cut}".strip())) from error
             else:
                 self._collect(self._splitter.feed(chunk))
         return self._ready.popleft()
+
+    def cut(self) -> str:
+        """For the details of a failure: the line in the middle of which the stream ended; it is shown nowhere else. Or empty."""
+        rest = self._splitter.rest()
+        if not rest:
+            return ""
+        _log.warning("a stream ended in the middle of a line (%d bytes or more)", len(rest))
+        return f"It ended in the middle of a line: {ascii(rest)[1:]}"
 
     def _collect(self, items: Iterable[Item]) -> None:
         try:

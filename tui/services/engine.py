@@ -140,7 +140,8 @@ class Engine:
 
     async def _end(self, closing: Made[None], timeout: float, done: threading.Event) -> None:
         try:
-            await asyncio.wait_for(closing(), timeout * 0.7)
+            async with asyncio.timeout(timeout * 0.7):
+                await closing()
         except Exception as error:
             _LOG.warning("closing: %r", error)
         finally:

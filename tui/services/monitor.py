@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import platform
 import signal
@@ -27,6 +28,10 @@ SILENT_AFTER: Final = 5.0
 """Seconds beyond the interval until a sampler that says nothing is ended."""
 PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Before a sampler that died is started again."""
+LOOK: Final = 1.0
+"""Seconds between two looks at settings and silence, while nothing comes."""
+NONSENSE: Final = 20
+"""Lines in a row without a sample until a sampler is given up."""
 HEALTHY: Final = 60.0
 """Seconds after which a death counts as the first again."""
 
@@ -46,7 +51,8 @@ class Monitor:
         self._settings = settings
         self._clock = clock
         self._command = command or sampler_command
-        self._samples: deque[tuple[float, Sample]] = deque()
+        self._samples: deque[tuple[float, Sample | None]] = deque()
+        self._interval = 0.0
         self._process: asyncio.subprocess.Process | None = None
         self._machine = clean_name(platform.node().split(".")[0], 24) or "this machine"
         self._tick = 0
@@ -58,15 +64,14 @@ class Monitor:
         return self._machine
 
     def samples(self) -> tuple[tuple[float, Sample], ...]:
-        """Monotonic time and sample, oldest first."""
-        return tuple(self._samples)
+        """Monotonic time and sample, oldest first; gaps are left out."""
+        return tuple((at, sample) for at, sample in tuple(self._samples) if sample is not None)
 
     def series(self, name: str, seconds: float) -> Sequence[float | None]:
         """See `api.MonitorApi.series`."""
         interval = self._settings().monitor.interval
         wanted = max(1, round(seconds / interval))
-        found = [_figure(sample, name) for _at, sample in list(self._samples)[-wanted:]]
-        return found
+        return [_figure(sample, name) if sample is not None else None for _at, sample in tuple(self._samples)[-wanted:]]
 
     def summary(self) -> str:
         """`8 cores, 31.2 GB RAM (22.8 free), RTX 3090 24.0 GB`."""
@@ -90,7 +95,7 @@ class Monitor:
                 settings = self._settings()
                 if not settings.monitor.enabled:
                     self.latest.set(MonitorView(note="sampling is off"))
-                    await asyncio.sleep(1.0)
+                    await asyncio.sleep(LOOK)
                     continue
                 started = self._clock.monotonic()
                 note = await self._once(settings)
@@ -99,9 +104,17 @@ class Monitor:
                     continue
                 deaths = 0 if self._clock.monotonic() - started > HEALTHY else deaths + 1
                 self._tell(note)
-                await asyncio.sleep(PAUSES[min(deaths, len(PAUSES)) - 1] if deaths else PAUSES[0])
+                await self._pause(PAUSES[min(max(deaths, 1), len(PAUSES)) - 1], settings)
         finally:
             await self._end()
+
+    async def _pause(self, seconds: float, settings: Settings) -> None:
+        """Wait before the next sampler; changed settings end it."""
+        began = self._clock.monotonic()
+        for _look in range(math.ceil(seconds / LOOK)):
+            await asyncio.sleep(min(LOOK, max(0.0, began + seconds - self._clock.monotonic())))
+            if self._settings().monitor != settings.monitor:
+                return
 
     async def _once(self, settings: Settings) -> str | None:
         """Run one sampler to its end; returns why it ended, or None where the settings changed."""
@@ -117,35 +130,55 @@ class Monitor:
         except OSError:
             return "the sampler cannot be started"
         assert self._process.stdout is not None
-        heard = self._clock.monotonic()
-        patience = settings.monitor.interval + SILENT_AFTER
         try:
-            while True:
-                if self._settings().monitor != settings.monitor:
-                    return None
-                try:
-                    line = await asyncio.wait_for(self._process.stdout.readline(), min(1.0, patience))
-                except TimeoutError:
-                    silent = self._clock.monotonic() - heard
-                    if silent > settings.monitor.interval * 2:
-                        self._tell(f"no answer from the sampler for {duration(silent)}", silent)
-                    if silent > max(patience, 3 * settings.monitor.interval):
-                        return f"GPU data: no answer for {duration(silent)}"
-                    continue
-                except ValueError:  # a line over the limit
-                    return "the sampler talks nonsense"
-                if not line:
-                    return "the sampler ended; it is started again"
-                sample = parse_sample(line)
-                if sample is not None:
-                    heard = self._clock.monotonic()
-                    self._keep(heard, sample)
+            return await self._read(self._process.stdout, settings)
         finally:
             await self._end()
 
+    async def _read(self, lines: asyncio.StreamReader, settings: Settings) -> str | None:
+        interval = settings.monitor.interval
+        patience = max(interval + SILENT_AFTER, 2 * interval)
+        heard = self._clock.monotonic()
+        nonsense = 0
+        while self._settings().monitor == settings.monitor:
+            try:
+                async with asyncio.timeout(LOOK):  # not `wait_for`: that of Python 3.11 can swallow a cancelling
+                    line = await lines.readline()
+            except TimeoutError:
+                silent = self._clock.monotonic() - heard
+                if silent > patience:
+                    return f"no answer from the sampler for {duration(silent)}; it is started again"
+                if silent > interval * 2:
+                    self._tell(f"no answer from the sampler for {duration(silent)}", silent - interval)
+                continue
+            except ValueError:  # a line over the limit
+                return "the sampler talks nonsense"
+            if not line:
+                return "the sampler ended; it is started again"
+            sample = parse_sample(line)
+            if sample is not None:
+                nonsense = 0
+                heard = self._clock.monotonic()
+                self._keep(heard, sample)
+            else:
+                nonsense += 1
+                if nonsense >= NONSENSE:
+                    return "the sampler talks nonsense"
+        return None
+
     def _keep(self, at: float, sample: Sample) -> None:
+        interval = self._settings().monitor.interval
+        if interval != self._interval:  # a graph has one scale
+            self._samples.clear()
+            self._interval = interval
+        if self._samples:
+            last = self._samples[-1][0]
+            missed = min(round((at - last) / interval) - 1, int(SPAN / interval))
+            for number in range(missed):
+                self._samples.append((last + (number + 1) * interval, None))
+                self._tick += 1
         self._samples.append((at, sample))
-        while self._samples and self._samples[0][0] < at - SPAN - 1:
+        while self._samples and (self._samples[0][0] < at - SPAN - 1 or len(self._samples) > SPAN / interval + 1):
             self._samples.popleft()
         self._tick += 1
         self.latest.set(MonitorView(sample, at, 0.0, sample.gpu_note, self._tick))
@@ -157,12 +190,13 @@ class Monitor:
 
     async def _end(self) -> None:
         process, self._process = self._process, None
-        if process is None or process.returncode is not None:
+        if process is None:
             return
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGKILL)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), 1.0)
+            async with asyncio.timeout(1.0):
+                await process.communicate()  # what is left in the pipe would keep it open
 
 
 def sampler_command(settings: Settings) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -281,10 +282,9 @@ class Registry:
             one = _Wanted(self._given, Origin.FLAG, None)
             self._still = {**self._still, GIVEN: _failed(self._state(one, ""), found)}
             self.changed()
-            try:
-                await asyncio.wait_for(self._identify_now.wait(), min(LONGEST_PAUSE, self._pause * 2**failures))
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(LONGEST_PAUSE, self._pause * 2 ** min(failures, 10))):
+                    await self._identify_now.wait()
         self._given = Endpoint(GIVEN, found.kind, found.url)
         self._identifying = None
         self.apply(self.config.current.value)

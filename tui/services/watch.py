@@ -148,8 +148,9 @@ class Watch:
                 self._look.set()
                 self._again.set()
                 await self._find_holder()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._until_next())
+            with contextlib.suppress(TimeoutError):  # not `wait_for`: that of Python 3.11 can swallow a cancelling
+                async with asyncio.timeout(self._until_next()):
+                    await self._wake.wait()
 
     def _until_next(self) -> float:
         if self.state.status is ProviderStatus.BUSY:
@@ -246,7 +247,8 @@ class Watch:
             if self.models_failure is not None:
                 pause = min(pause or LIST_AGAIN, LIST_AGAIN)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._again.wait(), pause if self.state.status in _ANSWERS else None)
+                async with asyncio.timeout(pause if self.state.status in _ANSWERS else None):
+                    await self._again.wait()
 
     async def list_models(self) -> Failure | None:
         """Fetch the list; the old one stays where that fails, and the reason is returned."""
@@ -282,7 +284,8 @@ class Watch:
             if self.state.status is ProviderStatus.UP and Capability.RUNNING in self.provider.capabilities:
                 await self.list_running()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), RUNNING_BUSY if self.running else RUNNING_IDLE)
+                async with asyncio.timeout(RUNNING_BUSY if self.running else RUNNING_IDLE):
+                    await self._look.wait()
 
     async def list_running(self) -> None:
         """Fetch what is loaded; a failure is the health check's to tell."""

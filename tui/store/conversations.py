@@ -264,7 +264,7 @@ class Conversations:
     async def mark_open_answers_interrupted(self) -> int:
         """At the start: answers that were being written by processes that no longer live are interrupted; returns how many."""
         failure = codec.dump_failure(
-            Failure("Paddock ended while the answer was being written", "", "Retry or continue", FailureKind.INTERRUPTED)
+            Failure("Paddock ended while the answer was being written", "the answer", "Retry or continue", FailureKind.INTERRUPTED)
         )
 
         def work(connection: sqlite3.Connection) -> int:

@@ -1,0 +1,210 @@
+"""The monitor: samples, gaps, and a sampler that dies, hangs or talks nonsense."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.services.chat_host import until
+from tui.config.settings import Settings, build
+from tui.hardware.sample import Cpu, Disk, Gpu, Memory, Network, Sample, format_sample
+from tui.services import monitor as monitor_module
+from tui.services.monitor import Monitor, sampler_command
+
+_HELP = """
+import json, os, sys, time
+line = {line!r}
+def say(text=line):
+    sys.stdout.write(text)
+    sys.stdout.flush()
+def runs():
+    with open({count!r}, "a") as file:
+        file.write("%d\\n" % os.getpid())
+    return len(open({count!r}).readlines())
+def wait():
+    while True:
+        time.sleep(60)
+n = runs()
+"""
+
+
+def sample(cpu: float = 12.0) -> Sample:
+    return Sample(
+        time=1.0,
+        seconds=1.0,
+        cpu=Cpu(percent=cpu),
+        memory=Memory(total=100, used=40, swap_total=10, swap_used=5),
+        disks=(Disk("/", read=3.0, write=4.0), Disk("/x", read=1.0)),
+        network=Network(received=7.0, sent=8.0),
+        gpus=(Gpu("GPU-1", index=0, name="RTX 3090", percent=50.0, memory_used=6, memory_total=24, temperature=60.0, power=200.0),),
+    )
+
+
+class Bench:
+    def __init__(self, folder: Path) -> None:
+        self.settings: Settings = build({"monitor": {"interval": 0.5}})
+        self.count = folder / "count"
+        self.script = folder / "sampler.py"
+        self.monitor = Monitor(lambda: self.settings, command=lambda _settings: [sys.executable, "-S", str(self.script)])
+        self.notes: list[str] = []
+        self.monitor.latest.watch(lambda view: self.notes.append(view.note))
+        self.task: asyncio.Task[Any] | None = None
+
+    def run(self, text: str) -> Monitor:
+        line = format_sample(sample())
+        text_line = line.decode() if isinstance(line, bytes) else line
+        self.script.write_text(_HELP.format(line=text_line if text_line.endswith("\n") else text_line + "\n", count=str(self.count)) + text)
+        self.task = asyncio.ensure_future(self.monitor.run())
+        return self.monitor
+
+    @property
+    def pids(self) -> list[int]:
+        return [int(line) for line in self.count.read_text().split()] if self.count.exists() else []
+
+    async def end(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.task
+        for pid in self.pids:
+            await until(lambda pid=pid: not _alive(pid))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    monkeypatch.setattr(monitor_module, "PAUSES", (0.01,))
+    bench = Bench(tmp_path)
+    yield bench
+    await bench.end()
+
+
+async def test_samples_come_and_the_sampler_ends_with_us(bench: Bench) -> None:
+    monitor = bench.run("say(); say(); wait()\n")
+    await until(lambda: monitor.latest.value.tick == 2)
+    view = monitor.latest.value
+    assert view.sample is not None
+    assert (view.sample.cpu.percent, view.silent, view.note) == (12.0, 0.0, view.sample.gpu_note)
+    assert list(monitor.series("cpu", 5)) == [12.0, 12.0]
+    assert monitor.summary().endswith("GB RAM (0.0 free), RTX 3090 0.0 GB")
+    await bench.end()
+    assert not _alive(bench.pids[0])
+
+
+async def test_G05_a_sampler_that_dies_is_started_again(bench: Bench) -> None:
+    monitor = bench.run("say()\nif n < 3: os.kill(os.getpid(), 11)\nwait()\n")
+    await until(lambda: len(bench.pids) == 3 and monitor.latest.value.tick >= 3)
+    assert any("ended" in note for note in bench.notes)
+    assert monitor.latest.value.note == ""
+
+
+async def test_G04_a_sampler_that_hangs_is_declared_silent_and_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor_module, "SILENT_AFTER", 0.2)
+    monkeypatch.setattr(monitor_module, "LOOK", 0.02)
+    bench.settings = build({"monitor": {"interval": 0.5}})
+    monitor = bench.run("say()\nif n == 2: say()\nwait()\n")
+    await until(lambda: monitor.latest.value.silent > 0)
+    assert monitor.latest.value.sample is not None  # the last good figures stay, dimmed
+    await until(lambda: len(bench.pids) >= 2)
+    assert any("no answer" in note for note in bench.notes)
+    await until(lambda: not _alive(bench.pids[0]))
+    await until(lambda: monitor.latest.value.tick >= 2)
+
+
+@pytest.mark.parametrize("nonsense", ["'x' * 50 + chr(10)", "'{\"cpu\": 1}' + chr(10)", "chr(10)", "'[' * 2000 + chr(10)"])
+async def test_G11_endless_nonsense_is_not_an_answer(bench: Bench, monkeypatch: pytest.MonkeyPatch, nonsense: str) -> None:
+    bench.run(f"say()\nwhile n == 1: say({nonsense})\nwait()\n")
+    await until(lambda: len(bench.pids) == 2)
+    assert "the sampler talks nonsense" in bench.notes
+    await until(lambda: not _alive(bench.pids[0]))
+
+
+async def test_G11_half_lines_and_single_bad_lines_are_skipped(bench: Bench) -> None:
+    monitor = bench.run("say(); say('garbage' + chr(10)); say(line[:20]); say(line[20:]); wait()\n")
+    await until(lambda: monitor.latest.value.tick == 2)
+    assert len(bench.pids) == 1
+
+
+async def test_G11_a_line_without_end_is_given_up(bench: Bench) -> None:
+    bench.run("if n == 1:\n    while True: say('x' * 65536)\nwait()\n")
+    await until(lambda: len(bench.pids) == 2)
+    assert "the sampler talks nonsense" in bench.notes
+
+
+async def test_a_sampler_that_cannot_be_started_is_said_and_tried_again(bench: Bench) -> None:
+    tries: list[int] = []
+
+    def command(_settings: Settings) -> list[str]:
+        tries.append(1)
+        return ["/nonexistent/sampler"]
+
+    bench.monitor._command = command
+    bench.run("")
+    await until(lambda: len(tries) > 1)
+    assert "the sampler cannot be started" in bench.notes
+
+
+async def test_settings_take_effect_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor_module, "LOOK", 0.01)
+    monitor = bench.run("say(); wait()\n")
+    await until(lambda: monitor.latest.value.tick == 1)
+    bench.settings = build({"monitor": {"enabled": False}})
+    await until(lambda: monitor.latest.value.note == "sampling is off")
+    assert monitor.latest.value.sample is None
+    await until(lambda: not _alive(bench.pids[0]))
+    bench.settings = build({"monitor": {"interval": 2}})
+    await until(lambda: len(bench.pids) == 2 and monitor.latest.value.sample is not None)
+
+
+def test_a_gap_is_a_gap_in_the_graph_too() -> None:
+    settings = build({"monitor": {"interval": 1}})
+    monitor = Monitor(lambda: settings)
+    for at in (0.0, 1.0, 2.02, 7.0, 8.0):
+        monitor._keep(at, sample(at))
+    assert list(monitor.series("cpu", 60)) == [0.0, 1.0, 2.02, None, None, None, None, 7.0, 8.0]
+    assert list(monitor.series("cpu", 3)) == [None, 7.0, 8.0]
+    assert monitor.latest.value.tick == 9  # whoever counts back by ticks lands on the same sample
+    monitor._keep(5000.0, sample(1.0))
+    assert list(monitor.series("cpu", 60))[-1:] == [1.0]
+    assert len(monitor.series("cpu", 10_000)) <= 602
+
+
+def test_samples_of_another_interval_are_not_drawn_on_this_ones_scale() -> None:
+    settings = [build({"monitor": {"interval": 1}})]
+    monitor = Monitor(lambda: settings[0])
+    monitor._keep(0.0, sample(1.0))
+    monitor._keep(1.0, sample(2.0))
+    settings[0] = build({"monitor": {"interval": 5}})
+    monitor._keep(6.0, sample(3.0))
+    assert list(monitor.series("cpu", 60)) == [3.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("memory", 40.0), ("swap", 50.0), ("disk_read", 4.0), ("disk_write", 4.0), ("net_in", 7.0), ("net_out", 8.0),
+        ("gpu0", 50.0), ("gpu0_memory", 25.0), ("gpu0_temperature", 60.0), ("gpu0_power", 200.0), ("gpu1", None), ("gpu0_odd", None),
+    ],
+)  # fmt: skip
+def test_figures_by_name(name: str, value: float | None) -> None:
+    monitor = Monitor(build)
+    monitor._keep(0.0, sample())
+    assert list(monitor.series(name, 1)) == [value]
+
+
+def test_the_command_line_follows_the_settings() -> None:
+    command = sampler_command(build({"monitor": {"interval": 2, "gpu": False, "disks": ["/srv", "/data"]}}))
+    assert command[-7:] == ["--interval", "2", "--no-gpu", "--disk", "/srv", "--disk", "/data"]
+    assert "--disk" in sampler_command(build())
