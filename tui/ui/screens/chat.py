@@ -136,7 +136,7 @@ class ChatScreen(AppScreen):
             ended = [message for message in stored if live is None or message.id != live.message_id]
             self.transcript.load([chat_words.row(message) for message in ended])
             for message in ended:
-                self.transcript.set_footer(message.id, chat_words.ending(message))
+                self.transcript.set_footer(message.id, chat_words.ending(message), chat_words.times(message))
                 self._shown[message.id] = message
             if live is not None:
                 self._begin(live)
@@ -155,7 +155,7 @@ class ChatScreen(AppScreen):
             elif before != message:
                 self.transcript.set_header(message.id, chat_words.speaker(message), chat_words.figures(message))
             if before != message:
-                self.transcript.set_footer(message.id, chat_words.ending(message))
+                self.transcript.set_footer(message.id, chat_words.ending(message), chat_words.times(message))
                 self._shown[message.id] = message
 
     def _begin(self, live: LiveAnswer) -> None:
@@ -209,7 +209,7 @@ class ChatScreen(AppScreen):
         stored = next((message for message in self.services.chat.view.value.messages if message.id == live.message_id), None)
         if stored is not None and stored.state.ended:
             self.transcript.set_header(stored.id, chat_words.speaker(stored), chat_words.figures(stored))
-            self.transcript.set_footer(stored.id, chat_words.ending(stored))
+            self.transcript.set_footer(stored.id, chat_words.ending(stored), chat_words.times(stored))
             self._shown[stored.id] = stored
 
     def _tick(self, on: bool) -> None:

@@ -65,11 +65,16 @@ def time_line(timeline: Timeline, prompt_tokens: int | None) -> str:
     return "  ".join(parts)
 
 
+def times(message: Message) -> str:
+    """An answer's time, as said below it."""
+    return time_line(message.timeline, message.metrics.prompt_tokens) if message.role is Role.ASSISTANT else ""
+
+
 def ending(message: Message) -> list[str]:
-    """What is said below an answer: its time, and anything but an ordinary end."""
+    """What is said below an answer about anything but an ordinary end."""
     if message.role is not Role.ASSISTANT:
         return []
-    lines = [time_line(message.timeline, message.metrics.prompt_tokens)]
+    lines: list[str] = []
     output = message.metrics.output_tokens
     at = f" at {count(output)} tokens" if output else ""
     failure = message.failure
@@ -85,7 +90,7 @@ def ending(message: Message) -> list[str]:
     if message.state.ended and not message.content.strip() and not message.tool_calls and message.state is not AnswerState.FAILED:
         lines.append("the answer is empty")
     lines += [f"asks for the tool {clean_label(str(_name(call)), 60)}" for call in message.tool_calls]
-    return [line for line in lines if line]
+    return lines
 
 
 def _name(call: object) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -11,6 +12,7 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from tui.text import clean_block
+from tui.ui.widgets.bars import uses_ascii
 
 PASTE_LIMIT: Final = 256 * 1024
 """Characters of a paste above which it is better a file (T14)."""
@@ -72,10 +74,23 @@ class Composer(TextArea):
         self._place: int | None = None
         self._draft = ""
         self._typed_slash = False
+        self._hints = ("", "")
 
     def set_hints(self, left: str, right: str = "") -> None:
         """The lower border: what the keys do at the left, how full the context is at the right."""
-        self.border_subtitle = Content(f"{left} {right}".strip())
+        self._hints = (left, right)
+        self._draw_hints()
+
+    def _draw_hints(self) -> None:
+        left, right = self._hints
+        room = self.outer_size.width - 6 - cell_len(left) - cell_len(right)
+        rule = ("-" if uses_ascii(self, None) else "─") * max(1, room - 2)
+        fill = f" {rule} " if right else ""
+        self.border_subtitle = Content.assemble((left, "$text-muted"), (fill, "$border"), (right, "$text-muted"))
+
+    def on_resize(self) -> None:
+        """The right one stands at the right edge."""
+        self._draw_hints()
 
     def set_history(self, prompts: list[str]) -> None:
         """Earlier prompts, oldest first, for up and down at the edges."""

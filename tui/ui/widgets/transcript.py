@@ -111,9 +111,9 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
         message.left, message.right = left, right
         self._touch(message_id)
 
-    def set_footer(self, message_id: Hashable, lines: Sequence[str]) -> None:
-        """Our own lines below a message (timeline, notices)."""
-        self._messages[message_id].footer = tuple(lines)
+    def set_footer(self, message_id: Hashable, notices: Sequence[str], times: str = "") -> None:
+        """Our own lines below a message."""
+        self._messages[message_id].footer = [*([(times, "dim")] if times else []), *((notice, "notice") for notice in notices)]
         self._touch(message_id)
 
     def finish(self, message_id: Hashable) -> None:

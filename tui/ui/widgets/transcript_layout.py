@@ -330,7 +330,7 @@ class Message:
         self.thoughts: list[str] = []
         self.thought_seconds: float | None = None
         self.unfolded = False
-        self.footer: Sequence[str] = ()
+        self.footer: Sequence[tuple[str, str]] = ()  # line, name of its style
         self._head: list[Text] = []
         self._foot: list[Text] = []
         self._thinking = OpenLines(80)
@@ -404,4 +404,4 @@ class Message:
         return self._thinking.lines
 
     def _draw_foot(self, look: Look) -> list[Text]:
-        return [Text(" ") + line for foot in self.footer for line in wrap(Text(foot, look.style("notice")), look.width)]
+        return [Text(" ") + line for foot, name in self.footer for line in wrap(Text(foot, look.style(name)), look.width)]
