@@ -1,0 +1,76 @@
+"""The program left alone: processor, bytes to the terminal, memory: `python benchmarks/idle.py [SECONDS]`."""
+
+from __future__ import annotations
+
+import sys
+
+from common import PROGRAM, Terminal, heading, home, processes, report, wait
+
+AIMS = {"app": 90, "sampler": 30, "guard": 12}
+
+
+def monitor(env: dict[str, str], size: tuple[int, int], seconds: float) -> None:
+    """The Monitor screen at 1 Hz."""
+    with Terminal(PROGRAM, env, rows=size[1], cols=size[0]) as terminal:
+        terminal.wait_for("1 Providers")
+        wait(2, terminal)
+        terminal.send("\x075")
+        terminal.wait_for("last 2 min")
+        wait(5, terminal)
+        before = {name: process.cpu_times() for name, process in processes(terminal).items()}
+        sent = len(terminal.raw)
+        wait(seconds, terminal)
+        sent = len(terminal.raw) - sent
+        where = f"monitor at 1 Hz, {size[0]}x{size[1]}"
+        for name, budget in (("app", 2.0), ("sampler", 1.0)):
+            now = processes(terminal)[name].cpu_times()
+            used = 100 * (now.user + now.system - before[name].user - before[name].system) / seconds
+            report(f"{where}: {name}, of a core", f"{used:.1f} %", f"{budget:.0f} %", used <= budget)
+        report(f"{where}: written", f"{sent / seconds:.0f} B/s", "2,000 B/s", sent / seconds <= 2000)
+        terminal.send("\x11")
+        terminal.exit_code()
+
+
+def nothing(env: dict[str, str], seconds: float) -> None:
+    """Sampling off, nothing changes."""
+    with Terminal(PROGRAM, env, rows=40, cols=120) as terminal:
+        terminal.wait_for("4 models")
+        wait(10, terminal)
+        sent = len(terminal.raw)
+        wait(seconds, terminal)
+        sent = len(terminal.raw) - sent
+        report("sampling off, nothing changes: written", f"{sent / seconds:.1f} B/s", "0 B/s", sent == 0)
+        terminal.send("\x11")
+        terminal.exit_code()
+
+
+def memory(env: dict[str, str]) -> None:
+    """After every screen was seen and an answer has streamed: what no other process shares, and its part of what is shared."""
+    with Terminal(PROGRAM, env, rows=40, cols=120) as terminal:
+        terminal.wait_for("1 Providers")
+        wait(2, terminal)
+        for number in "135624":
+            terminal.send(f"\x07{number}")
+            wait(1.0, terminal)
+        terminal.send("Tell me\r")
+        terminal.wait_for("wrote ", timeout=60)
+        for name, process in processes(terminal).items():
+            value = process.memory_full_info().pss / 1e6
+            report(f"memory of the {name}", f"{value:.1f} MB", f"{AIMS[name]} MB", value <= AIMS[name])
+        terminal.send("\x11")
+        terminal.exit_code()
+
+
+def main() -> None:
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
+    heading()
+    with home() as env:
+        monitor(env, (80, 24), seconds)
+        monitor(env, (120, 40), seconds)
+        memory(env)
+    with home("[monitor]\nenabled = false\n") as env:
+        nothing(env, seconds)
+
+
+if __name__ == "__main__":
+    main()
