@@ -3,6 +3,7 @@
 import stat
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from tui.config.store import ConfigStore
 from tui.core.models import AnswerState, Location, WorkerState
 from tui.core.options import AppOptions
 from tui.providers.ports import Holder
+from tui.services import actions as actions_module
 from tui.services import hub as hub_module
 from tui.services import jobs as jobs_module
 from tui.services import watch as watch_module
 from tui.services.hub import Hub
+from tui.store.meta import Servers
 
 Make = Callable[..., Hub]
 
@@ -327,3 +330,29 @@ def test_the_log_level_follows_the_settings(make: Make) -> None:
     hub.config.set("general.log_level", "debug")
     until(lambda: logging.getLogger("paddock").level == logging.DEBUG)
     assert isinstance(hub.config, ConfigStore)
+
+
+def test_a_start_is_followed_and_an_earlier_failure_is_not_taken_for_this_one(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions_module, "POLL", 0.01)
+    monkeypatch.setattr("tui.services.registry.ollama_program", lambda _environ: Path("/opt/ollama"))
+    hub = make("")
+    until(lambda: hub.registry.discovery.value.ollama_program)
+    assert hub.database is not None
+    table = Servers(hub.database)
+
+    def worked(state: str, note: str) -> None:
+        row = table.list()[0]
+        hub.engine.submit(lambda: table.record(replace(row, seen=row.asked, state=state, note=note, record={"log": "/x/o.log"}))).result(5)
+
+    hub.registry.start_server()
+    _said(hub, "starting /opt/ollama at 127.0.0.1:11434")
+    worked("failed", "the port is used")
+    _said(hub, "the port is used")
+    hub.registry.start_server()
+    until(lambda: table.list()[0].asked == 2)
+    until(lambda: sum("starting" in notice.text for notice in hub.notices.value) == 2)
+    worked("running", "")
+    until(lambda: hub.registry.server_log("ollama") == "/x/o.log")
+    hub.registry.stop_server("ollama")
+    until(lambda: table.list()[0].wish == "stopped")
+    assert sum("the port is used" in notice.text for notice in hub.notices.value) == 1

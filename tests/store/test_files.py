@@ -171,3 +171,19 @@ def test_X01_a_message_with_a_damaged_column_hides_no_conversation(path: Path, d
     assert (first.content, second.content) == ("one", "two")
     assert first.state in (AnswerState.COMPLETE, AnswerState.INTERRUPTED)
     database.close()
+
+
+def test_C02_D03_D13_a_disk_that_is_really_full(tmp_path: Path) -> None:
+    """A tmpfs of a few MB in a mount namespace of its own: database, backup and settings."""
+    script = 'mount -t tmpfs -o size=3m none "$1" && exec "$2" -m tests.store.full_disk "$1"'
+    possible = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs none "$1"', "sh", str(tmp_path)]
+    if shutil.which("unshare") is None or subprocess.run(possible, capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody mount a disk of his own")
+    command = ["unshare", "-rm", "sh", "-c", script, "sh", str(tmp_path), sys.executable]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines() == [
+        "database: Not saved: the disk is full",
+        "backup: Not saved: the disk is full",
+        "settings: Not saved: no space",
+        "mended",
+    ], done.stderr

@@ -256,9 +256,42 @@ async def test_S10_P73_a_survivor_outside_of_the_session_is_named_and_ended_only
     row = await bench.until(lambda row: row.state == "failed")
     assert process_start(leader) is None
     assert process_start(child) is not None
-    assert row.note.startswith(f"1 process survived the stop: pid {child} (")
+    assert row.note.startswith(f"the stop left 1 process: pid {child} (")
     assert "server survived" in (bench.folder / "audit.jsonl").read_text()
     await bench.verbs.stop("ollama")
+    await bench.until(lambda row: row.state == "stopped")
+    assert process_start(child) is None
+
+
+async def test_S09_P73_a_server_that_dies_and_leaves_a_child_is_not_called_gone(bench: Bench) -> None:
+    await bench.start("wrapper")
+    leader = of_ours(await bench.until(lambda row: row.state == "running"))
+    child = bench.child()
+    os.kill(leader, signal.SIGKILL)
+    row = await bench.until(lambda row: row.state != "running")
+    assert row.state == "failed"
+    assert row.note.startswith(f"it ended by itself (signal 9), and left 1 process: pid {child} (")
+    await bench.verbs.stop("ollama")
+    await bench.until(lambda row: row.state == "stopped")
+    assert process_start(child) is None
+
+
+async def test_S17_one_that_dies_alone_is_stopped_and_its_signal_is_said(bench: Bench) -> None:
+    await bench.start()
+    os.kill(of_ours(await bench.until(lambda row: row.state == "running")), signal.SIGKILL)
+    row = await bench.until(lambda row: row.state != "running")
+    assert (row.state, row.note) == ("stopped", "it ended by itself (signal 9)")
+
+
+async def test_S01_a_stop_that_a_killed_worker_left_half_done_is_finished(bench: Bench) -> None:
+    await bench.start("wrapper")
+    leader = of_ours(await bench.until(lambda row: row.state == "running"))
+    child = bench.child()
+    await bench.verbs.stop("ollama")
+    await bench.until(lambda row: row.state == "stopping" and process_start(leader) is None)
+    bench.supervisor = bench.new()
+    await bench.supervisor.open()
+    assert bench.row().state == "stopping"
     await bench.until(lambda row: row.state == "stopped")
     assert process_start(child) is None
 

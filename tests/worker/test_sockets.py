@@ -221,6 +221,46 @@ async def test_X25_P25_the_real_worker_from_the_wish_to_the_end(tmp_path: Path, 
     await server.close()
 
 
+async def test_Q03_P05_the_real_worker_killed_in_the_middle_of_a_pull(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kill -9 on a real stream: the server sees us go, the queue is whole, and the next worker goes on by itself."""
+    from tui.config.paths import find_paths
+    from tui.services import jobs as jobs_module
+    from tui.store.db import Database
+
+    paths = find_paths(environ={"PADDOCK_HOME": str(tmp_path / "home"), "HOME": str(tmp_path)})
+    real = jobs_module.spawn_worker
+    spawned = []
+
+    def spawn(of: jobs_module.Paths) -> object:
+        spawned.append(real(of, "--linger", "0.1", "--no-space-checks"))
+        return spawned[-1]
+
+    monkeypatch.setattr(jobs_module, "spawn_worker", spawn)
+    server = Server()
+    server.scripts = [([10, 40], "hold"), ([40, 100], "success")]
+    port = await server.listen()
+    database = Database(paths.database)
+    jobs = jobs_module.Jobs(database, paths)
+    job = await jobs.add("qwen3", Endpoint("box", "ollama", f"http://127.0.0.1:{port}"))
+    limit = time.monotonic() + 20
+    while (found := jobs.get(job.id)) is None or found.done != 40 * MB:
+        assert time.monotonic() < limit
+        await asyncio.sleep(0.02)
+    spawned[0].kill()
+    await asyncio.to_thread(spawned[0].wait, 10)
+    while not server.left:
+        assert time.monotonic() < limit
+        await asyncio.sleep(0.01)
+    assert jobs.worker().running is False
+    await jobs.ensure_worker()
+    assert await asyncio.to_thread(spawned[1].wait, 20) == 0, (paths.logs / "worker.log").read_text()
+    (done,) = jobs_module.JobTable(database).list()
+    assert (done.id, done.state, done.done, done.attempts) == (job.id, JobState.DONE, 100 * MB, 2)
+    assert server.pulls == 2
+    await database.aclose()
+    await server.close()
+
+
 async def test_X08_P52_the_key_of_a_pull_is_in_no_file_no_argument_and_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key of the settings, a server that repeats it in its complaint, and the real worker: then everything is searched."""
     from tui.config.paths import find_paths

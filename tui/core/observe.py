@@ -25,12 +25,21 @@ class Observable(Generic[T]):
         return self._value
 
     def set(self, value: T) -> None:
-        """Replace the value and tell the watchers; an equal value is no change."""
+        """Replace the value and tell the watchers; an equal value is no change.
+
+        One that raises keeps no other from being told; what it raised comes after.
+        """
         if value is self._value or value == self._value:
             return
         self._value = value
+        trouble: Exception | None = None
         for watcher in self._watchers:
-            watcher(value)
+            try:
+                watcher(value)
+            except Exception as error:
+                trouble = trouble or error
+        if trouble is not None:
+            raise trouble
 
     def watch(self, watcher: Callable[[T], None]) -> Callable[[], None]:
         """Call `watcher` after every change; the returned function ends that."""

@@ -10,12 +10,14 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
 from tui.core.errors import FailureKind, PaddockError
-from tui.providers.catalogue import Kind, default_ports
 from tui.text import clean_name
+
+if TYPE_CHECKING:
+    from tui.providers.catalogue import Kind
 
 MAX_LENGTH: Final = 2048
 MAX_SOCKET_PATH: Final = 107
@@ -125,6 +127,8 @@ def candidates(text: str, kinds: Mapping[str, Kind]) -> tuple[Candidate, ...]:
     Raises:
         PaddockError: It is no address.
     """
+    from tui.providers.catalogue import default_ports  # pydantic, which a status line has no time for
+
     typed = parse(text)
     if typed.scheme == "unix":
         return (Candidate(typed.url, "the socket you named"),)

@@ -81,7 +81,7 @@ class Supervisor:
             elif row.state == "stopping":
                 await self._watch_stop(row)
             elif row.state == "running" and not _lives(row):
-                await self._note(row, "stopped", f"it ended by itself{self._exit_code(row)}")
+                await self._watch_ended(row)
 
     async def _note(
         self, row: ServerRow, state: str, note: str = "", *, record: Mapping[str, Any] | None = None, seen: int | None = None
@@ -99,11 +99,29 @@ class Supervisor:
             found = await in_daemon_thread(lambda: _by_mark(str(row.record["uuid"])))
             if found is not None:
                 row = await self._note(row, row.state, row.note, record={**row.record, **_fields(found)})
-        if _lives(row):
+        if _lives(row) or row.state == "stopping":
             self._since[row.name] = self._clock.monotonic()
             await self._note(row, row.state, row.note)
         else:
-            await self._note(row, "stopped", "it ended while nobody watched")
+            await self._ended(row, "it ended while nobody watched", await in_daemon_thread(lambda: _family(row)))
+
+    async def _watch_ended(self, row: ServerRow) -> None:
+        """Its first process is gone: children get a moment to follow it, then they are named."""
+        family = await in_daemon_thread(lambda: _family(row))
+        code = self._exit_code(row)
+        note = f"it ended by itself{code}" if code or not row.note else row.note
+        now = self._clock.monotonic()
+        if family and row.note != note:
+            self._since[row.name] = now
+            await self._note(row, "running", note)
+        elif not family or now - self._since.setdefault(row.name, now) > self._grace:
+            await self._ended(row, note, family)
+
+    async def _ended(self, row: ServerRow, note: str, family: list[_Member]) -> None:
+        if family:
+            await self._note(row, "failed", f"{note}, and left {_named(family)}; stop it to end {'it' if len(family) == 1 else 'them'}")
+        else:
+            await self._note(row, "stopped", note)
 
     # --- starting --------------------------------------------------------------------------------------------------
 
@@ -142,7 +160,10 @@ class Supervisor:
 
     async def _watch_start(self, row: ServerRow) -> None:
         if not _lives(row):
-            await self._note(row, "failed", f"it ended while starting{self._exit_code(row)}; see {row.record.get('log', '')}", record={})
+            family = await in_daemon_thread(lambda: _family(row))
+            left = f", and left {_named(family)}" if family else ""
+            note = f"it ended while starting{self._exit_code(row)}{left}; see {row.record.get('log', '')}"
+            await self._note(row, "failed", note, record=row.record if family else {})
             return
         holder = await in_daemon_thread(lambda: ports.holder(_port(row), host=_host(row)))
         if holder is not None and holder.pid is not None and _of_session(holder.pid, int(row.record["pid"])):
@@ -184,10 +205,8 @@ class Supervisor:
         if not family:
             await self._note(row, "stopped", record={})
         elif waited > 2 * self._grace or (waited > self._grace and not any(member.inside for member in family)):
-            named = ", ".join(f"pid {member.who.pid} ({member.name})" for member in family[:5])
-            count = "1 process" if len(family) == 1 else f"{len(family)} processes"
-            self._audit.write("server survived", row.name, pids=named)
-            await self._note(row, "failed", f"{count} survived the stop: {named}; stop again to end {'it' if len(family) == 1 else 'them'}")
+            self._audit.write("server survived", row.name, processes=_named(family))
+            await self._note(row, "failed", f"the stop left {_named(family)}; stop again to end {'it' if len(family) == 1 else 'them'}")
         elif waited > self._grace and row.note != _KILLED:
             _signal(row, family, signal.SIGKILL, everyone=False)
             self._audit.write("kill server", row.name, pid=int(row.record.get("pid") or 0))
@@ -250,6 +269,12 @@ def _family(row: ServerRow) -> list[_Member]:
             if who is not None:
                 found.append(_Member(who, clean_name(process.name(), 40), inside))
     return found
+
+
+def _named(family: list[_Member]) -> str:
+    """`1 process: pid 812 (ollama)`."""
+    named = ", ".join(f"pid {member.who.pid} ({member.name})" for member in family[:5])
+    return f"{'1 process' if len(family) == 1 else f'{len(family)} processes'}: {named}"
 
 
 def _signal(row: ServerRow, family: list[_Member], number: signal.Signals, *, everyone: bool) -> None:
