@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
 
 from tui import __version__
 
+TYPE_CHECKING = False  # importing `typing` for it would cost as much as the rest
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from tui.core.options import AppOptions
 
-COMMANDS: Final = (
+COMMANDS = (
     "ls", "ps", "show", "search", "rm", "cp", "load", "unload", "pull", "pulls", "chat", "complete", "chats", "providers", "monitor",
     "status", "doctor", "config", "completions",
 )  # fmt: skip
-_INTERNAL: Final = ("worker", "sampler", "demo-server")
-_FLAGS: Final = ("--demo", "--readonly", "--ascii", "--no-mouse", "--version", "--help", "--inside-guard")
-_VALUES: Final = ("--provider", "--config", "--log-level")
-_LEVELS: Final = ("debug", "info", "warning", "error")
+_INTERNAL = ("worker", "sampler", "demo-server")
+_FLAGS = ("--demo", "--readonly", "--ascii", "--no-mouse", "--version", "--help", "--inside-guard")
+_VALUES = ("--provider", "--config", "--log-level")
+_LEVELS = ("debug", "info", "warning", "error")
 
-HELP: Final = """\
+HELP = """\
 Paddock: the terminal cockpit for the language models you run yourself.
 
 usage: paddock [options]                  open the screens

@@ -11,21 +11,24 @@ import signal
 import sys
 import termios
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
 
-RESET: Final = (
+TYPE_CHECKING = False  # importing `typing` for it would cost as much as the rest
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+RESET = (
     b"\x1b[<u\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?1016l\x1b[?1004l\x1b[?2004l\x1b[?2048l\x1b[?2026l"
     b"\x1b[?7h\x1b[0m\x1b[?1049l\x1b[?25h"
 )
 """Ends every mode the interface may have switched on (reliability reference, section 3.7)."""
-PATIENCE: Final = 4.0
+PATIENCE = 4.0
 """Seconds an interface that was told to end has for it."""
 
-_FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
-_COOKED: Final = termios.ECHO | termios.ICANON
-_LFLAG: Final = 3
-_ENOUGH: Final = 2
+_FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+_COOKED = termios.ECHO | termios.ICANON
+_LFLAG = 3
+_ENOUGH = 2
 """Signals that leave the interface time to end; one more ends it at once."""
 
 
@@ -177,7 +180,7 @@ class _Guard:
         _write(2, clean.encode("utf-8", "replace") + b"\n")
 
 
-def _become(child: Sequence[str], environ: dict[str, str], blocked: set[Any]) -> None:
+def _become(child: Sequence[str], environ: dict[str, str], blocked: set[signal.Signals | int]) -> None:
     try:
         signal.set_wakeup_fd(-1)
         for number in (*_FORWARDED, signal.SIGCHLD, signal.SIGTTOU):

@@ -9,16 +9,15 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tui.config import files
-from tui.config.kinds import AUTO, BINDINGS, DENSITY, LINE, MOTION, SWITCH, THEME, WIRE, Kind
 from tui.config.paths import Paths
 
+if TYPE_CHECKING:
+    from tui.config.kinds import Kind
+
 _START_SCREENS = ("last", "providers", "library", "pulls", "chat", "monitor")
-_KINDS: Mapping[str, Kind] = {
-    "theme": THEME, "density": DENSITY, "ascii": AUTO, "motion": MOTION, "wire": WIRE, "link": LINE, "mouse": SWITCH,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +33,13 @@ class Peek:
     mouse: bool = True
     start_screen: str = "last"
     keys: Mapping[str, str] = field(default_factory=dict)
+
+
+def _kinds() -> Mapping[str, Kind]:
+    """Imported where something is set only: most people have no [appearance]."""
+    from tui.config.kinds import AUTO, DENSITY, LINE, MOTION, SWITCH, THEME, WIRE
+
+    return {"theme": THEME, "density": DENSITY, "ascii": AUTO, "motion": MOTION, "wire": WIRE, "link": LINE, "mouse": SWITCH}
 
 
 def _checked(kind: Kind, raw: object, otherwise: Any) -> Any:
@@ -54,8 +60,10 @@ def peek(paths: Paths, environ: Mapping[str, str] | None = None) -> Peek:
     given = raw.get("appearance")
     given = given if isinstance(given, dict) else {}
     values: dict[str, Any] = {}
+    variables = [name for name in environ if name.startswith("PADDOCK_APPEARANCE__")]
+    kinds = _kinds() if given or variables else {}
     for item in fields(Peek):
-        kind = _KINDS.get(item.name)
+        kind = kinds.get(item.name)
         if kind is None:
             continue
         value = _checked(kind, given[item.name], item.default) if item.name in given else item.default
@@ -66,4 +74,8 @@ def peek(paths: Paths, environ: Mapping[str, str] | None = None) -> Peek:
     values["start_screen"] = start if start in _START_SCREENS else "last"
     keys = raw.get("keys", {})
     named = {name: keys_of for name, keys_of in keys.items() if isinstance(keys_of, str)} if isinstance(keys, dict) else {}
-    return Peek(**values, keys=_checked(BINDINGS, named, {}))
+    if named:
+        from tui.config.kinds import BINDINGS
+
+        named = _checked(BINDINGS, named, {})
+    return Peek(**values, keys=named)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo as ModelField
 
+from tui.config import settings
 from tui.config.document import Path, format_value, put
 from tui.config.kinds import Kind, Secret, Words
 from tui.config.problems import Problem
@@ -244,6 +249,19 @@ def show(path: Path, value: Any) -> str:
     return format_value(find_kind(path).literal(value))
 
 
+@cache
+def _docs() -> dict[str, dict[str, str]]:
+    """The docstrings below the fields, by class: read when somebody asks, as pydantic would do it at every start (30 ms)."""
+    found: dict[str, dict[str, str]] = {}
+    for node in ast.parse(inspect.getsource(settings)).body:
+        if isinstance(node, ast.ClassDef):
+            docs = found.setdefault(node.name, {})
+            for field, text in pairwise(node.body):
+                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
+                    docs[field.target.id] = inspect.cleandoc(ast.literal_eval(text.value))
+    return found
+
+
 def _walk(model: type[BaseModel], section: str, env: str) -> Iterator[FieldInfo]:
     for name, field in model.model_fields.items():
         kind = kind_of(field)
@@ -253,7 +271,15 @@ def _walk(model: type[BaseModel], section: str, env: str) -> Iterator[FieldInfo]
         shown = "" if default is None and model is ChatOptions else format_value(kind.literal(default))
         variable = f"{env}__{name.upper()}" if env else ""
         yield FieldInfo(
-            section, name, name.replace("_", " "), field.description or "", shown, kind.type_text, kind.range_text, kind.choices, variable
+            section,
+            name,
+            name.replace("_", " "),
+            _docs()[model.__name__].get(name, ""),
+            shown,
+            kind.type_text,
+            kind.range_text,
+            kind.choices,
+            variable,
         )
 
 

@@ -44,7 +44,7 @@ PROVIDER_NAME: Final = Words("[A-Za-z0-9][A-Za-z0-9_.-]{0,39}", "letters, digits
 class Section(BaseModel):
     """One table of the file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
 class General(Section):

@@ -16,7 +16,6 @@ from textual.driver import Driver
 from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
 
-from tui.core.models import Notice, Severity
 from tui.core.options import AppOptions
 from tui.resources import resource
 from tui.ui import keyfix, start
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tui.config.paths import Paths
+    from tui.core.models import Notice
     from tui.services.api import Question, Services
     from tui.ui.start import Early
 
@@ -208,6 +208,8 @@ class TuiApp(App[int]):
     # --- toasts and questions -----------------------------------------------------------------------------------------
 
     def _show_notices(self, notices: Sequence[Notice]) -> None:
+        from tui.core.models import Severity
+
         for notice in notices:
             if notice.number <= self._noticed:
                 continue

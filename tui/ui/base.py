@@ -17,7 +17,8 @@ from tui.core.errors import Failure
 from tui.core.models import JobState
 from tui.core.observe import Observable
 from tui.ui.follow import Follower
-from tui.ui.frame import KeyLine, Line, StatusBar, TopBar, attention
+from tui.ui.frame import KeyLine, Line, TopBar
+from tui.ui.status import StatusBar, attention
 
 if TYPE_CHECKING:
     from tui.services.api import Services

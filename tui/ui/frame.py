@@ -1,22 +1,14 @@
-"""The three lines on every screen: the screens' names above, this machine's figures and the keys below."""
+"""Lines of the frame: the screens' names above, the keys below. `status` has the one between them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding
 from textual.content import Content
 from textual.widget import Widget
-
-from tui.core.models import JobState, ProviderState, ProviderStatus, QueueView
-from tui.text import clean_name, rate
-from tui.ui.widgets.graph import braille_line
-
-if TYPE_CHECKING:
-    from tui.ui.base import AppScreen
 
 SCREENS: Final = (
     ("providers", "Providers"),
@@ -134,98 +126,6 @@ class TopBar(Line):
                 return
 
 
-def spark(values: Sequence[float | None], width: int, *, ascii: bool) -> str:
-    """A small graph of percentages."""
-    return braille_line(values, width, 0.0, 100.0, ascii=ascii)
-
-
-class StatusBar(Line):
-    """This machine's figures, pulls, and the model in use."""
-
-    def __init__(self, screen: AppScreen) -> None:
-        super().__init__(id="statusbar")
-        self._screen_of = screen
-        self._model = ""
-        self._queue = QueueView()
-        self._remote: tuple[str, ...] = ()
-
-    def follow_all(self) -> None:
-        """Follow what it shows; once services are there."""
-        services = self._screen_of.services
-        self._screen_of.follow(services.monitor.latest, lambda _view: self.redraw(), fps=1)
-        self._screen_of.follow(services.jobs.view, self._set_queue, fps=1)
-        self._screen_of.follow(services.chat.view, lambda view: self._set_model(view.model), fps=4)
-
-    def _set_queue(self, queue: QueueView) -> None:
-        self._queue = queue
-        self.redraw()
-
-    def _set_model(self, model: str) -> None:
-        self._model = clean_name(model, 40)
-        self.redraw()
-
-    def redraw(self) -> None:
-        """Put the figures together for the width there is."""
-        monitor = self._screen_of.services.monitor
-        view = monitor.latest.value
-        width = self.size.width or 80
-        ascii = self._screen_of.ascii
-        graph = 3 if width < 120 else 6
-        groups: list[list[Part]] = [[(f" {monitor.machine()}", "bold")]]
-        sample = view.sample
-        if sample is not None:
-            cpu, memory = sample.cpu, sample.memory
-            graph_text = spark(monitor.series("cpu", graph * 2), graph, ascii=ascii)
-            groups.append([("CPU ", "$text-muted"), (graph_text, "$success"), _percent(cpu.percent)])
-            if memory.total and memory.used is not None:
-                groups.append([("RAM", "$text-muted"), _percent(100 * memory.used / memory.total)])
-            for gpu in sample.gpus[: 1 if width < 120 else 4]:
-                graph_text = spark(monitor.series(f"gpu{gpu.index}", graph * 2), graph, ascii=ascii)
-                groups.append([(f"GPU{gpu.index} ", "$text-muted"), (graph_text, "$success"), _percent(gpu.percent)])
-                if gpu.memory_used is not None and gpu.memory_total:
-                    groups.append([("VRAM ", "$text-muted"), (f"{gpu.memory_used / 1e9:.1f}/{gpu.memory_total / 1e9:.0f}G", "")])
-            if view.silent:
-                groups.append([(view.note or "no data", "$warning")])
-        elif view.note:
-            groups.append([(view.note, "$text-muted")])
-        tail: list[list[Part]] = []
-        running = self._queue.count(JobState.FETCHING, JobState.CHECKING)
-        if running:
-            tail.append([(f"{'v' if ascii else '↓'}{running} {rate(self._queue.rate)}", "$success")])
-        if self._model:
-            tail.append([(self._model, "$primary")])
-        if self._screen_of.demo:
-            tail.append([("demo, simulated", "$warning")])
-        parts: list[Part] = []
-        used = 0
-        reserve = sum(cell_len("".join(text for text, _style in group)) + 3 for group in tail)
-        for group in groups:
-            size = cell_len("".join(text for text, _style in group)) + 2
-            if used + size + reserve > width and parts:
-                break
-            parts.extend(group)
-            parts.append(("  ", ""))
-            used += size
-        for group in tail:
-            size = cell_len("".join(text for text, _style in group)) + 3
-            if used + size > width + 1:
-                break
-            parts.append(("| " if ascii else "│ ", "$border"))
-            parts.extend(group)
-            parts.append((" ", ""))
-            used += size
-        self.show(*parts)
-
-    def on_resize(self, event: events.Resize) -> None:
-        """More figures where there is room."""
-        if self._screen_of.has_services:
-            self.redraw()
-
-
-def _percent(value: float | None) -> Part:
-    return (" –" if value is None else f" {value:.0f}%", "")
-
-
 class KeyLine(Line):
     """The keys of the focused part, greyed where they do nothing now."""
 
@@ -270,9 +170,3 @@ def key_text(binding: Binding) -> str:
         return binding.key_display
     *modifiers, key = binding.key.split("+")
     return "+".join([*modifiers, _KEY_WORDS.get(key, key if len(key) == 1 else key.replace("_", " "))])
-
-
-def attention(providers: Sequence[ProviderState], *, ascii: bool) -> str:
-    """The mark of the Providers screen: how many configured ones failed."""
-    failed = sum(1 for provider in providers if provider.status is ProviderStatus.FAILED)
-    return f"{'x' if ascii else '✕'}{failed}" if failed else ""

@@ -11,7 +11,6 @@ from typing import Any, Final
 from textual import events
 from textual.app import App
 from textual.message_pump import MessagePump
-from textual.widgets import Input, TextArea
 
 PATIENCE: Final = 2.0
 """Seconds a key may take until the next one goes on regardless."""
@@ -47,6 +46,8 @@ class KeyGate:
             self._task = asyncio.create_task(self._go_on())
 
     def _may_move_focus(self, event: events.Event) -> bool:
+        from textual.widgets import Input, TextArea  # not for the first frame
+
         if not isinstance(self._app.focused, (Input, TextArea)):
             return True
         return isinstance(event, events.Key) and not event.is_printable

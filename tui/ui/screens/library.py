@@ -143,7 +143,7 @@ class LibraryScreen(RefusingScreen):
         self.query_one("#library-filter").display = False
         self.query_one(CatalogueTable).display = False
         self._take_only()
-        self.follow(registry.models, self._draw_models, fps=4)
+        self.follow(registry.models, self._draw_models, fps=20)
         sources: tuple[Observable[Any], ...] = (registry.providers, registry.running, registry.details, registry.model_failures)
         for source in sources:
             self.follow(source, lambda _value: self._draw_facts(), fps=4)
