@@ -6,7 +6,6 @@ import gc
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
@@ -25,6 +24,7 @@ from tui.ui.follow import Follower
 from tui.ui.frame import SCREENS, key_text
 from tui.ui.keygate import KeyGate
 from tui.ui.line_filter import TextSafetyFilter
+from tui.ui.screens import build_screen
 from tui.ui.screens.boot import BootScreen
 from tui.ui.themes import THEMES, choose
 
@@ -37,13 +37,6 @@ if TYPE_CHECKING:
     from tui.ui.start import Early
 
 keyfix.apply()
-
-
-def _screen(name: str, services: Services) -> Screen[None]:
-    """Build a screen; the first visit pays for its imports, start-up does not."""
-    module = import_module(f"tui.ui.screens.{name}")
-    made: Screen[None] = getattr(module, f"{name.title()}Screen")(services)
-    return made
 
 
 class TuiApp(App[int]):
@@ -131,7 +124,7 @@ class TuiApp(App[int]):
         gc.freeze()  # what is loaded now stays: later collections need not look at it (a tenth of a second each)
         self.services = services
         for name in (*(name for name, _title in SCREENS), "welcome"):
-            self.add_mode(name, partial(_screen, name, services))
+            self.add_mode(name, partial(build_screen, self, name, services))
         services.open()
         self._follow(services.notices, self._show_notices)
         self._follow(services.questions, self._ask)
