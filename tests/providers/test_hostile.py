@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import tracemalloc
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,8 +12,10 @@ from tests.providers.test_faults import ASK, collect
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.models import CompletionRequest, Endpoint
 from tui.providers.catalogue import kinds
+from tui.providers.errors import Target
 from tui.providers.factory import make_provider
 from tui.providers.http import Http
+from tui.providers.streams import JsonLines, ServerSentEvents
 from tui.text import clean_label
 
 KEYS = """
@@ -180,3 +183,19 @@ async def test_P30_P46_bytes_that_are_no_json_are_a_sentence(monkeypatch, name):
         _, failure = await collect(provider.chat(ASK))
         assert failure is not None
         assert failure.what and failure.remedy
+
+
+@pytest.mark.parametrize("splitter", [JsonLines, ServerSentEvents])
+def test_H20_fifty_megabytes_without_a_line_end_cost_little_memory(splitter):
+    """The cap ends it; what was held on the way is not many times as much."""
+    split, chunk, fed = splitter(Target("Ollama", "h:1")), b"x" * 65_536, 0
+    tracemalloc.start()
+    try:
+        with pytest.raises(PaddockError, match="longer than 8 MB"):
+            while fed < 50_000_000:
+                fed += len(chunk)
+                list(split.feed(chunk))
+        assert fed < 9_000_000
+        assert tracemalloc.get_traced_memory()[1] < 32_000_000
+    finally:
+        tracemalloc.stop()

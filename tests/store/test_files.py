@@ -20,11 +20,13 @@ from tui.store import backup
 from tui.store import db as db_module
 from tui.store.conversations import Conversations
 from tui.store.db import Database
+from tui.store.jobs import JobTable
 
 CRASH = """
 import os, sys
 from pathlib import Path
 from tui.store.db import Database
+from tui.store.jobs import JobTable
 database = Database(Path(sys.argv[1]))
 database.run_sync(lambda connection: connection.execute("INSERT INTO draft (key, text, updated_at) VALUES ('late', 'x', 0)"))
 os._exit(9)
@@ -143,6 +145,7 @@ import os, signal
 from pathlib import Path
 from tui.store import backup
 from tui.store.db import Database
+from tui.store.jobs import JobTable
 backup.intact = lambda path: os.kill(os.getpid(), signal.SIGKILL)
 Database(Path({str(path)!r})).back_up()
 """
@@ -187,3 +190,46 @@ def test_C02_D03_D13_a_disk_that_is_really_full(tmp_path: Path) -> None:
         "settings: Not saved: no space",
         "mended",
     ], done.stderr
+
+
+ADDER = """
+import asyncio, sys
+from pathlib import Path
+from tui.core.models import Endpoint, JobKind
+from tui.store.db import Database
+from tui.store.jobs import JobTable
+from tui.store.jobs import JobTable
+
+async def main():
+    database = Database(Path(sys.argv[1]))
+    table = JobTable(database)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for number in range(30):
+        await table.add(JobKind.PULL, f"m{number}", Endpoint("box", "ollama", "http://127.0.0.1:11434"), asked_by=sys.argv[2])
+        if number % 3 == 0:
+            await table.move(1, "down")
+    await database.aclose()
+
+asyncio.run(main())
+"""
+
+
+def test_P13_Q14_two_copies_that_queue_the_same_models_at_once_make_one_entry_each(path: Path) -> None:
+    Database(path).close()
+    command = [sys.executable, "-c", ADDER, str(path)]
+    both = [subprocess.Popen([*command, who], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for who in "ab"]
+    for process in both:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in both:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [process.communicate(timeout=60)[0] for process in both] == ["", ""]
+    assert [process.returncode for process in both] == [0, 0]
+    database = Database(path)
+    jobs = JobTable(database).list()
+    assert sorted(job.model for job in jobs) == sorted(f"m{number}:latest" for number in range(30))
+    assert len({job.position for job in jobs}) == 30
+    database.close()

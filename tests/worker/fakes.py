@@ -112,9 +112,10 @@ class Bench:
 
     def new_queue(self) -> Queue:
         audit = Audit(self.folder / "state", self.clock)
-        return Queue(
-            self.database, lambda: self.settings, self.fake.make, lambda reference: self.key(reference), audit, self.clock, lambda a, b: 1.0
-        )
+        return Queue(self.database, lambda: self.settings, self.fake.make, self.check, audit, self.clock, lambda a, b: 1.0)
+
+    async def check(self, endpoint: Endpoint) -> None:
+        self.key(endpoint.key)
 
     async def add(self, model: str = "qwen3:8b", **more: Any) -> int:
         return (await self.table.add(JobKind.PULL, model, more.pop("endpoint", ENDPOINT), more)).id

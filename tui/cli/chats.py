@@ -13,17 +13,23 @@ from tui.text import clean_name
 
 async def chats(context: Context) -> int:
     """List, search or export."""
-    verb, what = context.args.verb, context.args.what
+    verb, what = context.args.verb, " ".join(context.args.what)
     if verb and not what:
         message(f"What? paddock chats {verb} {'ID' if verb == 'export' else 'TEXT'}.")
         return USAGE
-    store = Conversations(context.database(write=False))
+    if verb == "export" and not what.isdecimal():
+        message("The number of a conversation is a whole number. See paddock chats.")
+        return USAGE
+    store = Conversations(context.database(write=False)) if context.paths.database.exists() else None
     if verb == "export":
-        return _export(context, store, what)
-    heads = store.search(what) if verb else store.heads()
+        return _export(context, store, int(what))
+    heads = () if store is None else await store.search_async(what) if verb else store.heads()
     if context.json:
         emit({"chats": heads})
         return DONE
+    if not heads:
+        message("No conversation has all these words." if verb else "No conversations yet. Begin one with paddock chat MODEL PROMPT.")
+        return FAILED if verb else DONE
     rows = [
         (
             str(head.id),
@@ -38,13 +44,10 @@ async def chats(context: Context) -> int:
     return DONE
 
 
-def _export(context: Context, store: Conversations, what: str) -> int:
-    if not what.isdecimal():
-        message("The number of a conversation is a whole number. See paddock chats.")
-        return USAGE
-    head = store.head(int(what))
-    if head is None:
-        message(f"There is no conversation {int(what)}. See paddock chats.")
+def _export(context: Context, store: Conversations | None, number: int) -> int:
+    head = store.head(number) if store is not None and number < 1 << 62 else None
+    if store is None or head is None:
+        message(f"There is no conversation {number}. See paddock chats.")
         return FAILED
     messages = store.messages(head.id)
     if context.json:

@@ -6,33 +6,34 @@ import argparse
 
 from tui.cli.parser import build
 
+GLOBAL = ("--demo", "--provider", "--config", "--readonly", "--ascii", "--no-mouse", "--log-level", "--version", "--help")
 
-def _words() -> dict[str, tuple[str, ...]]:
+
+def words() -> dict[str, tuple[str, ...]]:
     """The words that each command offers: its options and fixed choices."""
     found: dict[str, tuple[str, ...]] = {}
     for action in build()._actions:
         if not isinstance(action, argparse._SubParsersAction):
             continue
         for name, command in action.choices.items():
-            words: list[str] = []
+            offered: list[str] = []
             for part in command._actions:
-                words += [option for option in part.option_strings if option.startswith("--")]
-                words += [str(choice) for choice in part.choices or ()]
-            found[name] = tuple(words)
+                offered += [option for option in part.option_strings if option.startswith("--")]
+                offered += [str(choice) for choice in part.choices or ()]
+            found[name] = tuple(offered)
     return found
 
 
 def script(shell: str) -> str:
     """The completion script of bash, zsh or fish."""
-    words = _words()
-    names = " ".join(words)
+    offered = words()
+    names = " ".join(offered)
     if shell == "fish":
         lines = [f"complete -c paddock -f -n __fish_use_subcommand -a '{names}'"]
-        lines += [
-            f"complete -c paddock -n '__fish_seen_subcommand_from {name}' -a '{' '.join(offered)}'" for name, offered in words.items()
-        ]
+        lines += [f"complete -c paddock -n __fish_use_subcommand -l {option[2:]}" for option in GLOBAL]
+        lines += [f"complete -c paddock -n '__fish_seen_subcommand_from {name}' -a '{' '.join(some)}'" for name, some in offered.items()]
         return "\n".join(lines) + "\n"
-    cases = "\n".join(f"    {name}) words='{' '.join(offered)}' ;;" for name, offered in words.items())
+    cases = "\n".join(f"    {name}) words='{' '.join(some)}' ;;" for name, some in offered.items())
     bash = (
         "_paddock() {\n"
         "  local words='' word\n"
@@ -40,8 +41,8 @@ def script(shell: str) -> str:
         '    case "$word" in\n'
         f"{cases}\n"
         "    *) continue ;;\n    esac\n    break\n  done\n"
-        f"  [ -n \"$words\" ] || words='{names}'\n"
-        '  COMPREPLY=($(compgen -o default -W "$words" -- "${COMP_WORDS[COMP_CWORD]}"))\n'
+        f"  [ -n \"$words\" ] || words='{names} {' '.join(GLOBAL)}'\n"
+        '  COMPREPLY=($(compgen -W "$words" -- "${COMP_WORDS[COMP_CWORD]}"))\n'
         "}\ncomplete -o default -F _paddock paddock\n"
     )
     return bash if shell == "bash" else f"#compdef paddock\nautoload -U +X bashcompinit && bashcompinit\n{bash}"

@@ -4,33 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from argparse import Namespace
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tui.cli.output import message
+from tui.cli.output import ask, message, report
 from tui.config.paths import Paths, ensure_dirs, find_paths
 from tui.config.secrets import resolve_secret
 from tui.config.settings import Settings
 from tui.config.store import ConfigStore
+from tui.core.clock import SYSTEM
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.models import Endpoint, Model
 from tui.core.names import same
 from tui.core.options import AppOptions
-from tui.providers.address import ollama_host
+from tui.providers.address import display_place, is_loopback, ollama_host, origin
 from tui.providers.base import Provider
 from tui.providers.catalogue import kinds
-from tui.providers.discovery import discover, identify
+from tui.providers.discovery import Found, discover, find, held_by
 from tui.providers.factory import make_provider
-from tui.services.registry import endpoint_of
-from tui.text import clean_name, size
+from tui.services.audit import Audit
+from tui.services.logs import start_log
+from tui.services.ports import Ports
+from tui.services.registry import DEMO, GIVEN, OFFLINE, endpoint_of
+from tui.text import clean_name, nearest, rate, size
 
 if TYPE_CHECKING:
     from tui.services.jobs import Jobs
     from tui.store.db import Database
 
-_NOBODY = Failure(
-    "No provider answered", "", "Start a model server, or name one with --provider URL; paddock doctor tells more", FailureKind.UNREACHABLE
-)
+CAP: Final = 5.0
+"""Seconds a server is given for a list."""
+LOOK: Final = 2.0
+"""Seconds of looking around; servers that are named later are not waited for."""
+_NOBODY: Final = "Start a model server, or name one with paddock --provider URL; paddock doctor tells more"
+
+
+class Listed(NamedTuple):
+    """A server that answered, and its models."""
+
+    provider: Provider
+    models: tuple[Model, ...]
 
 
 class Context:
@@ -49,8 +65,12 @@ class Context:
         self.paths: Paths = find_paths(config=options.config, demo=options.demo)
         overrides = {"security.access": "look"} if options.readonly else {}
         self.config = ConfigStore(self.paths, os.environ, overrides)
+        start_log(self.paths.logs, options.log_level or self.settings.general.log_level)
+        self.audit = Audit(self.paths.state, SYSTEM, lambda: self.settings.security.audit, "command line")
+        self.failed: list[Failure] = []
         self._demo_url = demo_url
         self._providers: dict[str, Provider] = {}
+        self._given: Endpoint | None = None
         self._database: Database | None = None
         self._jobs: Jobs | None = None
 
@@ -63,6 +83,10 @@ class Context:
         """Bytes as `appearance.units` wants them."""
         return size(count, binary=self.settings.appearance.units == "binary")
 
+    def rate(self, count: float | None) -> str:
+        """Bytes a second, likewise."""
+        return rate(count, binary=self.settings.appearance.units == "binary")
+
     def allow(self, what: str, *, destructive: bool = False) -> None:
         """Refuse what `security.access` does not allow.
 
@@ -71,135 +95,297 @@ class Context:
         """
         access = self.settings.security.access
         if access == "look" or (access == "use" and destructive):
-            remedy = "Run it without --readonly" if self.options.readonly else "Change security.access"
+            remedy = "Run it without --readonly" if self.options.readonly else "Change security.access in the configuration file"
             raise PaddockError.of(f"{what} is refused", f"security.access = {access}", remedy, FailureKind.REFUSED)
 
-    # --- providers -------------------------------------------------------------------------------------------------
+    @property
+    def offline(self) -> bool:
+        """Nothing may leave this machine."""
+        return self.settings.general.network == "offline"
+
+    # --- which servers -----------------------------------------------------------------------------------------------
 
     async def endpoints(self) -> list[Endpoint]:
         """The servers to ask, the default first; discovery is not among them."""
         if self.options.demo and not self.options.provider:
-            return [Endpoint("demo", "ollama", self._demo_url)]
+            return [Endpoint(DEMO, "ollama", self._demo_url)]
         if self.options.provider:
-            return [await self.by_address(self.options.provider)]
-        found = [endpoint_of(name, provider) for name, provider in self.settings.providers.items() if provider.enabled]
-        if not any(provider.kind == "ollama" for provider in self.settings.providers.values()):
+            self._given = self._given or await self._by_address(self.options.provider)
+            return [self._given]
+        configured = self.settings.providers
+        found = [endpoint_of(name, one) for name, one in configured.items() if one.enabled and not self.silent(name)]
+        if not any(one.kind == "ollama" for one in configured.values()):
             url = ollama_host(os.environ)
-            if url:
+            if url and not (self.offline and not is_loopback(url)):
                 found.append(Endpoint("ollama", "ollama", url))
         default = self.settings.general.default_provider
         return sorted(found, key=lambda endpoint: endpoint.name != default)
 
-    async def by_address(self, text: str) -> Endpoint:
-        """Find out what answers at an address that a person typed; raises PaddockError where nothing known does."""
-        from tui.providers.address import candidates
+    def silent(self, name: str) -> str:
+        """Why nothing may be asked of a configured server, or empty."""
+        one = self.settings.providers[name]
+        if not one.enabled:
+            return "switched off"
+        return OFFLINE if self.offline and (not is_loopback(one.url) or one.location == "elsewhere") else ""
 
-        last: Failure | None = None
-        for candidate in candidates(text, kinds()):
-            identity = await identify(candidate.url)
-            if identity.kind:
-                return Endpoint(identity.kind, identity.kind, candidate.url)
-            last = identity.failure or last
-        raise PaddockError(last or Failure("No model server answered", clean_name(text, 200), "Check the address", FailureKind.UNREACHABLE))
+    async def _by_address(self, text: str) -> Endpoint:
+        """The configured server at an address, with its key, else what answers there; raises PaddockError where nothing known does."""
+        if self.offline and not is_loopback(text):
+            raise PaddockError.of(f"Not asked: {OFFLINE}", clean_name(text, 200), "Change general.network", FailureKind.REFUSED)
+        for name, one in self.settings.providers.items():
+            if origin(one.url) == origin(text):
+                return endpoint_of(name, one)
+        found = await find(text, kinds())
+        if isinstance(found, Failure):
+            raise PaddockError(found)
+        return Endpoint(GIVEN, found.kind, found.url)
 
-    async def discovered(self, known: list[Endpoint]) -> list[Endpoint]:
-        """Servers found on this machine's known ports, where `general.discover` allows."""
+    async def discovered(self, known: Sequence[Endpoint]) -> list[Endpoint]:
+        """Servers found on this machine's known ports, where `general.discover` allows; takes at most `LOOK` seconds."""
         if not self.settings.general.discover or self.options.provider or self.options.demo:
             return []
-        result = await discover(kinds(), known=[endpoint.url for endpoint in known])
-        names: dict[str, int] = {}
+        found: dict[str, Found] = {}
+
+        def noted(one: Found) -> None:
+            if one.kind and not one.child_of:
+                found[one.url] = one
+
+        try:
+            async with asyncio.timeout(LOOK):
+                await discover(kinds(), known=[endpoint.url for endpoint in known], environ={}, on_found=noted)
+        except TimeoutError:
+            pass
+        taken = {endpoint.name for endpoint in known} | set(self.settings.providers)
         endpoints = []
-        for found in result.found:
-            if found.child_of:
-                continue
-            names[found.kind] = names.get(found.kind, 0) + 1
-            name = found.kind if names[found.kind] == 1 else f"{found.kind}-{names[found.kind]}"
-            endpoints.append(Endpoint(name, found.kind, found.url))
+        for one in sorted(found.values(), key=lambda one: one.url):
+            number, name = 1, one.kind
+            while name in taken:
+                number += 1
+                name = f"{one.kind}-{number}"
+            taken.add(name)
+            endpoints.append(Endpoint(name, one.kind, one.url))
         return endpoints
 
+    async def named(self, name: str) -> Endpoint:
+        """The server of a name.
+
+        Raises:
+            PaddockError: There is none, or nothing may be asked of it.
+        """
+        known = await self.endpoints()
+        for endpoint in known:
+            if endpoint.name == name:
+                return endpoint
+        if name in self.settings.providers and not self.options.provider and not self.options.demo:
+            raise PaddockError.of(
+                f"{clean_name(name, 80)} is not asked: {self.silent(name)}",
+                f"providers.{clean_name(name, 80)}",
+                "Change that setting",
+                FailureKind.REFUSED,
+            )
+        found = await self.discovered(known)
+        for endpoint in found:
+            if endpoint.name == name:
+                return endpoint
+        near = nearest(name, [endpoint.name for endpoint in (*known, *found)])
+        remedy = f"The nearest name is {near}" if near else "See paddock providers"
+        raise PaddockError.of(f"There is no provider named {clean_name(name, 80)}", "", remedy, FailureKind.CONFIG)
+
     def connect(self, endpoint: Endpoint) -> Provider:
-        """The provider of an endpoint."""
+        """The provider of an endpoint; a person waits, so a request is repeated once, soon."""
         if endpoint.name not in self._providers:
+            brisk = replace(endpoint, retries=min(endpoint.retries, 1), retry_delay=min(endpoint.retry_delay, 0.3))
             self._providers[endpoint.name] = make_provider(
-                endpoint, lambda reference: resolve_secret(reference, settings=self.settings, environ=os.environ)
+                brisk, lambda reference: resolve_secret(reference, settings=self.settings, environ=os.environ)
             )
         return self._providers[endpoint.name]
 
-    async def answering(self, on: str = "") -> list[tuple[Provider, tuple[Model, ...]]]:
-        """Providers that list their models, the default first; those that do not are named on standard error.
+    # --- asking them -------------------------------------------------------------------------------------------------
+
+    async def ask(self, endpoints: Sequence[Endpoint]) -> tuple[list[Listed], dict[str, Failure]]:
+        """Ask servers for their models, all at once, each at most `CAP` seconds; the failures by name."""
+        answers = await asyncio.gather(*(self._list(endpoint) for endpoint in endpoints))
+        found = [answer for answer in answers if isinstance(answer, Listed)]
+        pairs = zip(endpoints, answers, strict=True)
+        return found, {endpoint.name: answer for endpoint, answer in pairs if isinstance(answer, Failure)}
+
+    async def _list(self, endpoint: Endpoint) -> Listed | Failure:
+        try:
+            await self.trust(endpoint, "your key", only_with_key=True)
+            provider = self.connect(endpoint)
+            async with asyncio.timeout(CAP):
+                return Listed(provider, await provider.models())
+        except PaddockError as error:
+            return named_failure(endpoint, error.failure)
+        except TimeoutError:
+            return late(endpoint)
+
+    async def everybody(self, on: str = "") -> list[Listed]:
+        """All servers that list their models, the default first, found ones last; the others are named on standard error.
+
+        They are kept in `failed`, so that the exit code can tell.
 
         Raises:
             PaddockError: None answered, or there is none of the name `on`.
         """
-        known = await self.endpoints()
-        asked = known
         if on:
-            asked = [endpoint for endpoint in known if endpoint.name == on]
-            if not asked:
-                asked = [endpoint for endpoint in await self.discovered(known) if endpoint.name == on]
-            if not asked:
-                raise PaddockError.of("There is no provider of that name", clean_name(on, 80), "See paddock providers", FailureKind.CONFIG)
-        found, failures = await self._ask(asked)
-        if not found and not on:
-            found, more = await self._ask(await self.discovered(known))
-            failures += more
+            found, failures = await self.ask([await self.named(on)])
+        else:
+            known = await self.endpoints()
+            (found, failures), others = await asyncio.gather(self.ask(known), self._look(known))
+            found += others[0]
+            failures |= others[1]
+        self.failed = list(failures.values())
         if not found:
-            raise PaddockError(failures[0] if failures else _NOBODY)
-        for failure in failures:
-            message(f"{failure.sentence()}.")
+            raise self._nobody(self.failed)
+        for failure in self.failed:
+            report(failure)
         return found
 
-    async def _ask(self, endpoints: list[Endpoint]) -> tuple[list[tuple[Provider, tuple[Model, ...]]], list[Failure]]:
-        providers = [self.connect(endpoint) for endpoint in endpoints]
-        answers = await asyncio.gather(*(provider.models() for provider in providers), return_exceptions=True)
-        found: list[tuple[Provider, tuple[Model, ...]]] = []
-        failures: list[Failure] = []
-        for provider, answer in zip(providers, answers, strict=True):
-            if isinstance(answer, PaddockError):
-                failures.append(answer.failure)
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
-                found.append((provider, answer))
-        return found, failures
+    async def _look(self, known: Sequence[Endpoint]) -> tuple[list[Listed], dict[str, Failure]]:
+        return await self.ask(await self.discovered(known))
 
-    async def provider(self, on: str = "") -> Provider:
-        """The named provider, else the first that answers, the default before others."""
-        return (await self.answering(on))[0][0]
+    def _nobody(self, failures: Sequence[Failure]) -> PaddockError:
+        for failure in failures[:-1]:
+            report(failure)
+        if failures:
+            return PaddockError(failures[-1])
+        if self.settings.providers and self.offline:
+            return PaddockError.of("No provider was asked", "general.network = offline", "Change general.network", FailureKind.REFUSED)
+        return PaddockError.of("No provider answered", "", _NOBODY, FailureKind.UNREACHABLE)
 
-    async def with_model(self, name: str, on: str = "") -> tuple[Provider, Model]:
-        """The provider that has a model.
+    async def candidates(self, on: str = "") -> list[Listed]:
+        """The servers a change or a prompt may go to: the one named, else the default alone, else those that answer, in their order.
+
+        Raises:
+            PaddockError: None answered. A default that was named and does not answer is not replaced by another.
+        """
+        if on:
+            known = [await self.named(on)]
+        else:
+            known = await self.endpoints()
+            default = self.settings.general.default_provider
+            if default and not self.options.provider and not self.options.demo:
+                first = await self.named(default)
+                known = [first, *(endpoint for endpoint in known if endpoint.name != default)]
+        found, failures = await self.ask(known)
+        pinned = on or (self.settings.general.default_provider if known and not self.options.demo and not self.options.provider else "")
+        if pinned and pinned in failures:
+            failure = failures[pinned]
+            raise PaddockError(
+                failure if on else replace(failure, remedy=f"{failure.remedy}, or name another with --on".removeprefix(", "))
+            )
+        if not found and not on:
+            found, more = await self.ask(await self.discovered(known))
+            failures |= more
+        self.failed = list(failures.values())
+        if not found:
+            raise self._nobody(self.failed)
+        return found
+
+    async def with_model(self, name: str, on: str = "", *, alone: bool = False) -> tuple[Provider, Model]:
+        """The provider that has a model, the default before others.
+
+        Args:
+            name: As the server spells it, or as Ollama would read it.
+            on: The only provider to look at.
+            alone: Refuse where several have it and none of them is the default.
 
         Raises:
             PaddockError: None has it, or none answered.
         """
-        answering = await self.answering(on)
-        for provider, models in answering:
-            for model in models:
-                if name in (model.key, model.name) or same(model.key, name):
-                    return provider, model
-        where = ", ".join(provider.endpoint.name for provider, _ in answering)
-        shown = clean_name(name, 80)
-        raise PaddockError.of(f"There is no model {shown}", where, f"Fetch it with paddock pull {shown}", FailureKind.NOT_FOUND)
+        asked = await self.candidates(on)
+        have = having(asked, name)
+        if not have and not on:
+            more, failures = await self._look([listed.provider.endpoint for listed in asked])
+            self.failed += failures.values()
+            asked += more
+            have = having(more, name)
+        if not have:
+            raise self._missing(name, asked)
+        if alone and len(have) > 1 and have[0][0].endpoint.name != self.settings.general.default_provider:
+            where = ", ".join(provider.endpoint.name for provider, _ in have)
+            raise PaddockError.of(f"{len(have)} providers have {clean_name(name, 80)}", where, "Say which with --on", FailureKind.CONFIG)
+        return have[0]
+
+    def _missing(self, name: str, asked: Sequence[Listed]) -> PaddockError:
+        from tui.core.capabilities import Capability
+
+        for failure in self.failed:
+            report(failure)
+        shown, where = clean_name(name, 80), ", ".join(listed.provider.endpoint.name for listed in asked)
+        near = nearest(name, [model.name for listed in asked for model in listed.models])
+        if near:
+            remedy = f"The nearest name is {near}"
+        elif any(Capability.PULL in listed.provider.capabilities for listed in asked):
+            remedy = f"Fetch it with paddock pull {shown}"
+        else:
+            remedy = "See paddock ls"
+        return PaddockError.of(f"There is no model {shown}", where, remedy, FailureKind.NOT_FOUND)
+
+    async def trust(self, endpoint: Endpoint, what: str, *, only_with_key: bool = False) -> None:
+        """Before a prompt or key goes to a port of this machine that another person's account holds: ask once ever.
+
+        Raises:
+            PaddockError: It is not allowed, or there is nobody to ask.
+        """
+        if endpoint.name == DEMO or not is_loopback(endpoint.url) or (only_with_key and not endpoint.key):
+            return
+        holder = await held_by(endpoint.url)
+        if holder is None or not holder.other_person:
+            return
+        from tui.store.meta import Meta
+
+        async def put(text: str, choices: Sequence[tuple[str, str]]) -> str:
+            there = sys.stdin.isatty() and sys.stderr.isatty()
+            return choices[1][0] if there and await ask(text) else choices[0][0]
+
+        ports = Ports(put, self.audit)
+        ports.open(Meta(self.database()))
+        if not await ports.ask_trust(endpoint.url, holder, what):
+            raise PaddockError.of(
+                f"Nothing was sent: another person's account ({holder.user or 'unknown'}) holds the port",
+                display_place(endpoint.url),
+                "Check who runs that server, or allow it in a terminal",
+                FailureKind.REFUSED,
+            )
 
     # --- the database ------------------------------------------------------------------------------------------------
 
     def database(self, *, write: bool = True) -> Database:
         """The database, opened the first time it is asked for."""
+        from tui.services.jobs import make_way
         from tui.store.db import Database
 
         if self._database is None:
             ensure_dirs(self.paths)
             read_only = not write and self.paths.database.exists()
+            if not read_only and not make_way(self.paths):
+                remedy = "Wait until it ends, then try again"
+                raise PaddockError.of("A worker of another version keeps the database", clean_name(str(self.paths.locks)), remedy)
             self._database = Database(self.paths.database, read_only=read_only, network_fs=self.paths.network)
+            if self._database.opened.sentence():
+                message(f"{self._database.opened.sentence()}.")
         return self._database
+
+    def writable(self) -> Database:
+        """The database, where it can be written.
+
+        Raises:
+            PaddockError: It cannot, and why.
+        """
+        database = self.database()
+        if database.read_only:
+            what = Failure("The database is open for reading only", clean_name(str(self.paths.database)), "Check the disk and its owner")
+            raise PaddockError(database.problem or what)
+        return database
 
     def jobs(self) -> Jobs:
         """The queue."""
         from tui.services.jobs import Jobs
 
         if self._jobs is None:
-            self._jobs = Jobs(self.database(), self.paths)
+            self._jobs = Jobs(self.writable(), self.paths)
         return self._jobs
 
     async def aclose(self) -> None:
@@ -208,3 +394,30 @@ class Context:
             await provider.aclose()
         if self._database is not None:
             await self._database.aclose()
+
+
+def having(asked: Sequence[Listed], name: str) -> list[tuple[Provider, Model]]:
+    """The providers that have a model, each with it; an exact spelling wins over another one."""
+    found = []
+    for provider, models in asked:
+        exact = next((model for model in models if name in (model.key, model.name)), None)
+        model = exact or next((model for model in models if same(model.key, name)), None)
+        if model is not None:
+            found.append((provider, model))
+    return found
+
+
+def named_failure(endpoint: Endpoint, failure: Failure) -> Failure:
+    """The same, with the provider's name in front."""
+    return replace(failure, what=f"{endpoint.name}: {failure.what}")
+
+
+def late(endpoint: Endpoint) -> Failure:
+    """A server that takes connections and does not answer in time."""
+    what = f"{endpoint.name} did not answer in {CAP:.0f} s"
+    return Failure(what, display_place(endpoint.url), "See whether it is busy, or look at its log", FailureKind.TIMEOUT)
+
+
+def wrong_usage(error: PaddockError) -> PaddockError:
+    """The same as a mistake in the command, which exits with 2."""
+    return PaddockError(replace(error.failure, kind=FailureKind.CONFIG))

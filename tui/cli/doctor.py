@@ -12,8 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from tui import __version__
 from tui.cli.context import Context
 from tui.cli.output import DONE, FAILED, emit, line
+from tui.cli.providers import check
 from tui.config.paths import ensure_dirs
-from tui.core.errors import PaddockError
+from tui.core.errors import Failure, PaddockError
+from tui.providers.address import display_url
 from tui.services.jobs import logout_note
 from tui.services.locks import WORKER_LOCK, read_holder
 from tui.text import clean_name
@@ -33,7 +35,7 @@ async def doctor(context: Context) -> int:
         emit({"ok": well, "checks": [dict(zip(("name", "ok", "found", "remedy"), check, strict=True)) for check in checks]})
     else:
         for name, ok, found, remedy in checks:
-            line(f"{'ok     ' if ok else 'problem'}  {name:<10}  {found}{f'. {remedy}.' if remedy and not ok else ''}")
+            line(f"{'ok     ' if ok else 'problem'}  {name:<9}  {found}{f'. {remedy}.' if remedy and not ok else ''}")
     return DONE if well else FAILED
 
 
@@ -80,21 +82,23 @@ def _place(context: Context) -> list[Check]:
     free = shutil.disk_usage(context.paths.data).free
     return [
         ("home", True, clean_name(str(context.paths.data)), ""),
+        ("log", True, clean_name(str(context.paths.logs / "app.log")), ""),
         ("disk", free > 500_000_000, f"{context.size(free)} free", "Make room"),
     ]
 
 
 async def _servers(context: Context) -> list[Check]:
-    checks: list[Check] = []
-    known = await context.endpoints()
+    try:
+        known = await context.endpoints()
+    except PaddockError as error:
+        return [("provider", False, error.failure.sentence(), error.failure.remedy)]
     known += await context.discovered(known)
-    for endpoint in known:
-        try:
-            health = await context.connect(endpoint).check()
-        except PaddockError as error:
-            checks.append(("provider", False, f"{endpoint.name}: {error.failure.sentence()}", error.failure.remedy))
-            continue
-        checks.append(("provider", True, f"{endpoint.name} {health.version} at {endpoint.url}", ""))
+    checks: list[Check] = []
+    for endpoint, answer in zip(known, await asyncio.gather(*(check(context, endpoint) for endpoint in known)), strict=True):
+        if isinstance(answer, Failure):
+            checks.append(("provider", False, f"{endpoint.name}: {answer.sentence()}", answer.remedy))
+        else:
+            checks.append(("provider", True, f"{endpoint.name} {answer.version} at {display_url(endpoint.url)}".replace("  ", " "), ""))
     return checks or [("provider", False, "none was found", "Start a model server, or run paddock providers add URL")]
 
 

@@ -1,60 +1,110 @@
-"""ls, ps, show, search, cp, rm, load, unload."""
+"""ls, ps, show, search."""
 
 from __future__ import annotations
 
-import sys
+import asyncio
 import time
 
-from tui.cli.context import Context
-from tui.cli.output import DONE, FAILED, USAGE, block, emit, line, message, plain, report, table
-from tui.core.capabilities import ABILITY_WORDS
+from tui.cli.context import CAP, Context, Listed, late, named_failure
+from tui.cli.output import DASH, DONE, FAILED, block, emit, exit_code, facts, line, message, plain, report, table
+from tui.core.capabilities import ABILITY_WORDS, Capability
 from tui.core.errors import Failure, PaddockError
 from tui.core.models import RunningModel
+from tui.services.registry import excluded
 from tui.text import clean_name, count, duration, tokens
 
 
-def _ago(moment: float | None) -> str:
-    return "\u2013" if moment is None else f"{duration(max(0.0, time.time() - moment))} ago"
+def when(moment: float | None) -> str:
+    """How long ago, for tables; a dash where not known."""
+    if moment is None:
+        return DASH
+    seconds = time.time() - moment
+    return "just now" if seconds < 60 else f"{duration(seconds)} ago"
 
 
 async def ls(context: Context) -> int:
-    """List installed models."""
-    found = await context.answering(context.args.on)
-    models = [model for _, listed in found for model in listed]
+    """List installed models; 1 where a server that was asked did not answer."""
+    found = await context.everybody(context.args.on)
+    preferred = {name: rank for rank, name in reversed(list(enumerate(context.settings.models.preferred)))}
+    models = [model for _, listed in found for model in listed if not excluded(model.name, context.settings)]
+    models.sort(key=lambda model: preferred.get(model.name, len(preferred)))
+    code = FAILED if context.failed else DONE
     if context.json:
-        emit({"models": models})
-        return DONE
+        emit({"models": models, "failures": context.failed})
+        return code
+    if not models:
+        message(f"No models on {', '.join(provider.endpoint.name for provider, _ in found)}. Fetch one with paddock pull, as in qwen3:8b.")
+        return code
     rows = [
-        (model.name, model.provider, context.size(model.size), model.parameters, model.quantization, _ago(model.modified_at))
+        (
+            model.name,
+            model.provider,
+            "cloud" if model.remote else context.size(model.size),
+            model.parameters or DASH,
+            model.quantization or DASH,
+            when(model.modified_at),
+        )
         for model in models
     ]
-    table(("MODEL", "PROVIDER", "SIZE", "PARAMETERS", "QUANTIZATION", "MODIFIED"), rows, right=(2,))
-    return DONE
+    table(("MODEL", "PROVIDER", "SIZE", "PARAMETERS", "QUANTIZATION", "CHANGED"), rows, right=(2, 3))
+    return code
+
+
+async def _loaded(listed: Listed) -> tuple[RunningModel, ...] | Failure:
+    endpoint = listed.provider.endpoint
+    if Capability.RUNNING not in listed.provider.capabilities:
+        return ()
+    try:
+        async with asyncio.timeout(CAP):
+            return await listed.provider.running()
+    except PaddockError as error:
+        return named_failure(endpoint, error.failure)
+    except TimeoutError:
+        return late(endpoint)
 
 
 async def ps(context: Context) -> int:
-    """List models in memory."""
-    running: list[RunningModel] = []
-    failures: list[Failure] = []
-    answered = 0
-    for provider, _ in await context.answering(context.args.on):
-        try:
-            running += await provider.running()
-            answered += 1
-        except PaddockError as error:
-            failures.append(error.failure)
-    codes = [report(failure) for failure in failures]
-    if not answered and codes:
-        return codes[0]
+    """List models in memory; 1 where a server that was asked did not answer."""
+    everybody = await context.everybody(context.args.on)
+    answers = await asyncio.gather(*(_loaded(listed) for listed in everybody))
+    failures = [answer for answer in answers if isinstance(answer, Failure)]
+    running = [model for answer in answers if not isinstance(answer, Failure) for model in answer]
+    for failure in failures:
+        report(failure)
+    code = exit_code(failures[0]) if failures and len(failures) == len(answers) else FAILED if failures or context.failed else DONE
     if context.json:
-        emit({"running": running})
-        return DONE
-    rows = []
-    for model in running:
-        until = "stays" if model.pinned else "\u2013" if model.expires_at is None else duration(max(0.0, model.expires_at - time.time()))
-        rows.append((model.name, model.provider, context.size(model.size), context.size(model.vram), tokens(model.context), until))
-    table(("MODEL", "PROVIDER", "SIZE", "VRAM", "CONTEXT", "UNLOADS IN"), rows, right=(2, 3, 4))
-    return DONE
+        emit({"running": running, "failures": [*context.failed, *failures]})
+        return code
+    mute = [provider.endpoint.name for provider, _ in everybody if Capability.RUNNING not in provider.capabilities]
+    if mute:
+        message(f"{', '.join(mute)} does not tell what is in memory.")
+    if not running:
+        if len(failures) + len(mute) < len(answers):
+            message("Nothing is in memory.")
+        return code
+    table(
+        ("MODEL", "PROVIDER", "MEMORY", "ON GPU", "CONTEXT", "UNLOADS IN"),
+        [
+            (model.name, model.provider, context.size(model.size), _on_gpu(context, model), tokens(model.context), _until(model))
+            for model in running
+        ],
+        right=(2, 3, 4),
+    )
+    return code
+
+
+def _on_gpu(context: Context, model: RunningModel) -> str:
+    if model.vram is None or not model.size:
+        return context.size(model.vram)
+    return "none" if not model.vram else "all" if model.vram >= model.size else f"{100 * model.vram / model.size:.0f}%"
+
+
+def _until(model: RunningModel) -> str:
+    if model.stopping:
+        return "stopping"
+    if model.pinned:
+        return "stays"
+    return DASH if model.expires_at is None else duration(max(0.0, model.expires_at - time.time()))
 
 
 async def show(context: Context) -> int:
@@ -64,93 +114,52 @@ async def show(context: Context) -> int:
     if context.json:
         emit({**plain(model), **{key: value for key, value in plain(detail).items() if value not in (None, "")}})
         return DONE
-    rows = [
-        ("model", model.name), ("provider", model.provider), ("size", context.size(model.size)), ("family", detail.family),
-        ("parameters", detail.parameters), ("quantization", detail.quantization), ("context", tokens(detail.context)),
-        ("can", " ".join(word for ability, word in ABILITY_WORDS.items() if ability in detail.abilities)), ("digest", model.digest),
-        *detail.options,
-    ]  # fmt: skip
-    for key, value in rows:
-        if value:
-            line(f"{clean_name(str(key), 40):<16}{clean_name(str(value), 300)}")
+    facts(
+        [
+            ("model", model.name),
+            ("provider", model.provider),
+            ("runs at", clean_name(detail.remote_host) if model.remote else ""),
+            ("size", context.size(model.size) if model.size is not None else ""),
+            ("family", detail.family),
+            ("parameters", detail.parameters),
+            ("quantization", detail.quantization),
+            ("context", f"{count(detail.context)} tokens" if detail.context else ""),
+            ("can", ", ".join(word for ability, word in ABILITY_WORDS.items() if ability in detail.abilities)),
+            ("digest", model.digest[:12]),
+            ("needs", f"Ollama {detail.requires}" if detail.requires else ""),
+            *((f"option {name}", value) for name, value in detail.options),
+        ]
+    )
     for title, text in (("system", detail.system), ("template", detail.template), ("licence", detail.licence)):
         if text:
             line()
-            line(title)
-            block(text)
+            line(f"{title}:")
+            block(text.strip("\n"))
     return DONE
 
 
 async def search(context: Context) -> int:
-    """Search the built-in catalogue."""
+    """Search the built-in catalogue; 1 where nothing fits, as grep does."""
     from tui.providers.library import load_library
 
     library = load_library()
     found = library.search(" ".join(context.args.text))
     if context.json:
         emit({"snapshot": library.snapshot, "models": found})
-        return DONE
+        return DONE if found else FAILED
+    if not found:
+        message(f"Nothing in the catalogue of {library.snapshot} fits. Other models can be pulled by their full name.")
+        return FAILED
     rows = [
-        (model.name, model.size_range, context.size(model.default.bytes if model.default else None), model.words, count(model.pulls))
+        (
+            model.name,
+            context.size(model.default.bytes) if model.default else "cloud",
+            count(model.pulls),
+            clean_name(model.words),
+            model.size_range,
+        )
         for model in found
     ]
-    table(("MODEL", "SIZES", "DEFAULT", "CAN", "PULLS"), rows, right=(2, 4))
-    message(f"{len(found)} models; facts of {library.snapshot}.")
-    return DONE
-
-
-async def cp(context: Context) -> int:
-    """Give a model a second name."""
-    context.allow("Copying a model")
-    provider, model = await context.with_model(context.args.model, context.args.on)
-    await provider.copy(model.key, context.args.new)
-    return _said(context, f"{model.name} is now also {clean_name(context.args.new)}.", model.name, provider.endpoint.name)
-
-
-async def rm(context: Context) -> int:
-    """Delete models, after asking."""
-    context.allow("Deleting a model", destructive=True)
-    if not context.args.yes and not sys.stdin.isatty():
-        message("Nothing was deleted: there is nobody to ask. Add --yes.")
-        return USAGE
-    chosen = [await context.with_model(name, context.args.on) for name in context.args.models]
-    if not context.args.yes:
-        names = ", ".join(f"{model.name} on {provider.endpoint.name}" for provider, model in chosen)
-        print(f"Delete {names}? [y/N] ", end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            message("Nothing was deleted.")
-            return FAILED
-    code = DONE
-    for provider, model in chosen:
-        try:
-            await provider.delete(model.key)
-        except PaddockError as error:
-            code = report(error.failure)
-            continue
-        _said(context, f"{model.name} was deleted from {provider.endpoint.name}.", model.name, provider.endpoint.name)
-    return code
-
-
-async def load(context: Context) -> int:
-    """Load a model into memory."""
-    context.allow("Loading a model")
-    provider, model = await context.with_model(context.args.model, context.args.on)
-    keep = context.args.for_ or provider.endpoint.keep_alive
-    await provider.load(model.key, keep_alive=keep)
-    return _said(context, f"{model.name} is loaded.", model.name, provider.endpoint.name)
-
-
-async def unload(context: Context) -> int:
-    """Ask for an unload."""
-    context.allow("Unloading a model")
-    provider, model = await context.with_model(context.args.model, context.args.on)
-    await provider.unload(model.key)
-    return _said(context, f"{model.name} is unloaded, as soon as its requests are done.", model.name, provider.endpoint.name)
-
-
-def _said(context: Context, text: str, model: str, provider: str) -> int:
-    if context.json:
-        emit({"ok": True, "command": context.args.command, "model": model, "provider": provider})
-    else:
-        message(text)
+    table(("MODEL", "DEFAULT", "PULLS", "CAN", "SIZES"), rows, right=(1, 2))
+    message(f"{len(found)} model{'s' if len(found) > 1 else ''}; facts of {library.snapshot}.")
     return DONE

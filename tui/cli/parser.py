@@ -3,21 +3,51 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import sys
+from typing import Any, Final, NoReturn
+
+from tui.text import clean_block, strip_line
+
+PULL_VERBS: Final = ("pause", "resume", "cancel", "retry", "first", "remove")
+PROVIDER_VERBS: Final = ("add", "remove", "test", "default", "start", "stop", "logs")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that repeats nothing of what was typed without cleaning it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is; exits with 2."""
+        self.exit(2, f"{message[:1].upper()}{message[1:]}. See {self.prog} --help.\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if message:
+            stream = file or sys.stderr
+            text = "\n".join(strip_line(line) for line in clean_block(message).split("\n"))
+            encoding = getattr(stream, "encoding", None) or "utf-8"
+            stream.write(text.encode(encoding, "replace").decode(encoding))
 
 
 def build() -> argparse.ArgumentParser:
     """The parser of everything after the global options; completions are made from it too."""
-    parser = argparse.ArgumentParser(prog="paddock", allow_abbrev=False)
+    parser = Parser(prog="paddock", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, words: str, *, on: bool = False) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=words, description=words, allow_abbrev=False)
+        command = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.", allow_abbrev=False)
         command.add_argument("--json", action="store_true", help="print JSON")
         if on:
             command.add_argument("--on", default="", metavar="PROVIDER", help="use this provider")
         return command
 
+    _models(add)
+    _pulls(add)
+    _chat(add)
+    _providers(add)
+    _machine(add)
+    return parser
+
+
+def _models(add: Any) -> None:
     add("ls", "list installed models", on=True)
     add("ps", "list models in memory", on=True)
     add("show", "tell about a model", on=True).add_argument("model")
@@ -26,32 +56,28 @@ def build() -> argparse.ArgumentParser:
     command.add_argument("model")
     command.add_argument("new")
     command = add("rm", "delete models", on=True)
-    command.add_argument("models", nargs="+")
+    command.add_argument("models", nargs="+", metavar="model")
     command.add_argument("--yes", action="store_true", help="do not ask")
     command = add("load", "load a model into memory", on=True)
     command.add_argument("model")
-    command.add_argument("--for", dest="for_", default="", metavar="TIME", help="how long it stays: 10m, -1 for ever")
-    add("unload", "take a model out of memory", on=True).add_argument("model")
-    _pulls(add)
-    _chat(add)
-    _machine(add)
-    return parser
+    command.add_argument("--for", dest="for_", default="", metavar="TIME", help="how long it stays after its last use: 10m, -1 for ever")
+    add("unload", "take a model out of memory, and wait until it is gone", on=True).add_argument("model")
 
 
 def _pulls(add: Any) -> None:
     command = add("pull", "fetch models", on=True)
-    command.add_argument("models", nargs="+")
+    command.add_argument("models", nargs="+", metavar="model")
     command.add_argument("--wait", action="store_true", help="stay until they are done")
     command.add_argument("--insecure", action="store_true", help="accept a registry without TLS")
     command = add("pulls", "the queue of pulls")
-    command.add_argument("verb", nargs="?", choices=("pause", "resume", "cancel", "retry", "first"))
+    command.add_argument("verb", nargs="?", choices=PULL_VERBS)
     command.add_argument("ids", nargs="*", type=int, metavar="ID")
 
 
 def _chat(add: Any) -> None:
     command = add("chat", "ask a model; the answer goes to standard output", on=True)
     command.add_argument("model")
-    command.add_argument("prompt", nargs="?")
+    command.add_argument("prompt", nargs="?", help="read from standard input where it is not given, or is -")
     command.add_argument("--system", default="", help="system prompt")
     command.add_argument("--option", action="append", default=[], metavar="K=V", help="an option of the model")
     command.add_argument("--attach", action="append", default=[], metavar="FILE", help="a text file to add to the prompt")
@@ -62,22 +88,27 @@ def _chat(add: Any) -> None:
     command.add_argument("--option", action="append", default=[], metavar="K=V", help="an option of the model")
     command = add("chats", "stored conversations")
     command.add_argument("verb", nargs="?", choices=("search", "export"))
-    command.add_argument("what", nargs="?", metavar="TEXT|ID")
+    command.add_argument("what", nargs="*", metavar="TEXT|ID")
+
+
+def _providers(add: Any) -> None:
+    command = add("providers", "model servers")
+    command.add_argument("verb", nargs="?", choices=PROVIDER_VERBS)
+    command.add_argument("what", nargs="?", metavar="URL|NAME")
+    command.add_argument("--name", default="", help="name of the added provider")
+    command.add_argument("--kind", default="", help="kind of the added provider, where it does not answer now")
+    command.add_argument("--key", default="", metavar="env:NAME|file:PATH", help="where the key of the added provider is")
 
 
 def _machine(add: Any) -> None:
-    command = add("providers", "model servers")
-    command.add_argument("verb", nargs="?", choices=("add", "remove", "test", "start", "stop", "logs"))
-    command.add_argument("what", nargs="?", metavar="URL|NAME")
-    command.add_argument("--name", default="", help="name of the added provider")
     command = add("monitor", "measure this machine")
     group = command.add_mutually_exclusive_group()
-    group.add_argument("--once", action="store_true", help="one measurement")
+    group.add_argument("--once", action="store_true", help="one measurement (also without an option)")
     group.add_argument("--watch", action="store_true", help="go on until interrupted")
     add("status", "how things are, shortly").add_argument("--line", action="store_true", help="one line, for tmux")
     add("doctor", "check the installation")
     command = add("config", "the configuration")
-    command.add_argument("verb", choices=("path", "init", "check", "show", "get", "set"))
+    command.add_argument("verb", choices=("path", "init", "check", "show", "get", "set", "unset"))
     command.add_argument("key", nargs="?")
     command.add_argument("value", nargs="?")
     add("completions", "completions of a shell").add_argument("shell", choices=("bash", "zsh", "fish"))

@@ -14,26 +14,40 @@ from tui.text import clean_name
 async def config(context: Context) -> int:
     """Where it is, what it says, whether it is right; and changing it."""
     verb, key, value = context.args.verb, context.args.key, context.args.value
-    if verb in ("get", "set") and (key is None or (verb == "set" and value is None)):
-        message(f"Which one? paddock config {verb} KEY{' VALUE' if verb == 'set' else ''}.")
+    if verb in ("get", "set", "unset"):
+        if key is None or (verb == "set" and value is None):
+            message(f"Which one? paddock config {verb} KEY{' VALUE' if verb == 'set' else ''}.")
+            return USAGE
+        return _get(context, key) if verb == "get" else _change(context, verb, key, value)
+    if key is not None:
+        message(f"paddock config {verb} takes no key.")
         return USAGE
-    if verb == "get":
-        return _print(context, {"key": key, "value": context.config.shown(key), "source": context.config.source(key)}, "value")
-    if verb == "set":
-        context.allow("Changing the settings", destructive=False)
-        note = context.config.set(key, value)
-        if note:
-            message(f"{note}.")
-        return _print(context, {"key": key, "value": context.config.shown(key), "source": context.config.source(key)}, "")
     if verb == "path":
         return _print(context, {"path": clean_name(str(context.paths.config_file), 4096)}, "path")
     return {"init": _init, "check": _check, "show": _show}[verb](context)
 
 
+def _get(context: Context, key: str) -> int:
+    return _print(context, {"key": key, "value": context.config.shown(key), "source": context.config.source(key)}, "value")
+
+
+def _change(context: Context, verb: str, key: str, value: str) -> int:
+    context.allow("Changing the settings")
+    with context.audit.noting("change setting" if verb == "set" else "reset setting", key):
+        note = context.config.set(key, value) if verb == "set" else context.config.unset(key)
+    if note:
+        message(f"{note}.")
+    shown = context.config.shown(key)
+    if context.json:
+        return _get(context, key)
+    message(f"{clean_name(key)} = {clean_name(shown) or '(nothing)'}{'' if verb == 'set' else f', its {context.config.source(key)}'}.")
+    return DONE
+
+
 def _print(context: Context, found: dict[str, str], key: str) -> int:
     if context.json:
         emit(found)
-    elif key:
+    else:
         line(found[key])
     return DONE
 
@@ -57,29 +71,24 @@ def _check(context: Context) -> int:
     wrong = any(not problem.warning for problem in problems)
     if context.json:
         emit({"ok": not wrong, "problems": problems})
-    else:
-        for problem in problems:
-            report(problem.failure())
-        if not problems:
-            line("The configuration is right.")
+        return USAGE if wrong else DONE
+    for problem in problems:
+        report(problem.failure())
+    if not problems:
+        there = context.paths.config_file.exists()
+        line("The configuration is right." if there else "There is no configuration file: every setting has its default.")
     return USAGE if wrong else DONE
 
 
 def _show(context: Context) -> int:
-    values = []
-    for field in context.config.fields():
-        if field.section == "providers.NAME":
-            continue
-        key = f"{field.section}.{field.key}"
-        values.append({"key": key, "value": context.config.shown(key), "source": context.config.source(key)})
-    template = [field.key for field in context.config.fields() if field.section == "providers.NAME"]
-    for name in context.settings.providers:
-        for part in template:
-            key = f"providers.{name}.{part}"
-            values.append({"key": key, "value": context.config.shown(key), "source": context.config.source(key)})
+    fields = context.config.fields()
+    keys = [f"{field.section}.{field.key}" for field in fields if field.section != "providers.NAME"]
+    template = [field.key for field in fields if field.section == "providers.NAME"]
+    keys += [f"providers.{name}.{part}" for name in context.settings.providers for part in template]
+    values = [{"key": key, "value": context.config.shown(key), "source": context.config.source(key)} for key in keys]
     if context.json:
         emit({"settings": values})
-    else:
-        for item in values:
-            line(f"{item['key']} = {item['value']}  # {item['source']}")
+        return DONE
+    for item in values:
+        line(f"{item['key']} = {item['value'] or '(not set)'}  # {item['source']}")
     return DONE

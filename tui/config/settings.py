@@ -124,7 +124,7 @@ class Pulls(Section):
     margin: Annotated[float, Number(1.0, 10.0)] = 1.2
     """A pull also waits rather than fill the disk beyond its size times this; the larger counts."""
     verify: Flag = True
-    """After the server's success, check that the model is listed, with the digest of the manifest."""
+    """After the server's success, also compare the model's weights with the layers that the registry's manifest named."""
     notify: Flag = True
     """Bell and notice when the queue is empty or something failed."""
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from tui.config.paths import Paths, find_paths
-from tui.config.secrets import resolve_secret
 from tui.config.settings import Settings
 from tui.config.store import ConfigStore
 from tui.core.clock import SYSTEM, Clock
@@ -26,6 +25,7 @@ from tui.services.locks import WORKER_LOCK, take
 from tui.store.db import Database
 from tui.store.jobs import WISHES, JobTable, has_work
 from tui.store.meta import HAND_OVER, META, Meta, Servers, servers_have_work
+from tui.worker.keys import Keys
 from tui.worker.queue import Queue
 from tui.worker.servers import Supervisor
 
@@ -48,14 +48,16 @@ class Worker:
     def __init__(
         self, database: Database, paths: Paths, settings: Callable[[], Settings], make: Make, linger: float, *, space: bool = True
     ) -> None:
-        def resolve(reference: str) -> str:
-            return resolve_secret(reference, settings=settings())
-
         audit = Audit(paths.state, SYSTEM, lambda: settings().security.audit, "worker")
         self._database = database
         self._meta = Meta(database)
         self._changes = database.changes()
-        self._queue = Queue(database, settings, lambda endpoint: make(endpoint, resolve, SYSTEM), resolve, audit, space=space)
+        keys = Keys(settings, self._meta, audit)
+
+        def provider(endpoint: Endpoint) -> Provider:
+            return make(endpoint, lambda _reference: keys.key(endpoint), SYSTEM)
+
+        self._queue = Queue(database, settings, provider, keys.check, audit, space=space)
         self._servers = Supervisor(database, paths.logs, audit)
         self._linger = linger
         self._stop = asyncio.Event()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -74,7 +74,7 @@ class Queue:
         database: Database,
         settings: Callable[[], Settings],
         make: Callable[[Endpoint], Provider],
-        resolve: Callable[[str], str],
+        check: Callable[[Endpoint], Awaitable[None]],
         audit: Audit,
         clock: Clock = SYSTEM,
         jitter: Callable[[float, float], float] = random.uniform,
@@ -84,7 +84,7 @@ class Queue:
         self.runs: dict[int, Run] = {}
         self._settings = settings
         self._make = make
-        self._resolve = resolve
+        self._check = check
         self._audit = audit
         self._clock = clock
         self._jitter = jitter
@@ -215,10 +215,11 @@ class Queue:
 
     async def _may_start(self, run: Run, settings: Settings, now: float) -> bool:
         try:
-            self._resolve(run.job.endpoint.key)
+            await self._check(run.job.endpoint)
         except PaddockError as error:
             source, _, name = run.job.endpoint.key.partition(":")
-            note = f"needs {clean_name(name)}" if source == "env" else f"waits for a key: {error.failure.what}"
+            missing = source == "env" and error.failure.kind is FailureKind.AUTH
+            note = f"needs {clean_name(name)}" if missing else f"waits: {error.failure.what}"
             self._wait(run, LOOK_AT_DISK, note, now, failure=error.failure)
             return False
         room = await self._room(run.job, settings, AFTER_FULL if run.full else 0)

@@ -22,6 +22,7 @@ from textual.widget import Widget
 from tui.text import strip_line
 from tui.ui.widgets.bars import TONES, check, fit, glyph, tone, uses_ascii
 from tui.ui.widgets.columns import GUTTER, Cell, Column, Drawn, Placed, place
+from tui.ui.widgets.rows_set import RowSet
 
 __all__ = ["Cell", "Column", "Drawn", "Rows"]
 
@@ -135,20 +136,11 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     ) -> None:
         super().__init__(id=id, classes=classes)
         self._columns = tuple(columns)
-        self._key, self._state, self._text = key, state, text
+        self._set = RowSet(key, text or self._cells)
+        self._state = state
         self._empty, self._header, self._gap = empty, int(header), gap
         self._markable, self._wish = markable, ascii
-        self._items: list[T] = []
-        self._at: dict[Hashable, int] = {}
-        self._haystack: list[str] | None = None
-        self._view: Sequence[int] = ()
-        self._row = 0
-        self._marks: set[Hashable] = set()
-        self._anchor: Hashable | None = None
-        self._words: tuple[str, ...] = ()
-        self._filter = ""
         self._needle = ""
-        self._predicate: Callable[[T], bool] | None = None
         self._sort: tuple[str, bool] | None = None
         self._placed: tuple[int, list[Placed[T]]] | None = None
         self._lines: list[Strip] | None = None
@@ -159,43 +151,43 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     @property
     def items(self) -> Sequence[T]:
         """All items, in the order given."""
-        return self._items
+        return self._set.items
 
     @property
     def shown(self) -> int:
         """How many items pass the filter."""
-        return len(self._view)
+        return len(self._set.view)
 
     @property
     def shown_items(self) -> list[T]:
         """The items that pass the filter, in the order shown."""
-        return [self._items[index] for index in self._view]
+        return [self._set.items[index] for index in self._set.view]
 
     @property
     def in_view(self) -> list[T]:
         """The items that are drawn now."""
         top = round(self.scroll_y)
-        return [self._items[index] for index in self._view[top : top + self.size.height]]
+        return [self._set.items[index] for index in self._set.view[top : top + self.size.height]]
 
     @property
     def total(self) -> int:
         """How many items there are."""
-        return len(self._items)
+        return len(self._set.items)
 
     @property
     def row(self) -> int:
         """The cursor's row among those shown, from 0."""
-        return self._row
+        return self._set.row
 
     @property
     def highlighted(self) -> T | None:
         """The item under the cursor, or None."""
-        return self._items[self._view[self._row]] if self._row < len(self._view) else None
+        return self._set.highlighted
 
     @property
     def filter_text(self) -> str:
         """The words that all shown rows hold."""
-        return self._filter
+        return self._set.filter
 
     @property
     def sorting(self) -> tuple[str, bool] | None:
@@ -204,26 +196,17 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
 
     def set_items(self, items: Iterable[T]) -> None:
         """Show these items; cursor, marks and place follow the items they stood on."""
-        held = self._cursor_key()
-        self._items = list(items)
-        self._at = {self._key(item): index for index, item in enumerate(self._items)}
-        self._haystack = None
-        had = len(self._marks)
-        self._marks &= self._at.keys()
-        self._arrange(held)
-        if len(self._marks) != had:
+        lost = self._set.fill(items)
+        self._rearranged()
+        if lost:
             self.post_message(self.Marked(self))
 
     def update_item(self, item: T) -> bool:
         """Replace the item of the same key and repaint its line only; False where there is none. Order and filter stay."""
-        index = self._at.get(self._key(item))
-        if index is None:
-            return False
-        self._items[index] = item
-        if self._haystack is not None:
-            self._haystack[index] = self._searchable(item)
-        self.redraw()
-        return True
+        found = self._set.replace(item)
+        if found:
+            self.redraw()
+        return found
 
     def redraw(self) -> None:
         """Draw again what is in view and repaint the lines that differ (cells that show a moving time)."""
@@ -241,7 +224,8 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
 
     def set_columns(self, columns: Sequence[Column[T]]) -> None:
         """Change the columns (another view of the same items)."""
-        self._columns, self._placed, self._haystack = tuple(columns), None, None
+        self._columns, self._placed = tuple(columns), None
+        self._set.forget_texts()
         self.redraw()
 
     def set_empty(self, text: str) -> None:
@@ -253,98 +237,55 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
 
     def set_filter(self, text: str, predicate: Callable[[T], bool] | None = None) -> None:
         """Show the rows that hold all words (upper and lower case alike) and that the predicate accepts."""
-        held = self._cursor_key()
-        self._filter, self._words, self._predicate = text, tuple(text.casefold().split()), predicate
-        self._arrange(held)
+        self._set.narrow(text, predicate)
+        self._rearranged()
 
     def sort_by(self, column: str | None, descending: bool | None = None) -> None:
         """Order by a column; None is the order given. Items without a value come last."""
         found = next((one for one in self._columns if one.key == column and one.sort_key is not None), None)
-        held = self._cursor_key()
         self._sort = None if found is None else (found.key, found.descending if descending is None else descending)
-        self._arrange(held)
+        self._set.order(None if found is None else found.sort_key, self._sort is not None and self._sort[1])
+        self._rearranged()
         self.post_message(self.Sorted(self))
 
     def find(self, text: str) -> bool:
         """Search without hiding rows: go to the first match from the cursor on; `n` and `N` go on."""
         self._needle = text.casefold()
-        return bool(self._needle) and self._seek(self._row, 1)
+        return bool(self._needle) and self._seek(self._set.row, 1)
 
     def _seek(self, start: int, step: int) -> bool:
-        count, words = len(self._view), self._needle.split()
-        hay = self._hay()
-        for distance in range(count):
-            row = (start + step * distance) % count
-            text = hay[self._view[row]]
-            if all(word in text for word in words):
-                self.move_to(row)
-                return True
-        return False
+        row = self._set.seek(self._needle, start, step)
+        if row is not None:
+            self.move_to(row)
+        return row is not None
 
-    def _searchable(self, item: T) -> str:
-        if self._text is not None:
-            return self._text(item).casefold()
+    def _cells(self, item: T) -> str:
+        """The text of a row as drawn."""
         cells = (column.render(item) for column in self._columns)
-        return " ".join(cell if isinstance(cell, str) else cell.plain if isinstance(cell, Text) else cell.text for cell in cells).casefold()
+        return " ".join(cell if isinstance(cell, str) else cell.plain if isinstance(cell, Text) else cell.text for cell in cells)
 
-    def _hay(self) -> list[str]:
-        if self._haystack is None:
-            self._haystack = [self._searchable(item) for item in self._items]
-        return self._haystack
-
-    def _arrange(self, held: Hashable | None) -> None:
-        """Work out which rows are shown in what order, and put the cursor back on what it stood on."""
-        view: Sequence[int] = range(len(self._items))
-        if self._words:
-            hay = self._hay()
-            for word in self._words:
-                view = [index for index in view if word in hay[index]]
-        if self._predicate is not None:
-            view = [index for index in view if self._predicate(self._items[index])]
-        if self._sort is not None:
-            view = self._sorted(view, *self._sort)
-        self._view = view
-        index = self._at.get(held) if held is not None else None
-        if index is not None and not (view and self._words == () and isinstance(view, range)):
-            try:
-                self._row = view.index(index)
-            except ValueError:
-                index = None
-        elif index is not None:
-            self._row = index
-        if index is None:
-            self._row = max(0, min(self._row, len(view) - 1))
+    def _rearranged(self) -> None:
         self._resized()
         self._tell()
-
-    def _sorted(self, view: Sequence[int], name: str, descending: bool) -> Sequence[int]:
-        key = next((column.sort_key for column in self._columns if column.key == name), None)
-        if key is None:
-            return view
-        values = {index: key(self._items[index]) for index in view}
-        known = sorted((index for index in view if values[index] is not None), key=values.__getitem__, reverse=descending)
-        return known + [index for index in view if values[index] is None]
 
     # --- cursor and marks -------------------------------------------------------------------------------------------
 
     def _cursor_key(self) -> Hashable | None:
-        item = self.highlighted
-        return None if item is None else self._key(item)
+        return self._set.cursor_key
 
     def move_to(self, row: int) -> None:
         """Put the cursor on a row (kept within the table) and bring it into view."""
-        self._row = max(0, min(row, len(self._view) - 1))
+        self._set.row = max(0, min(row, len(self._set.view) - 1))
         self._show_cursor()
         self.redraw()
         self._tell()
 
     def move_to_key(self, key: Hashable) -> bool:
         """Put the cursor on an item; False where it is not shown."""
-        index = self._at.get(key)
-        if index is None or index not in self._view:
-            return False
-        self.move_to(self._view.index(index))
-        return True
+        row = self._set.row_of(key)
+        if row is not None:
+            self.move_to(row)
+        return row is not None
 
     def _tell(self) -> None:
         key = self._cursor_key()
@@ -355,52 +296,40 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     @property
     def marks(self) -> frozenset[Hashable]:
         """Keys of the marked items, those hidden by the filter included."""
-        return frozenset(self._marks | self._range())
+        return self._set.marks
 
     @property
     def marked_items(self) -> list[T]:
         """The marked items in the order given, those hidden by the filter included."""
-        marks = self.marks
-        return [item for item in self._items if self._key(item) in marks]
+        return self._set.marked_items
 
     @property
     def marked_hidden(self) -> int:
         """How many marked items the filter hides."""
-        marks = self.marks
-        return len(marks) - sum(1 for index in self._view if self._key(self._items[index]) in marks) if marks else 0
+        return self._set.marked_hidden
 
     @property
     def chosen(self) -> list[T]:
         """What a verb acts on: the marked items, else the one under the cursor."""
-        marked = self.marked_items
-        return marked or ([] if self.highlighted is None else [self.highlighted])
+        return self.marked_items or ([] if self.highlighted is None else [self.highlighted])
 
     def clear_marks(self) -> bool:
         """Unmark everything; False where nothing was marked."""
-        had = bool(self._marks) or self._anchor is not None
-        self._marks.clear()
-        self._anchor = None
+        had = self._set.clear_marks()
         if had:
             self._marked()
         return had
 
     def step_back(self) -> bool:
         """One step of esc: end the range, then the filter, then the marks; False where there was nothing to undo."""
-        if self._anchor is not None:
-            self._anchor = None
+        if self._set.anchor is not None:
+            self._set.anchor = None
             self._marked()
             return True
-        if self._filter or self._predicate is not None:
+        if self._set.filter or self._set.predicate is not None:
             self.set_filter("")
             return True
         return self.clear_marks()
-
-    def _range(self) -> set[Hashable]:
-        index = self._at.get(self._anchor) if self._anchor is not None else None
-        if index is None or index not in self._view:
-            return set()
-        first, last = sorted((self._view.index(index), self._row))
-        return {self._key(self._items[self._view[row]]) for row in range(first, last + 1)}
 
     def _marked(self) -> None:
         self.redraw()
@@ -410,7 +339,7 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
 
     def action_move(self, step: int) -> None:
         """A row up or down."""
-        self.move_to(self._row + step)
+        self.move_to(self._set.row + step)
 
     def action_first(self) -> None:
         """To the first row."""
@@ -418,11 +347,11 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
 
     def action_last(self) -> None:
         """To the last row."""
-        self.move_to(len(self._view) - 1)
+        self.move_to(len(self._set.view) - 1)
 
     def action_page(self, step: int) -> None:
         """A page up or down."""
-        self.move_to(self._row + step * max(1, self.size.height - self._header - 1))
+        self.move_to(self._set.row + step * max(1, self.size.height - self._header - 1))
 
     def action_open(self) -> None:
         """Tell that the row was chosen."""
@@ -433,32 +362,24 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         """Mark or unmark the row and go on to the next; ends a range."""
         if not self._markable or self.highlighted is None:
             return
-        if self._anchor is not None:
+        if self._set.anchor is not None:
             self.action_range()
             return
-        self._marks ^= {self._key(self.highlighted)}
+        self._set.mark()
         self._marked()
-        self.move_to(self._row + 1)
+        self.move_to(self._set.row + 1)
 
     def action_range(self) -> None:
         """Begin a range, or mark all of it."""
-        if not self._markable or self.highlighted is None:
-            return
-        if self._anchor is None:
-            self._anchor = self._cursor_key()
-        else:
-            self._marks |= self._range()
-            self._anchor = None
-        self._marked()
+        if self._markable and self.highlighted is not None:
+            self._set.mark_range()
+            self._marked()
 
     def action_mark_all(self) -> None:
         """Mark all rows shown, or unmark them where all are marked."""
-        if not self._markable:
-            return
-        keys = {self._key(self._items[index]) for index in self._view}
-        self._anchor = None
-        self._marks = self._marks - keys if keys <= self._marks else self._marks | keys
-        self._marked()
+        if self._markable:
+            self._set.mark_all()
+            self._marked()
 
     def action_sort(self) -> None:
         """Sort by the next column that can be sorted; after the last one the order given."""
@@ -468,12 +389,12 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
 
     def action_find(self, step: int) -> None:
         """To the next or previous match of the search; every row of a filtered table is one."""
-        if not self._view:
+        if not self._set.view:
             return
         if self._needle:
-            self._seek(self._row + step, step)
+            self._seek(self._set.row + step, step)
         else:
-            self.move_to((self._row + step) % len(self._view))
+            self.move_to((self._set.row + step) % len(self._set.view))
 
     def on_click(self, event: events.Click) -> None:
         """Cursor to the row clicked; a double click opens it; a heading sorts."""
@@ -484,7 +405,7 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         row = self.scroll_offset.y + offset.y - self._header
         if offset.y < self._header:
             self._sort_at(offset.x)
-        elif row < len(self._view):
+        elif row < len(self._set.view):
             self.move_to(row)
             if event.chain == 2:
                 self.action_open()
@@ -504,7 +425,7 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
 
     def _resized(self) -> None:
         """Take the number of rows as the scrollable height, without a relayout unless the height follows it."""
-        size = Size(0, max(1, len(self._view)) + self._header)
+        size = Size(0, max(1, len(self._set.view)) + self._header)
         if size != self.virtual_size:
             if self.styles.is_auto_height:
                 self.virtual_size = size
@@ -520,7 +441,7 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         if height <= 0:
             return
         top = self.scroll_offset.y
-        goal = min(max(top, self._row - height + 1), self._row)
+        goal = min(max(top, self._set.row - height + 1), self._set.row)
         if goal != top:
             self.scroll_to(y=goal, animate=False, force=True)
 
@@ -570,10 +491,10 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         if y < self._header:
             return self._draw_header(width, base)
         row = self.scroll_offset.y + y - self._header
-        if row < len(self._view):
-            return self._draw_row(self._items[self._view[row]], row, width, base)
-        if not self._view and y == self._header and self._empty:
-            text = self._empty if not self._items else "nothing matches the filter; esc clears it"
+        if row < len(self._set.view):
+            return self._draw_row(self._set.items[self._set.view[row]], row, width, base)
+        if not self._set.view and y == self._header and self._empty:
+            text = self._empty if not self._set.items else "nothing matches the filter; esc clears it"
             style = base + self.get_component_rich_style("rows--empty", partial=True)
             return Strip([Segment(fit(" " * GUTTER + strip_line(text), width), style)], width)
         return Strip.blank(width, base)
@@ -594,11 +515,10 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     def _draw_row(self, item: T, row: int, width: int, base: Style) -> Strip:
         ascii = uses_ascii(self, self._wish)
         over: Style | None = None
-        if row == self._row:
+        if row == self._set.row:
             over = self.get_component_rich_style("rows--cursor" if self.has_focus else "rows--cursor-blurred", partial=True)
             base = base + over
-        key = self._key(item)
-        marked = key in self._marks or (self._anchor is not None and key in self._range())
+        marked = self._set.is_marked(row)
         state = self._state(item) if self._state is not None else ""
         mark_style = base + self.get_component_rich_style("rows--marked", partial=True) if marked and over is None else base
         segments = [

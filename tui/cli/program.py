@@ -1,0 +1,124 @@
+"""Reads a command, runs it, and turns how it ended into an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import logging
+import os
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Coroutine
+from importlib import import_module
+from typing import Any, Final
+
+from tui.cli.output import DONE, FAILED, INTERRUPTED, USAGE, message, report
+from tui.cli.parser import build
+from tui.core.errors import PaddockError
+from tui.core.options import AppOptions
+from tui.text import clean_label, clean_name
+
+_MODULES: Final = {
+    "ls": "models", "ps": "models", "show": "models", "search": "models", "cp": "changes", "rm": "changes", "load": "changes",
+    "unload": "changes", "pull": "pulls", "pulls": "pulls", "chat": "chat", "complete": "chat", "chats": "chats",
+    "providers": "providers", "monitor": "machine", "status": "machine", "doctor": "doctor", "config": "settings",
+}  # fmt: skip
+"""Where each command is; its function has its name. Only the one that runs is imported."""
+_WITH_BAD_SETTINGS: Final = ("config", "doctor", "status")
+"""Commands that work while the configuration has errors."""
+_LOG: Final = logging.getLogger("paddock.cli")
+
+
+def run(argv: list[str], options: AppOptions, demo_url: str = "") -> int:
+    """Run one command; returns the exit code of settings.md.
+
+    Args:
+        argv: The command and its arguments.
+        options: The global options.
+        demo_url: The demo server's address, with `--demo`.
+    """
+    try:
+        args = build().parse_args(argv)
+    except SystemExit as end:
+        return DONE if end.code in (0, None) else USAGE
+    except BrokenPipeError:
+        return _nobody_reads()
+    try:
+        code = _run(args, options, demo_url)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _nobody_reads()
+    except PaddockError as error:
+        return report(error.failure)
+    except OSError as error:
+        _nobody_reads()
+        place = f" ({clean_name(str(error.filename))})" if error.filename else ""
+        message(f"{clean_label(error.strerror or 'A file could not be used')}{place}.")
+        return FAILED
+    except Exception:
+        _LOG.exception("the command %s failed", args.command)
+        message(f"paddock {args.command} met a fault of its own. Please report it; the log (paddock doctor names it) has the details.")
+        return FAILED
+    return code
+
+
+def _nobody_reads() -> int:
+    """Standard output is gone; the interpreter must not complain about it at its end."""
+    with contextlib.suppress(OSError, io.UnsupportedOperation, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return DONE
+
+
+def _run(args: Namespace, options: AppOptions, demo_url: str) -> int:
+    if args.command == "completions":
+        from tui.cli.completions import script
+
+        print(script(args.shell), end="")
+        return DONE
+    return asyncio.run(_work(args, options, demo_url))
+
+
+async def _work(args: Namespace, options: AppOptions, demo_url: str) -> int:
+    from tui.cli.context import Context
+
+    context = Context(options, args, demo_url)
+    try:
+        wrong = [problem for problem in context.config.problems.value if not problem.warning]
+        if wrong and args.command not in _WITH_BAD_SETTINGS:
+            for problem in wrong:
+                report(problem.failure())
+            return USAGE
+        command = getattr(import_module(f"tui.cli.{_MODULES[args.command]}"), args.command)
+        return await _stoppable(command(context))
+    finally:
+        await context.aclose()
+
+
+async def _stoppable(work: Coroutine[Any, Any, int]) -> int:
+    """Run to the end, or until somebody ends us: then with the code of that signal, after tidying up."""
+    task = asyncio.ensure_future(work)
+    loop, got = asyncio.get_running_loop(), 0
+
+    def stop(number: int) -> None:
+        nonlocal got
+        got = number
+        task.cancel()
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    with contextlib.suppress(ValueError, RuntimeError):  # not on the main thread
+        for number in numbers:
+            loop.add_signal_handler(number, stop, number)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if got:
+            return 128 + got
+        raise
+    finally:
+        for number in numbers:
+            with contextlib.suppress(ValueError, RuntimeError):
+                loop.remove_signal_handler(number)

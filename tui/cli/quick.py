@@ -1,0 +1,177 @@
+"""The status line, for tmux and prompts: answered in a fraction of a second, without the settings' schema and the HTTP client."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from tui.config.paths import Paths
+    from tui.core.options import AppOptions
+
+PATIENCE: Final = 0.8
+"""Seconds the server is given."""
+OLLAMA: Final = "http://127.0.0.1:11434"
+_DECIDING: Final = ("PADDOCK_PROVIDERS__", "PADDOCK_GENERAL__", "PADDOCK_APPEARANCE__UNITS")
+_PLAIN: Final = {
+    "kind",
+    "url",
+    "enabled",
+    "timeout",
+    "retries",
+    "retry_delay",
+    "keep_alive",
+    "location",
+    "health_interval",
+    "models_folder",
+}
+"""Keys of a provider that change nothing about how it is asked."""
+
+
+class Plan(NamedTuple):
+    """Whom to ask."""
+
+    name: str
+    url: str
+    guessed: bool
+    binary: bool
+
+
+def status_line(argv: Sequence[str], options: AppOptions, demo_url: str = "") -> int | None:
+    """Print the line of `status --line`; None where only the whole program can tell, which then does."""
+    if list(argv) != ["--line"] or options.provider:
+        return None
+    from tui.config.paths import find_paths
+    from tui.core.errors import PaddockError
+
+    try:
+        paths = find_paths(config=options.config, demo=options.demo)
+        plan = Plan("demo", demo_url, False, False) if options.demo else make_plan(paths, os.environ)
+        return None if plan is None else _ask(paths, plan)
+    except (PaddockError, OSError):
+        return None
+
+
+def make_plan(paths: Paths, environ: Mapping[str, str]) -> Plan | None:
+    """Whom to ask by these settings; None where they are not as simple as most are."""
+    from tui.config import files
+
+    if any(name.startswith(_DECIDING) for name in environ):
+        return None
+    found = files.read(paths.config_file)
+    if found.refused:
+        return None
+    try:
+        raw = tomllib.loads(found.text or "")
+    except (ValueError, RecursionError):
+        return None
+    providers, general, look = (raw.get(name, {}) for name in ("providers", "general", "appearance"))
+    if not all(isinstance(part, dict) for part in (providers, general, look)) or "network" in general:
+        return None
+    binary, default = look.get("units") == "binary", general.get("default_provider", "")
+    if not providers:
+        return None if default else _unconfigured(general.get("discover") is not False, binary, environ)
+    chosen = default if default in providers else next(iter(providers)) if len(providers) == 1 else None
+    one = providers.get(chosen)
+    if not isinstance(one, dict) or not set(one) <= _PLAIN or one.get("kind") != "ollama" or one.get("enabled", True) is not True:
+        return None
+    url = one.get("url")
+    return Plan(str(chosen), url, False, binary) if isinstance(url, str) and url.startswith("http://") else None
+
+
+def _unconfigured(look_around: bool, binary: bool, environ: Mapping[str, str]) -> Plan | None:
+    from tui.providers.address import ollama_host
+
+    url = ollama_host(environ)
+    if url:
+        return Plan("ollama", url, False, binary) if url.startswith("http://") else None
+    return Plan("ollama", OLLAMA, True, binary) if look_around and not environ.get("OLLAMA_HOST") else None
+
+
+def _ask(paths: Paths, plan: Plan) -> int | None:
+    import asyncio
+
+    from tui.core.errors import PaddockError
+    from tui.providers import probe
+    from tui.providers.address import parse
+    from tui.text import clean_name, size
+
+    async def loaded() -> list[tuple[str, int | None]] | None:
+        try:
+            reply = await probe.get(parse(plan.url), "/api/ps", timeout=PATIENCE)
+        except (PaddockError, OSError, TimeoutError):
+            return None
+        return read_loaded(reply.json()) if reply.status == 200 else None
+
+    running = asyncio.run(loaded())
+    if running is None and plan.guessed:
+        if _somebody_else():
+            return None  # another kind of server may be there: the whole program finds out which
+        return show("", False, [], pulls(paths))
+    shown = [f"{clean_name(name)} {size(count, binary=plan.binary)}" for name, count in running or ()]
+    return show(plan.name, running is not None, shown, pulls(paths))
+
+
+def read_loaded(answer: Any) -> list[tuple[str, int | None]] | None:
+    """Names and bytes out of an answer to `/api/ps`; None where it is none."""
+    models = answer.get("models") if isinstance(answer, dict) else None
+    if not isinstance(models, list):
+        return None
+    found = []
+    for one in models:
+        if isinstance(one, dict) and isinstance(name := one.get("name"), str) and name:
+            count = one.get("size")
+            found.append((name, count if isinstance(count, int) and count >= 0 else None))
+    return found
+
+
+def _somebody_else() -> bool:
+    """Whether any other port that a model server is known for takes connections here."""
+    import re
+    import socket
+    from pathlib import Path
+
+    ports: set[int] = set()
+    for entry in (Path(__file__).parent.parent / "catalogue").glob("*.toml"):
+        if found := re.search(r"(?m)^ports = \[([\d, ]*)\]", entry.read_text("utf-8")):
+            ports |= {int(port) for port in found[1].split(",") if port.strip()}
+    for port in ports - {11434}:
+        with socket.socket() as probe:
+            probe.settimeout(0.05)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return True
+    return False
+
+
+def pulls(paths: Paths) -> dict[str, int]:
+    """How many pulls are in which state."""
+    if not paths.database.exists():
+        return {}
+    from tui.core.models import JobState
+    from tui.store.db import Database
+    from tui.store.jobs import JobTable
+
+    database = Database(paths.database, read_only=True, network_fs=paths.network)
+    try:
+        jobs = JobTable(database).list()
+    finally:
+        database.close()
+    return {state.value: number for state in JobState if (number := sum(job.state is state for job in jobs))}
+
+
+def show(name: str, up: bool, loaded: Sequence[str], counts: Mapping[str, int]) -> int:
+    """Print the line; 4 where nobody answers."""
+    from tui.cli.output import DONE, NO_PROVIDER, line
+
+    live = ("waiting", "fetching", "checking", "paused", "failed")
+    parts = [f"{name} {'up' if up else 'down'}" if name else "no server", *loaded]
+    parts += [f"{number} {state}" for state, number in counts.items() if state in live]
+    try:
+        line("  ".join(parts))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return DONE if up else NO_PROVIDER
