@@ -15,7 +15,7 @@ from tests.worker.fakes import HANG, Bench, steps
 from tui.config.paths import find_paths
 from tui.config.store import ConfigStore
 from tui.core.clock import ManualClock
-from tui.core.models import Endpoint, JobState
+from tui.core.models import Endpoint
 from tui.hardware.cpu import Machine
 from tui.providers.factory import make_provider
 from tui.services.audit import Audit
@@ -71,7 +71,7 @@ async def live(bench: Bench, rounds: int) -> None:
     grown = tracemalloc.get_traced_memory()[0] - memory
     assert held() == before
     assert grown < 100_000 + 200 * rounds**0.5
-    assert bench.job(number).state in (JobState.FETCHING, JobState.WAITING)
+    assert bench.job(number).attempts == len(bench.fake.pulls) >= 1  # a hanging pull was retried meanwhile, each time as noted
     assert server.connections == 1  # the connection is kept
     await provider.aclose()
     await gone.aclose()
