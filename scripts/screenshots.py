@@ -1,6 +1,6 @@
 """Draws the README's pictures: the real program on its demo server, driven by its keys.
 
-`python scripts/screenshots.py` writes docs/*.svg; `--out FOLDER --size 80x24` draws the same elsewhere.
+`python scripts/screenshots.py` writes docs/*.svg; `--out FOLDER --size 80x24` draws those and the other screens elsewhere.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 PATIENCE = 30.0
+SHOWN = ("library", "pulls", "chat", "monitor")
+"""Those the README shows."""
 
 
 async def until(condition: Callable[[], object], what: str) -> None:
@@ -97,6 +99,8 @@ def main() -> int:
         app = make_app(Path(home))
 
         async def keep(name: str) -> None:
+            if options.out == ROOT / "docs" and name not in SHOWN:
+                return
             await asyncio.sleep(0.8)
             path = options.out / f"{name}.svg"
             path.write_text(app.export_screenshot(title="paddock --demo"), encoding="utf-8")

@@ -63,6 +63,19 @@ class _Never(set[str]):
         pass
 
 
+async def test_offline_nothing_is_fetched_until_it_is_set_back(bench: Bench) -> None:
+    normal = bench.settings
+    bench.settings = normal.model_copy(update={"general": normal.general.model_copy(update={"network": "offline"})})
+    bench.fake.scripts["a:latest"] = [[*steps(10), HANG]]
+    number = await bench.add("a")
+    await bench.tick(2)
+    assert bench.job(number).note == "waits: general.network is offline"
+    assert not bench.fake.open
+    bench.settings = normal
+    await bench.tick(2)
+    assert bench.fake.open == ["a:latest"]
+
+
 async def test_only_so_many_at_once_and_the_note_says_so(bench: Bench) -> None:
     numbers = []
     for name in "abcd":

@@ -201,6 +201,8 @@ class Queue:
                 continue
             if run.due > now:
                 self._keep_due_true(run, now)
+            elif settings.general.network == "offline":
+                self._set(run, durable=False, note="waits: general.network is offline", due_at=None)
             elif places <= 0:
                 self._set(run, durable=False, note=f"waits for a place ({settings.pulls.at_once} at once)", due_at=None)
             elif await self._may_start(run, settings, now):
