@@ -115,6 +115,17 @@ async def test_a_switch_is_changed_by_enter(fake: FakeServices) -> None:
         await until(lambda: fake.config.current.value.pulls.verify)
 
 
+async def test_with_access_look_nothing_is_changed_and_it_says_why(fake: FakeServices) -> None:
+    fake.config = ConfigStore(fake.config.paths, {}, {"security.access": "look"})
+    app = ScreenHost(SettingsScreen(fake))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await to_entry(app, pilot, "pulls.verify")
+        await pilot.press("enter")
+        await shown(app, "security.access is look")
+        await shown(app, "without --readonly")
+        assert fake.config.current.value.pulls.verify
+
+
 async def test_a_choice_is_picked_from_a_list(fake: FakeServices) -> None:
     app = ScreenHost(SettingsScreen(fake))
     async with app.run_test(size=(80, 24)) as pilot:

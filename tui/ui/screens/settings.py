@@ -292,7 +292,19 @@ class SettingsScreen(AppScreen):
         hint = f"{entry.allowed}; empty: not set" if may_be_unset(entry) else entry.allowed
         self.app.push_screen(InputDialog(f"{entry.dotted}: {entry.doc}", value, hint=hint, check=check), done)
 
+    def _may_change(self) -> bool:
+        """Whether this Paddock may change anything; says so where it may not."""
+        if self.services.config.current.value.security.access != "look":
+            return True
+        how = (
+            "without --readonly" if self.services.config.source("security.access") == "flag" else "with another security.access in the file"
+        )
+        self.say(f"Not changed: security.access is look. Start {how}.", error=True)
+        return False
+
     def _save(self, entry: Entry, text: str) -> None:
+        if not self._may_change():
+            return
         store = self.services.config
         if not text.strip() and may_be_unset(entry):
             self._unset(entry)
@@ -301,6 +313,8 @@ class SettingsScreen(AppScreen):
         in_background(self, lambda: store.set(entry.dotted, text))
 
     def _unset(self, entry: Entry) -> None:
+        if not self._may_change():
+            return
         self._head("saving", "$text-muted")
         in_background(self, lambda: self.services.config.unset(entry.dotted))
 
