@@ -121,8 +121,9 @@ async def test_with_access_look_nothing_is_changed_and_it_says_why(fake: FakeSer
     async with app.run_test(size=(80, 24)) as pilot:
         await to_entry(app, pilot, "pulls.verify")
         await pilot.press("enter")
-        await shown(app, "security.access is look")
-        await shown(app, "without --readonly")
+        await until(lambda: [notice.message for notice in app._notifications])
+        said = next(iter(app._notifications)).message
+        assert said == "Not changed: security.access is look. Start without --readonly."
         assert fake.config.current.value.pulls.verify
 
 
