@@ -47,7 +47,13 @@ async def test_streams_and_draws_markdown_when_a_block_closes() -> None:
 def plain(chat: Transcript, message: int) -> list[str]:
     """The lines of a message."""
     found = chat._messages[message]
-    return [found.line(at).plain for at in range(found.height)]
+    lines = (found.line(at) for at in range(found.height))
+    return [" " * margin + line.plain for line, margin in lines]
+
+
+def stale(chat: Transcript) -> bool:
+    """Whether blocks stand there that were drawn for another width."""
+    return any(list(body.stale(look)) for message in chat._order for body, look, _inside in message.bodies(chat._look))
 
 
 async def test_pieces_equal_the_whole() -> None:
@@ -181,7 +187,7 @@ async def test_a_resize_keeps_what_is_in_view_and_ends_drawn_for_the_new_width()
         await until(lambda: "paragraph 11.30" in screen_text(app))
         top = screen_lines(app)[0]
         await pilot.resize_terminal(50, 20)
-        await until(lambda: not any(list(message.body.stale(chat._look)) for message in chat._order))
+        await until(lambda: not stale(chat))
         assert all(len(line) <= 50 for line in screen_lines(app))
         assert "paragraph 11." in screen_text(app), top
         heights = [message.height for message in chat._order]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from rich.cells import cell_len, set_cell_size
+from rich.style import Style
 
 _MARKS: Final[dict[str, tuple[str, str, str]]] = {
     # state: (glyph, ascii, tone)
@@ -35,6 +36,15 @@ def uses_ascii(widget: Any, wish: bool | None = None) -> bool:
     """Whether to draw without Unicode graphics: the widget's own wish, else its app's `ascii` attribute."""
     app = widget.app
     return bool(getattr(app, "ascii_only", getattr(app, "ascii", False))) if wish is None else wish
+
+
+def own_style(widget: Any, name: str) -> Style:
+    """What a component class sets itself, over whatever background: Textual's own leaves "auto 60%" white."""
+    own: Style = widget.get_component_rich_style(name, partial=True)
+    if own.color is None:
+        return own
+    seen: Style = widget.get_component_rich_style(name)
+    return own + Style(color=seen.color)
 
 
 def glyph(state: str, ascii: bool = False) -> str:

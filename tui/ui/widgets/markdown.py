@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
 from typing import Any, Final
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from rich.cells import cell_len
 from rich.console import Console
-from rich.style import Style
-from rich.text import Text
+from rich.text import Span, Text
 
 from tui.text import strip_line
 from tui.ui.widgets.bars import fit
+from tui.ui.widgets.markdown_split import Block
 
-HIGHLIGHT_BYTES: Final = 50 * 1024
-HIGHLIGHT_LINE: Final = 2 * 1024
 TABLE_COLUMNS: Final = 30
-TABLE_ROWS: Final = 200
-CONTINUED: Final = "continued"
-"""Behind the language of a fence: more of the code above, so it is not labelled again."""
-StyleOf = Callable[[str], Style]
 _CONSOLE: Final = Console(width=80, color_system=None, force_terminal=False)
 
 
@@ -36,132 +30,130 @@ def wrap(text: Text, width: int) -> list[Text]:
     return list(text.wrap(_CONSOLE, max(1, width), tab_size=4)) or [Text("")]
 
 
-def _inline(token: Token, style: StyleOf) -> Text:
+def _with(name: str, more: str) -> str:
+    return f"{name}+{more}" if name else more
+
+
+def _inline(token: Token) -> Text:
     """Inline tokens as one text; targets of links and images stand in full behind their words."""
-    text, stack, targets = Text(), [Style.null()], [""]
+    text, stack, targets = Text(), [""], [""]
     names = {"strong": "strong", "em": "emphasis", "s": "struck"}
     for child in token.children or ():
         kind = child.type
         if kind.removesuffix("_open") in names:
-            stack.append(stack[-1] + style(names[kind.removesuffix("_open")]))
+            stack.append(_with(stack[-1], names[kind.removesuffix("_open")]))
         elif kind.removesuffix("_close") in names:
             stack.pop()
         elif kind == "link_open":
             targets.append(str(child.attrGet("href") or ""))
-            text.append("", stack[-1])
-            stack.append(stack[-1] + style("link"))
+            stack.append(_with(stack[-1], "link"))
         elif kind == "link_close":
             stack.pop()
             target = targets.pop()
             if target and not text.plain.endswith(target):
-                text.append(f" ({target[:2048]})", stack[-1] + style("dim"))
+                text.append(f" ({target[:2048]})", _with(stack[-1], "dim"))
         elif kind == "image":
-            text.append(f"[image: {child.content}] ({str(child.attrGet('src') or '')[:2048]})", stack[-1] + style("dim"))
+            text.append(f"[image: {child.content}] ({str(child.attrGet('src') or '')[:2048]})", _with(stack[-1], "dim"))
         elif kind == "code_inline":
-            text.append(child.content, stack[-1] + style("code"))
+            text.append(child.content, _with(stack[-1], "code"))
         elif kind == "hardbreak":
             text.append("\n")
         elif kind == "softbreak":
             text.append(" ")
         else:
-            text.append(child.content, stack[-1])
+            text.append(child.content, stack[-1] or None)
     return text
 
 
-Run = tuple[str, str]
-"""A piece of a line of code and the name of its style; empty is none."""
-
-
-def _code(source: str, info: str, width: int, style: StyleOf, ascii: bool) -> list[Text]:
-    """A fenced block: a gutter at the left, the language at the right, colours where that is cheap."""
-    language, *more = (strip_line(word)[:20] for word in (info.split() or [""])[:2])
-    label = "" if CONTINUED in more else language
-    source = source.removesuffix("\n")
-    lines = source.split("\n")
-    runs: list[list[Run]] = [[(line, "")] for line in lines]
-    if language and len(source) <= HIGHLIGHT_BYTES and all(len(line) <= HIGHLIGHT_LINE for line in lines):
-        runs = _highlight(source, language) or runs
-    gutter, dim = "| " if ascii else "│ ", style("dim")
+def _code(source: str, language: str, width: int, ascii: bool, *, label: bool = True) -> list[Text]:
+    """A fenced block: a gutter at the left, the language at the right, colours where we know it."""
+    text = _highlight(source, language) if language else Text(source)
+    gutter = "| " if ascii else "│ "
     out: list[Text] = []
-    for line in runs:
-        for part in _chop(line, max(2, width - 2)):
-            drawn = Text(gutter)
-            drawn.stylize(dim)
-            for text, name in part:
-                drawn.append(text, style(name) if name else None)
-            room = width - cell_len(drawn.plain) if label and not out else 0
-            if room > len(label) + 1:
-                drawn.append(" " * (room - cell_len(label)) + label, dim)
+    for index, line in enumerate(text.split("\n", allow_blank=True)):
+        for part in _chop(line, width - 2):
+            drawn = Text(gutter, "").append_text(part)
+            drawn.stylize("dim+gutter", 0, 2)
+            room = width - cell_len(drawn.plain)
+            if label and index == 0 and language and not out and room > len(language) + 1:
+                drawn.append(" " * (room - cell_len(language)) + language, "dim+gutter")
             out.append(drawn)
     return out
 
 
-def _chop(line: list[Run], width: int) -> list[list[Run]]:
+def _chop(line: Text, width: int) -> list[Text]:
     """Cut code at the width; it is never broken at words."""
-    if cell_len("".join(text for text, _name in line)) <= width:
+    width = max(2, width)
+    plain = line.plain
+    if len(plain) * 2 <= width or cell_len(plain) <= width:
         return [line]
-    parts: list[list[Run]] = [[]]
-    cells = 0
-    for text, name in line:
-        start = 0
-        for at, char in enumerate(text):
-            wide = cell_len(char)
-            if cells + wide > width:
-                parts[-1].append((text[start:at], name))
-                parts.append([])
-                start, cells = at, 0
-            cells += wide
-        parts[-1].append((text[start:], name))
-    return parts
+    cuts, cells = [], 0
+    for index, char in enumerate(plain):
+        size = cell_len(char)
+        if cells + size > width:
+            cuts.append(index)
+            cells = 0
+        cells += size
+    return list(line.divide(cuts))
+
+
+@cache
+def _tones() -> Mapping[Any, str]:
+    from pygments.token import Comment, Keyword, Name, Number, String
+
+    return {
+        Comment: "comment",
+        Keyword: "keyword",
+        String: "string",
+        Number: "number",
+        Name.Function: "name",
+        Name.Class: "name",
+    }
 
 
 @cache
 def _tone(kind: Any) -> str:
-    """The name of the style of one of Pygments' token types."""
-    from pygments.token import Comment, Keyword, Name, Number, String
-
-    tones = (
-        (Comment, "comment"),
-        (Keyword, "keyword"),
-        (String, "string"),
-        (Number, "number"),
-        (Name.Function, "name"),
-        (Name.Class, "name"),
-    )
-    return next((name for group, name in tones if kind in group), "")
+    """The name of the style of a kind of token; that of the group nearest to it."""
+    tones = _tones()
+    return next((tones[group] for group in reversed(kind.split()) if group in tones), "")
 
 
-def _highlight(source: str, language: str) -> list[list[Run]]:
-    """The lines in coloured runs; nothing where the language is unknown."""
+@lru_cache(8)
+def _lexer(language: str) -> Any:
     from pygments.lexers import get_lexer_by_name
     from pygments.util import ClassNotFound
 
     try:
-        lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)
+        return get_lexer_by_name(language, stripnl=False, ensurenl=False)
     except ClassNotFound:
-        return []
-    lines: list[list[Run]] = [[]]
+        return None
+
+
+def _highlight(source: str, language: str) -> Text:
+    lexer = _lexer(language)
+    if lexer is None:
+        return Text(source)
+    spans: list[Span] = []
+    at = 0
     for kind, value in lexer.get_tokens(source):
-        name = _tone(kind)
-        for number, piece in enumerate(value.split("\n")):
-            if number:
-                lines.append([])
-            if piece:
-                lines[-1].append((piece, name))
-    return lines
+        tone, end = _tone(kind), at + len(value)
+        if tone and not value.isspace():
+            spans.append(Span(at, end, tone))
+        at = end
+    return Text(source, spans=spans)
 
 
-def _table(tokens: list[Token], width: int, style: StyleOf, ascii: bool) -> list[Text]:
-    """Columns as wide as their widest cell, a thin rule below the head; too wide ones share the width."""
+def _table(tokens: list[Token], width: int, ascii: bool, headless: bool) -> list[Text]:
+    """Columns as wide as their widest cell, a thin rule below the head; too wide ones share the width. Headless: the rows alone."""
     rows: list[list[Text]] = []
     for token in tokens:
         if token.type == "tr_open":
             rows.append([])
         elif token.type == "inline":
-            rows[-1].append(_inline(token, style))
+            rows[-1].append(_inline(token))
     count = max(len(row) for row in rows)
-    if count > TABLE_COLUMNS or len(rows) > TABLE_ROWS:
-        return [line for row in rows for line in wrap(Text(" | ").join(row), width)]
+    if count > TABLE_COLUMNS:
+        return [line for row in rows[headless:] for line in wrap(Text(" | ").join(row), width)]
     widths = [max((cell_len(row[column].plain) for row in rows if column < len(row)), default=0) for column in range(count)]
     while sum(widths) + 2 * count > width and max(widths) > 3:
         widths[widths.index(max(widths))] -= 1
@@ -175,18 +167,39 @@ def _table(tokens: list[Token], width: int, style: StyleOf, ascii: bool) -> list
         line.rstrip()
         out.append(line)
         if index == 0:
-            out.append(Text(" " + ("-" if ascii else "─") * min(width - 1, sum(widths) + 2 * (count - 1)), style("dim")))
-    return out
+            out.append(Text(" " + ("-" if ascii else "─") * min(width - 1, sum(widths) + 2 * (count - 1)), "dim"))
+    return out[2:] if headless else out
 
 
-def render(source: str, width: int, style: StyleOf, ascii: bool = False) -> list[Text]:
+def draw(block: Block, width: int, ascii: bool = False) -> list[Text]:
+    """Draw a block as lines of at most `width` cells; its indentation is theirs. The gap before it is not drawn."""
+    room = max(8, width - block.indent)
+    if block.kind == "code":
+        lines = _code(block.source, strip_line(block.info)[:20], room, ascii, label=not block.more)
+    elif block.head:
+        lines = render(block.head + block.source, room, ascii, headless=True)
+    else:
+        lines = render(block.source, room, ascii)
+    return [Text(" " * block.indent).append_text(line) for line in lines] if block.indent else lines
+
+
+def _led(head: str, line: Text) -> Text:
+    led = Text(head).append_text(line)
+    led.stylize("dim", 0, len(head))
+    return led
+
+
+def render(source: str, width: int, ascii: bool = False, *, headless: bool = False) -> list[Text]:
     """Draw cleaned Markdown as lines of at most `width` cells.
+
+    The styles of the texts are names joined by `+`, so that a change of colours needs no drawing anew: heading, strong,
+    emphasis, struck, code, link, dim, comment, keyword, string, number, name; `gutter` marks what is not the model's.
 
     Args:
         source: Cleaned text.
         width: Cells.
-        style: Name (heading, strong, emphasis, struck, code, link, dim, comment, keyword, string, number, name) to style.
         ascii: Draw rules and gutters without Unicode graphics.
+        headless: Leave out the heads of tables.
     """
     out: list[Text] = []
     lead: list[str] = []
@@ -206,26 +219,27 @@ def render(source: str, width: int, style: StyleOf, ascii: bool = False) -> list
             item = f"{token.info}{token.markup} " if token.info else ("- " if ascii else "• ")
             lead[-1] = " " * len(item)
         elif token.type == "heading_open":
-            heading = _inline(tokens[at + 1], style)
-            heading.stylize(style("heading"))
+            heading = _inline(tokens[at + 1])
+            heading.stylize("heading")
             lines, at = wrap(heading, room), at + 2
         elif token.type == "inline":
-            lines = wrap(_inline(token, style), room)
+            lines = wrap(_inline(token), room)
         elif token.type in ("fence", "code_block"):
-            lines = _code(token.content, token.info, room, style, ascii)
+            words = token.info.split()
+            lines = _code(token.content.removesuffix("\n"), strip_line(words[0] if words else "")[:20], room, ascii)
         elif token.type == "html_block":
             lines = wrap(Text(token.content.rstrip("\n")), room)
         elif token.type == "hr":
-            lines = [Text(("-" if ascii else "─") * room, style("dim"))]
+            lines = [Text(("-" if ascii else "─") * room, "dim")]
         elif token.type == "table_open":
             end = next(index for index in range(at, len(tokens)) if tokens[index].type == "table_close")
-            lines, at = _table(tokens[at:end], room, style, ascii), end
+            lines, at = _table(tokens[at:end], room, ascii, headless), end
         if lines:
             if out and not item and not (lead and tokens[at].hidden):
-                out.append(Text(indent.rstrip(), style("dim")))
+                out.append(Text(indent.rstrip(), "dim"))
             for line in lines:
                 head = indent[: -len(item)] + item if item and lead else indent
-                out.append(Text(head, style("dim")) + line)
+                out.append(_led(head, line) if head else line)
                 item = ""
         at += 1
     return out

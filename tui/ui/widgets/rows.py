@@ -20,7 +20,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.text import strip_line
-from tui.ui.widgets.bars import TONES, check, fit, glyph, tone, uses_ascii
+from tui.ui.widgets.bars import TONES, check, fit, glyph, own_style, tone, uses_ascii
 from tui.ui.widgets.columns import GUTTER, Cell, Column, Drawn, Placed, place
 from tui.ui.widgets.rows_set import RowSet
 
@@ -483,7 +483,7 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         return self._placed[1]
 
     def _style(self, name: str) -> Style:
-        return self.get_component_rich_style(f"rows--{name}", partial=True) if name in TONES else Style.null()
+        return own_style(self, f"rows--{name}") if name in TONES else Style.null()
 
     def _draw(self, y: int) -> Strip:
         width = self.size.width
@@ -495,12 +495,12 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
             return self._draw_row(self._set.items[self._set.view[row]], row, width, base)
         if not self._set.view and y == self._header and self._empty:
             text = self._empty if not self._set.items else "nothing matches the filter; esc clears it"
-            style = base + self.get_component_rich_style("rows--empty", partial=True)
+            style = base + own_style(self, "rows--empty")
             return Strip([Segment(fit(" " * GUTTER + strip_line(text), width), style)], width)
         return Strip.blank(width, base)
 
     def _draw_header(self, width: int, base: Style) -> Strip:
-        style = base + self.get_component_rich_style("rows--header", partial=True)
+        style = base + own_style(self, "rows--header")
         ascii = uses_ascii(self, self._wish)
         up, down = ("^", "v") if ascii else ("▴", "▾")
         line, x = "", 0

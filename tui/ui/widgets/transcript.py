@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import ClassVar, Final
 
 from rich.style import Style
@@ -18,13 +18,13 @@ from textual.widget import Widget
 
 from tui.core.clock import SYSTEM, Clock
 from tui.text import strip_line
-from tui.ui.widgets.bars import uses_ascii
-from tui.ui.widgets.transcript_layout import Block, Look, Message
+from tui.ui.widgets.bars import own_style, uses_ascii
+from tui.ui.widgets.transcript_layout import Laid, Look, Message
 
 PERIOD: Final = 1 / 15
 """Seconds between two flushes."""
 SLICE: Final = 0.008
-"""Seconds of drawing again (another width, other colours) between two frames."""
+"""Seconds of drawing again (for another width) between two frames."""
 _STYLES: Final = ("heading", "code", "dim", "comment", "keyword", "string", "number", "name", "notice", "header")
 _FONTS: Final = {"strong": Style(bold=True), "emphasis": Style(italic=True), "struck": Style(strike=True)}
 _STRIPS: Final = 2000
@@ -78,12 +78,13 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
         self._dirty: set[Hashable] = set()
         self._timer: Timer | None = None
         self._drawn_at = -1e9
-        self._look = Look(0, 0, False, self._style_of)
+        self._look = Look(0)
         self._styles: dict[str, Style] = {}
         self._again: Timer | None = None
         self._strips: dict[int, Strip] = {}
         self._needle = ""
         self._match = -1
+        self._follows = True
 
     # --- what stands in it
 
@@ -179,33 +180,32 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
         self._drawn_at = self._clock.monotonic()
         if not self._dirty or not self._look.width:
             return
-        follow = self.scroll_offset.y >= self.max_scroll_y
+        follow = self._follows or self.scroll_offset.y >= self.max_scroll_y
         dirty, self._dirty = self._dirty, set()
         end = self._clock.monotonic() + SLICE
         laid_out: dict[Hashable, tuple[int, int, bool]] = {}
         for message_id in [name for name in reversed(self._messages) if name in dirty]:
             message = self._messages[message_id]
             laid_out[message_id] = (message.height, *message.lay_out(self._look, lambda: self._clock.monotonic() > end))
+        before, self._lines, self._starts = self._lines, 0, []
         ranges: list[tuple[int, int]] = []
         shifted = -1
-        at = 0
-        self._starts = []
         for message_id, message in self._messages.items():
+            at = self._lines
             self._starts.append(at)
             if message_id in laid_out:
                 height, first, head = laid_out[message_id]
                 if head:
-                    ranges.append((at, at + message.head_height))
+                    ranges.append((at, at + 1))
                 if message.height != height and shifted < 0:
                     shifted = at + first
                 ranges.append((at + first, at + message.height))
-            at += message.height
+            self._lines += message.height
         if shifted >= 0:
-            ranges.append((shifted, max(at, self._lines)))
-        self._lines = at
+            ranges.append((shifted, max(before, self._lines)))
         for first, last in ranges:
             self._repaint(first, last)
-        self._grow(at, follow)
+        self._grow(self._lines, follow)
         if self._again is None and any(message.body.sketched for message in self._order):
             self._again = self.set_timer(0.001, self._redo_some)
 
@@ -228,68 +228,102 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
         if follow or self.scroll_offset.y > self.max_scroll_y:
             self.scroll_to(y=self.max_scroll_y, animate=False, force=True)
 
-    def _style_of(self, name: str) -> Style:
-        return self._styles.get(name) or _FONTS.get(name) or Style(underline=True)
+    def _style_of(self, names: str) -> Style:
+        """The style of names joined by `+`, in the colours of now; the background is the widget's."""
+        style = self._styles.get(names)
+        if style is None:
+            style = Style.null()
+            for name in names.split("+"):
+                if name in _STYLES:
+                    own = own_style(self, f"transcript--{name}")
+                    style += Style(color=own.color, bold=own.bold, dim=own.dim, reverse=own.reverse)
+                else:
+                    style += _FONTS.get(name, Style.null())
+            self._styles[names] = style
+        return style
 
     # --- another width, other colours
 
     def on_resize(self) -> None:
         """Wrap for the new width: what is in view now, the rest in slices."""
+        follow = self._follows
         if self.size.width - 2 != self._look.width:
-            self._redo()
+            self._redo(follow)
+        elif follow:
+            self._grow(self._lines, True)
 
     def notify_style_update(self) -> None:
-        """Lines hold colours: draw again where those changed."""
+        """Lines hold names of styles: only what is in view is drawn again."""
         super().notify_style_update()
         self._strips.clear()
-        if self._look.width and self._read_styles() != self._styles:
-            self._redo()
+        self._styles.clear()
 
-    def _read_styles(self) -> dict[str, Style]:
-        """Colours and fonts of the parts; the background is the widget's."""
-        found = {name: self.get_component_rich_style(f"transcript--{name}", partial=True) for name in _STYLES}
-        return {name: Style(color=style.color, bold=style.bold, dim=style.dim, reverse=style.reverse) for name, style in found.items()}
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """See `ScrollView`; at the end, what comes is followed."""
+        super().watch_scroll_y(old_value, new_value)
+        self._follows = self.scroll_offset.y >= self.max_scroll_y
+        if self._again is not None:
+            self._redo_view()
 
-    def _redo(self) -> None:
-        follow = self.scroll_offset.y >= self.max_scroll_y
+    def _redo(self, follow: bool) -> None:
         anchor = self._anchor()
-        self._styles = self._read_styles()
-        self._look = Look(max(1, self.size.width - 2), self._look.epoch + 1, uses_ascii(self, self._wish), self._style_of)
+        self._look = Look(max(1, self.size.width - 2), uses_ascii(self, self._wish))
         self._dirty.update(self._messages)
-        top = self.scroll_offset.y
-        for start, message in zip(self._starts, self._order, strict=False):
-            inside = start + message.head_height
-            for block in message.body.stale(self._look, top - inside, top + self.size.height - inside):
-                block.draw(self._look)
-            message.body.renumber()
+        self._match = -1
+        self._redo_view()
+        self.flush()
         self._drawn_anew(anchor, follow)
-        self._redo_some()
+        if self._again is None:
+            self._again = self.set_timer(SLICE, self._redo_some)
+
+    def _redo_view(self) -> None:
+        """Draw the blocks in view for what `_look` is now."""
+        top = self.scroll_offset.y
+        drawn = False
+        for start, message in zip(self._starts, self._order, strict=False):
+            if start > top + self.size.height or start + message.height < top:
+                continue
+            for body, look, inside in message.bodies(self._look):
+                for laid in body.stale(look, top - start - inside, top + self.size.height - start - inside):
+                    body.redraw(laid, look)
+                    drawn = True
+            message.take_heights()
+        if drawn:
+            self._place()
 
     def _redo_some(self) -> None:
         """Draw blocks for what `_look` is now, the newest first, for as long as a frame may wait."""
         if self._again is not None:
             self._again.stop()
             self._again = None
-        follow = self.scroll_offset.y >= self.max_scroll_y
-        anchor = self._anchor()
+        follow, anchor = self._follows, self._anchor()
         end = self._clock.monotonic() + SLICE
         drawn = False
         for message in reversed(self._order):
-            for block in message.body.stale(self._look):
-                if self._clock.monotonic() > end:
-                    self._again = self.set_timer(SLICE, self._redo_some)
-                    break
-                block.draw(self._look)
-                drawn = True
-            message.body.renumber()
+            for body, look, _inside in message.bodies(self._look):
+                for laid in body.stale(look):
+                    if self._clock.monotonic() > end:
+                        self._again = self.set_timer(SLICE, self._redo_some)
+                        break
+                    body.redraw(laid, look)
+                    drawn = True
+            message.take_heights()
             if self._again is not None:
                 break
             message.body.sketched = False
         if drawn:
-            self._dirty.update(self._messages)
             self._drawn_anew(anchor, follow)
 
-    def _anchor(self) -> tuple[Message, Block | None, int] | None:
+    def _place(self) -> None:
+        """Find where each message begins."""
+        self._starts, self._lines = [], 0
+        for message in self._order:
+            self._starts.append(self._lines)
+            self._lines += message.height
+        self._strips.clear()
+        self.set_reactive(Widget.virtual_size, Size(0, self._lines))
+
+    def _anchor(self) -> tuple[Message, Laid | None, int] | None:
         """What stands at the top of the view."""
         at = self.scroll_offset.y
         if not 0 <= at < self._lines:
@@ -300,17 +334,17 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
         found = message.body.block_at(inside - message.head_height) if inside >= message.head_height else None
         return (message, found[0], found[1]) if found is not None else (message, None, inside)
 
-    def _drawn_anew(self, anchor: tuple[Message, Block | None, int] | None, follow: bool) -> None:
+    def _drawn_anew(self, anchor: tuple[Message, Laid | None, int] | None, follow: bool) -> None:
         """Heights have changed everywhere: keep in view what was."""
-        self.flush()
-        self._strips.clear()
-        self.refresh()
+        self._place()
+        self._grow(self._lines, follow)
         if anchor is not None and not follow:
-            message, block, inside = anchor
+            message, laid, inside = anchor
             at = self._starts[self._order.index(message)]
-            if block is not None:
-                at += message.head_height + block.start
-            self.scroll_to(y=at + min(inside, (block or message).height - 1), animate=False, force=True)
+            if laid is not None:
+                at += message.head_height + laid.start
+            self.scroll_to(y=at + min(inside, (laid or message).height - 1), animate=False, force=True)
+        self.refresh()
 
     def selection_updated(self, selection: Selection | None) -> None:
         """Show the selection."""
@@ -318,15 +352,30 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
         self.refresh()
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
-        """The selected text."""
-        return selection.extract("\n".join(self._plain_lines())), "\n"
+        """The selected text, without what is ours: margins, gutters, the language of code."""
+        start, end = selection
+        first = 0 if start is None else max(0, start.y)
+        last = self._lines - 1 if end is None else min(end.y, self._lines - 1)
+        chosen = []
+        for at in range(first, last + 1):
+            left = start.x if start is not None and at == start.y else 0
+            right = end.x if end is not None and at == end.y else None
+            chosen.append(self._own_words(at, left, right))
+        return "\n".join(chosen), "\n"
 
-    def _plain_lines(self) -> list[str]:
-        return [message.line(at).plain for message in self._order for at in range(message.height)]
+    def _own_words(self, at: int, left: int, right: int | None) -> str:
+        """The text of a line between two columns, without margin and gutter."""
+        line, margin = self._line(at)
+        plain = strip_line(line.plain)
+        chars = [True] * len(plain)
+        for span in line.spans:
+            if str(span.style).endswith("gutter"):
+                chars[span.start : span.end] = [False] * len(chars[span.start : span.end])
+        left, right = max(0, left - margin), len(plain) if right is None else max(0, right - margin)
+        return "".join(char for char, own in zip(plain[left:right], chars[left:right], strict=True) if own).rstrip(" ")
 
-    def _line(self, at: int) -> Text | None:
-        if not 0 <= at < self._lines:
-            return None
+    def _line(self, at: int) -> tuple[Text, int]:
+        """A line and its margin."""
         number = bisect_right(self._starts, at) - 1
         return self._order[number].line(at - self._starts[number])
 
@@ -335,14 +384,10 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
         at, width = self.scroll_offset.y + y, self.size.width
         strip = self._strips.get(at)
         if strip is None or strip.cell_length != width:
-            line = self._line(at)
             base = self.rich_style
-            if line is None:
+            if not 0 <= at < self._lines:
                 return Strip.blank(width, base)
-            text = Text(strip_line(line.plain), base, end="") if strip_line(line.plain) != line.plain else line.copy()
-            text.end = ""
-            # Rich forgets the style of a text that has no spans
-            text.stylize_before(base + text.style if isinstance(text.style, Style) else base)
+            text = self._coloured(*self._line(at), base)
             if self._needle and at == self._match:
                 text.stylize(self.get_component_rich_style("transcript--match", partial=True))
             span = self.text_selection.get_span(at) if self.text_selection is not None else None
@@ -354,6 +399,17 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
                 self._strips.clear()
             self._strips[at] = strip
         return strip.apply_offsets(0, at)
+
+    def _coloured(self, line: Text, margin: int, base: Style) -> Text:
+        """A line with its margin, the names of styles replaced by colours."""
+        plain = strip_line(line.plain)
+        style = self._style_of(line.style) if isinstance(line.style, str) and line.style else Style.null()
+        text = Text(" " * margin + plain, end="")
+        text.stylize(base + style)  # Rich forgets the style of a text that has no spans
+        if plain == line.plain:
+            for span in line.spans:
+                text.stylize(self._style_of(str(span.style)), span.start + margin, span.end + margin)
+        return text
 
     # --- keys
 
@@ -402,14 +458,34 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
 
     def action_find(self, step: int) -> bool:
         """To the next or previous line that holds the text searched."""
-        if not self._needle:
+        at = next(self._matches(step), None) if self._needle else None
+        if at is None:
             return False
-        found = [start + at for start, message in zip(self._starts, self._order, strict=True) for at in message.holding(self._needle)]
-        if not found:
-            return False
-        ahead = [at for at in found if (at > self._match if step > 0 else at < self._match)]
-        self._match = (ahead or found)[0 if step > 0 else -1]
-        self._strips.clear()
-        self.scroll_to(y=max(0, self._match - self.size.height // 2), animate=False, force=True)
-        self.refresh()
+        self._match = at
+        self._show_match()
         return True
+
+    def _show_match(self) -> None:
+        """Bring the match to the middle of the view; lines above it may yet have to be drawn."""
+        number = bisect_right(self._starts, self._match) - 1
+        message, inside = self._order[number], self._match - self._starts[number]
+        found = message.body.block_at(inside - message.head_height)
+        for _ in range(4):
+            self.scroll_to(y=max(0, self._match - self.size.height // 2), animate=False, force=True)
+            self._redo_view()
+            if found is None or found[0].start + found[1] == self._match - self._starts[number] - message.head_height:
+                break
+            self._match = self._starts[number] + message.head_height + found[0].start + min(found[1], found[0].height - 1)
+        self._strips.clear()
+        self.refresh()
+
+    def _matches(self, step: int) -> Iterator[int]:
+        """Lines that hold the text searched, from the match on and round; blocks are drawn only as far as needed."""
+        count = len(self._order)
+        here = max(0, bisect_right(self._starts, max(0, self._match)) - 1)
+        for distance in range(count + 1 if count else 0):
+            number = (here + step * distance) % count
+            start = self._starts[number]
+            for inside in self._order[number].holding(self._needle, last_first=step < 0):
+                if distance or (start + inside - self._match) * step > 0:
+                    yield start + inside

@@ -1,8 +1,10 @@
-"""The lines of a conversation: closed blocks are drawn once, the open one is wrapped where it grew; no widget."""
+"""The lines of a conversation: closed blocks are drawn once, the open one is wrapped where it grew; no widget.
+
+Lines hold the names of styles, not colours: see `markdown.render`.
+"""
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -10,41 +12,27 @@ from dataclasses import dataclass
 from typing import Final
 
 from rich.cells import cell_len
-from rich.style import Style
 from rich.text import Text
 
 from tui.text import duration, strip_line
 from tui.ui.widgets.bars import fit
-from tui.ui.widgets.markdown import CONTINUED, render, wrap
+from tui.ui.widgets.markdown import draw
+from tui.ui.widgets.markdown_split import Block, Splitter, dedent
 
-CHUNK: Final = 8 * 1024
-"""Characters after which a block that does not end is closed at a line break."""
-CODE_CHUNK: Final = 4 * 1024
-"""The same of code, whose colours cost ten times as much."""
-TABLE_CHUNK: Final = 32 * 1024
-PLAIN_ABOVE: Final = 64 * 1024
-"""Characters of one block above which it is wrapped and not parsed."""
 KEPT: Final = 3000
 """Lines of a message that are kept; older blocks are drawn again when they come into view."""
-_FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*([^`\s]*)")
-_ITEM: Final = re.compile(r"(?:[-*+]|\d{1,9}[.)])[ \t]")
-_TAB: Final = "    "
+THOUGHT_INDENT: Final = 2
+"""Cells before a thought, beside the one before everything a model wrote."""
 Rushed = Callable[[], bool]
 """Whether there is no time left to draw blocks now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What decides how a line is drawn.
-
-    Attributes:
-        epoch: Another number means that what was drawn before is out of date.
-    """
+    """What decides how lines are broken: cells, and whether there are only plain characters."""
 
     width: int
-    epoch: int
-    ascii: bool
-    style: Callable[[str], Style]
+    ascii: bool = False
 
 
 def _fitting(text: str, start: int, width: int) -> int:
@@ -76,91 +64,68 @@ def break_words(text: str, width: int) -> list[str]:
         at = cut
 
 
-class OpenLines:
-    """Plain text that grows at its end: only the last line is ever wrapped again."""
+class Laid:
+    """A closed block with its lines, which may be forgotten and made again."""
 
-    def __init__(self, width: int) -> None:
-        self.width = max(1, width)
-        self.lines: list[str] = [""]
+    __slots__ = ("block", "count", "gap", "lines", "look", "start")
 
-    def feed(self, text: str) -> None:
-        """Add text; a line feed begins a line."""
-        for number, piece in enumerate(text.replace("\t", _TAB).split("\n")):
-            if number:
-                self.lines.append("")
-            if piece:
-                self.lines.extend(break_words(self.lines.pop() + piece, self.width))
-
-
-@dataclass(slots=True)
-class Block:
-    """A closed piece of Markdown and its lines, which may be forgotten and made again.
-
-    Attributes:
-        joined: No empty line stands before it (an item of the list before, more of the same code).
-        start: Its first line in the body, the empty one before it included.
-    """
-
-    source: str
-    joined: bool
-    start: int = 0
-    epoch: int = -1
-    count: int = 0
-    lines: list[Text] | None = None
+    def __init__(self, block: Block, start: int, gap: bool) -> None:
+        self.block = block
+        self.gap = gap
+        """Whether an empty line stands before it."""
+        self.start = start
+        """Its first line in the body, the empty one before it included."""
+        self.look: Look | None = None
+        self.count = 0
+        self.lines: list[Text] | None = None
 
     def draw(self, look: Look) -> list[Text]:
         """Make the lines."""
-        if len(self.source) > PLAIN_ABOVE:
-            plain = OpenLines(look.width)
-            plain.feed(self.source)
-            lines = [Text(line) for line in plain.lines]
+        if self.block.kind == "plain":
+            parts = (part for line in self.block.source.split("\n") for part in break_words(line, look.width))
+            self.lines = [Text(part.rstrip(" ")) for part in parts]
         else:
-            lines = render(self.source, look.width, look.style, look.ascii)
-        self.lines, self.count, self.epoch = lines, len(lines), look.epoch
-        return lines
+            self.lines = draw(self.block, look.width, look.ascii) or [Text()]
+        self.count, self.look = len(self.lines), look
+        return self.lines
 
     def sketch(self) -> None:
         """Make lines at no cost; the block stays to be drawn."""
-        self.lines = [Text(line) for line in self.source.split("\n")]
+        self.lines = [Text(line) for line in self.block.source.split("\n")]
         self.count = len(self.lines)
 
     @property
     def height(self) -> int:
         """Lines, the empty one before it included."""
-        return self.count + (0 if self.joined else 1)
+        return self.count + self.gap
 
     def may_hold(self, folded: str) -> bool:
         """Whether a line of it might hold the (case-folded) text: cheaper than drawing it."""
-        return _words_only(folded) in _words_only(self.source.casefold())
+        return _words_only(folded) in _words_only(self.block.source.casefold())
 
 
 def _words_only(text: str) -> str:
-    return "".join(char for char in text if char.isalnum())
+    return "".join(filter(str.isalnum, text))
 
 
 class Body:
-    """The text of one message as lines."""
+    """A text of a model as lines: an answer (Markdown), or thoughts (plain)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, plain: bool = False) -> None:
         self.parts: list[str] = []
         self.finished = False
         self.sketched = False
-        self._rushed: Rushed = lambda: False
-        self._look: Look | None = None
-        self._kept: deque[Block] = deque()
-        self._kept_lines = 0
+        self._splitter = Splitter(plain=plain)
+        self._ended = False
         self._new: list[str] = []
-        self._whole: list[str] = []  # source lines of the open block
-        self._size = 0
-        self._rest: list[str] = []  # pieces of the source line that has no end yet
-        self._fence = ""
-        self._language = ""
-        self._joined = True
-        self._blocks: list[Block] = []
+        self._look: Look | None = None
+        self._open_look: Look | None = None
+        self._laid: list[Laid] = []
         self._starts: list[int] = []
         self._closed = 0
-        self._open = OpenLines(80)
-        self._open_epoch = -1
+        self._open: list[str] = []
+        self._kept: deque[Laid] = deque()
+        self._kept_lines = 0
 
     def append(self, text: str) -> None:
         """Add text; it is laid out by `settle`."""
@@ -174,49 +139,46 @@ class Body:
     @property
     def height(self) -> int:
         """Lines."""
-        lines = self._open.lines
-        return self._closed + (len(lines) - (len(lines) > 1 and not lines[-1]) if self._has_open else 0)
-
-    @property
-    def _has_open(self) -> bool:
-        return bool(self._whole or self._rest)
+        return self._closed + len(self._open)
 
     def line(self, at: int) -> Text:
-        """A line, one cell in: no line of a model can pass for one of ours (X05)."""
+        """A line."""
         if at >= self._closed:
-            return Text(" " + self._open.lines[at - self._closed].rstrip(" "))
-        block = self._blocks[bisect_right(self._starts, at) - 1]
-        inside = at - block.start - (0 if block.joined else 1)
+            return Text(self._open[at - self._closed].rstrip(" "))
+        laid = self._laid[bisect_right(self._starts, at) - 1]
+        inside = at - laid.start - laid.gap
         if inside < 0 or self._look is None:
             return Text()
-        if block.lines is None:
-            block.draw(self._look)
-            self._remember(block)
-        assert block.lines is not None
-        return Text(" ") + block.lines[inside] if inside < len(block.lines) else Text()
+        lines = laid.lines
+        if lines is None:
+            lines = laid.draw(self._look)
+            self._remember(laid)
+        return lines[inside] if inside < len(lines) else Text()
 
-    def _remember(self, block: Block) -> None:
+    def _remember(self, laid: Laid) -> None:
         """Keep the lines of the newest blocks only: a long conversation is many objects otherwise."""
-        self._kept.append(block)
-        self._kept_lines += block.count
+        self._kept.append(laid)
+        self._kept_lines += laid.count
         while self._kept_lines > KEPT and len(self._kept) > 1:
             old = self._kept.popleft()
             old.lines = None
             self._kept_lines -= old.count
 
-    def holding(self, folded: str) -> Iterator[int]:
+    def holding(self, folded: str, *, last_first: bool = False) -> Iterator[int]:
         """Lines that hold a case-folded text."""
-        for block in self._blocks:
-            if block.may_hold(folded):
-                yield from (at for at in range(block.start, block.start + block.height) if folded in self.line(at).plain.casefold())
-        yield from (at for at in range(self._closed, self.height) if folded in self.line(at).plain.casefold())
+        spans = [range(laid.start, laid.start + laid.height) for laid in self._laid if laid.may_hold(folded)]
+        spans.append(range(self._closed, self.height))
+        for span in reversed(spans) if last_first else spans:
+            for at in reversed(span) if last_first else span:
+                if folded in self.line(at).plain.casefold():
+                    yield at
 
-    def block_at(self, at: int) -> tuple[Block, int] | None:
+    def block_at(self, at: int) -> tuple[Laid, int] | None:
         """The closed block on a line and the line in it."""
-        if not self._blocks or at >= self._closed:
+        if not self._laid or at >= self._closed:
             return None
-        block = self._blocks[bisect_right(self._starts, at) - 1]
-        return block, at - block.start
+        laid = self._laid[bisect_right(self._starts, at) - 1]
+        return laid, at - laid.start
 
     # --- laying out
 
@@ -225,100 +187,85 @@ class Body:
 
         Blocks that close while there is no time are only sketched: see `stale`.
         """
-        self._rushed, self._look = rushed, look
-        first = self._closed + (max(0, len(self._open.lines) - 1) if self._has_open else 0)
-        if self._open_epoch != look.epoch:
-            self._reopen(look)
-            first = min(first, self._closed)
-        before = self._closed
+        before, old, again = self._closed, self._open, self._open_look != look
+        self._look = self._open_look = look
         text, self._new = "".join(self._new), []
-        at = 0
-        while (end := text.find("\n", at)) >= 0:
-            self._rest.append(text[at:end])
-            self._open.feed(text[at : end + 1])
-            self._end_line(look)
-            at = end + 1
-        if at < len(text):
-            self._rest.append(text[at:])
-            self._open.feed(text[at:])
-        if self.finished and self._has_open:
-            self._end_line(look)
-            self._close(look)
-        return first if self._closed == before else min(first, before)
+        for block in self._splitter.feed(text) if text else ():
+            self._close(block, look, rushed)
+        if self.finished and not self._ended:
+            self._ended = True
+            for block in self._splitter.close():
+                self._close(block, look, rushed)
+        if not (text or again or self._closed != before or self.finished):
+            return self.height
+        self._open = self._open_lines(look)
+        at = before
+        for line in old:
+            now = self.line(at) if at < self.height else None
+            if now is None or now.spans or now.plain.rstrip(" ") != line.rstrip(" "):
+                break
+            at += 1
+        return at
 
-    def _reopen(self, look: Look) -> None:
-        self._open_epoch = look.epoch
-        self._open = OpenLines(look.width)
-        self._open.feed("".join(f"{line}\n" for line in self._whole) + "".join(self._rest))
-
-    def _end_line(self, look: Look) -> None:
-        line, self._rest = "".join(self._rest), []
-        mark = _FENCE.match(line)
-        if self._fence:
-            self._keep(line)
-            if mark is not None and mark[1].startswith(self._fence) and not line[mark.end(1) :].strip("`~ "):
-                self._close(look)
-            elif self._size > CODE_CHUNK:
-                self._close_code(look)
-            return
-        if self._whole and _ITEM.match(line) and _ITEM.match(self._whole[0]):
-            self._close(look)
-            self._joined = True
-            self._open.feed(f"{line}\n")
-        self._keep(line)
-        if mark is not None:
-            self._fence, self._language = mark[1], mark[2]
-        elif not line.strip():
-            self._close(look)
-        elif self._size > (TABLE_CHUNK if line.lstrip().startswith("|") else CHUNK):
-            self._close(look)
-            self._joined = True
-
-    def _keep(self, line: str) -> None:
-        self._whole.append(line)
-        self._size += len(line)
-
-    def _close_code(self, look: Look) -> None:
-        """Draw the code so far; what follows is more of the same."""
-        fence, language = self._fence, self._language
-        self._whole.append(fence)
-        self._close(look)
-        self._fence, self._language, self._joined = fence, language, True
-        self._whole = [f"{fence}{language or 'text'} {CONTINUED}"]
-
-    def _close(self, look: Look) -> None:
-        source = "\n".join(self._whole)
-        self._whole, self._size, self._fence = [], 0, ""
-        self._open = OpenLines(look.width)
-        if not source.strip():
-            return
-        block = Block(source, self._joined or not self._blocks, start=self._closed)
-        self._joined = False
-        if self._rushed():
-            block.sketch()
+    def _close(self, block: Block, look: Look, rushed: Rushed) -> None:
+        laid = Laid(block, self._closed, block.gap and bool(self._laid))
+        if rushed():
+            laid.sketch()
             self.sketched = True
         else:
-            block.draw(look)
-        self._remember(block)
-        self._blocks.append(block)
-        self._starts.append(block.start)
-        self._closed += block.height
+            laid.draw(look)
+        self._remember(laid)
+        self._laid.append(laid)
+        self._starts.append(laid.start)
+        self._closed += laid.height
+
+    def _open_lines(self, look: Look) -> list[str]:
+        """What has not closed, as it came; short, because blocks are cut."""
+        splitter = self._splitter
+        source = [*splitter.lines, splitter.rest] if splitter.rest else splitter.lines
+        if not source:
+            return []
+        lead = " " * splitter.indent
+        if splitter.kind == "code":
+            lead += "| " if look.ascii else "│ "
+        room = max(8, look.width - len(lead))
+        out = [""] if splitter.gap and self._laid else []
+        for line in source:
+            out.extend(lead + part for part in break_words(dedent(line, splitter.strip), room))
+        return out
 
     # --- drawing again
 
-    def stale(self, look: Look, first: int = 0, last: int | None = None) -> Iterator[Block]:
-        """Blocks drawn for another width or in other colours, the last one first, between two lines."""
-        for block in reversed(self._blocks):
-            if block.epoch != look.epoch and block.start + block.height > first and (last is None or block.start < last):
-                yield block
+    def stale(self, look: Look, first: int = 0, last: int | None = None) -> Iterator[Laid]:
+        """Blocks drawn for another look, the last one first, between two lines."""
+        for laid in reversed(self._laid):
+            if laid.look != look and laid.start + laid.height > first and (last is None or laid.start < last):
+                yield laid
+
+    def redraw(self, laid: Laid, look: Look) -> None:
+        """Draw a block for another look; `renumber` follows."""
+        had = laid.lines is not None
+        if had:
+            self._kept_lines -= laid.count
+        laid.draw(look)
+        if had:
+            self._kept_lines += laid.count
+        elif self._kept_lines < KEPT:
+            self._remember(laid)
+        else:
+            laid.lines = None  # its height is what was wanted
 
     def renumber(self) -> None:
         """After blocks were drawn again: find their places."""
         at = 0
-        for number, block in enumerate(self._blocks):
-            block.start = self._starts[number] = at
-            at += block.height
+        for number, laid in enumerate(self._laid):
+            laid.start = self._starts[number] = at
+            at += laid.height
         self._closed = at
+
+
+def _narrower(look: Look) -> Look:
+    return Look(max(8, look.width - THOUGHT_INDENT), look.ascii)
 
 
 class Message:
@@ -327,34 +274,42 @@ class Message:
     def __init__(self, left: str, right: str = "") -> None:
         self.left, self.right = left, right
         self.body = Body()
-        self.thoughts: list[str] = []
+        self.thoughts = Body(plain=True)
         self.thought_seconds: float | None = None
         self.unfolded = False
         self.footer: Sequence[tuple[str, str]] = ()  # line, name of its style
         self._head: list[Text] = []
+        self._thinking = 0  # lines of thoughts shown
         self._foot: list[Text] = []
-        self._thinking = OpenLines(80)
-        self._thought_of = (0, -1)  # pieces wrapped, at which epoch
 
     @property
     def height(self) -> int:
         """Lines."""
-        return len(self._head) + self.body.height + len(self._foot) + 1
+        return self.head_height + self.body.height + len(self._foot) + 1
 
     @property
     def head_height(self) -> int:
         """Lines above the body."""
-        return len(self._head)
+        return len(self._head) + self._thinking + (len(self._head) > 1)
 
-    def line(self, at: int) -> Text:
-        """A line."""
+    def line(self, at: int) -> tuple[Text, int]:
+        """A line, and cells before it: what a model wrote stands in, so that no line of it can pass for one of ours (X05)."""
         if at < len(self._head):
-            return self._head[at]
+            return self._head[at], 0
         at -= len(self._head)
+        if at < self._thinking:
+            line = self.thoughts.line(at)
+            line.style = "dim"
+            return line, 1 + THOUGHT_INDENT
+        at -= self._thinking
+        if len(self._head) > 1:
+            if at == 0:
+                return Text(), 0
+            at -= 1
         if at < self.body.height:
-            return self.body.line(at)
+            return self.body.line(at), 1
         at -= self.body.height
-        return self._foot[at] if at < len(self._foot) else Text()
+        return (self._foot[at], 1) if at < len(self._foot) else (Text(), 0)
 
     def lay_out(self, look: Look, rushed: Rushed = lambda: False) -> tuple[int, bool]:
         """Bring the lines up to date.
@@ -363,19 +318,41 @@ class Message:
             The first line below the header that may have changed, and whether the header has (with its height: line 0).
         """
         head, foot = self._draw_head(look), self._draw_foot(look)
-        first = len(head) + self.body.settle(look, rushed)
+        above = len(head)
+        thinking, first_thought = 0, 0
+        if self.unfolded:
+            first_thought = self.thoughts.settle(_narrower(look))
+            thinking = self.thoughts.height
+        same_thoughts = thinking == self._thinking and (not thinking or first_thought == thinking)
+        first = above + first_thought
         changed = head != self._head
         if len(head) != len(self._head):
             first = 0
-        self._head, self._foot = head, foot
-        return first, changed
+        self._head, self._foot, self._thinking = head, foot, thinking
+        settled = self.body.settle(look, rushed)
+        return (self.head_height + settled if first and same_thoughts else first), changed
 
-    def holding(self, folded: str) -> Iterator[int]:
+    def bodies(self, look: Look) -> Iterator[tuple[Body, Look, int]]:
+        """The texts shown, each with its own look and its first line."""
+        if self.unfolded:
+            yield self.thoughts, _narrower(look), len(self._head)
+        yield self.body, look, self.head_height
+
+    def take_heights(self) -> None:
+        """After blocks were drawn again: their numbers, and how many lines of thoughts there are."""
+        self.body.renumber()
+        if self.unfolded:
+            self.thoughts.renumber()
+            self._thinking = self.thoughts.height
+
+    def holding(self, folded: str, *, last_first: bool = False) -> Iterator[int]:
         """Lines that hold a case-folded text."""
-        yield from (at for at, line in enumerate(self._head) if folded in line.plain.casefold())
-        yield from (len(self._head) + at for at in self.body.holding(folded))
-        below = len(self._head) + self.body.height
-        yield from (below + at for at, line in enumerate(self._foot) if folded in line.plain.casefold())
+        above = [at for at in range(self.head_height) if folded in self.line(at)[0].plain.casefold()]
+        start = self.head_height + self.body.height
+        below = [start + at for at, line in enumerate(self._foot) if folded in line.plain.casefold()]
+        yield from reversed(below) if last_first else above
+        yield from (self.head_height + at for at in self.body.holding(folded, last_first=last_first))
+        yield from reversed(above) if last_first else below
 
     def _draw_head(self, look: Look) -> list[Text]:
         rule = "-" if look.ascii else "─"
@@ -384,24 +361,12 @@ class Message:
         width = look.width + 2
         room = max(0, width - cell_len(right))
         left = fit(left, room) if cell_len(left) > room else left + rule * (room - cell_len(left))
-        head = [Text(left + right, look.style("header"))]
-        if self.thoughts:
+        head = [Text(left + right, "header")]
+        if self.thoughts.parts:
             signs = ("v", ">") if look.ascii else ("▾", "▸")
             took = f" for {duration(self.thought_seconds)}" if self.thought_seconds is not None else ""
-            head.append(Text(f" {signs[0] if self.unfolded else signs[1]} thought{took}", look.style("dim")))
-            if self.unfolded:
-                head.extend(Text("   " + line.rstrip(" "), look.style("dim")) for line in self._thought_lines(look))
-            head.append(Text())
+            head.append(Text(f" {signs[0] if self.unfolded else signs[1]} thought{took}", "dim"))
         return head
 
-    def _thought_lines(self, look: Look) -> list[str]:
-        done, epoch = self._thought_of
-        if epoch != look.epoch:
-            self._thinking, done = OpenLines(look.width - 2), 0
-        for piece in self.thoughts[done:]:
-            self._thinking.feed(piece)
-        self._thought_of = (len(self.thoughts), look.epoch)
-        return self._thinking.lines
-
     def _draw_foot(self, look: Look) -> list[Text]:
-        return [Text(" ") + line for foot, name in self.footer for line in wrap(Text(foot, look.style(name)), look.width)]
+        return [Text(part.rstrip(" "), name) for foot, name in self.footer for part in break_words(strip_line(foot), look.width)]
