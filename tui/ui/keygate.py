@@ -15,6 +15,7 @@ from textual.message_pump import MessagePump
 PATIENCE: Final = 2.0
 """Seconds a key may take until the next one goes on regardless."""
 _QUIET_ROUNDS: Final = 2
+_LOOK_AGAIN: Final = 0.02
 
 Deliver = Callable[[events.Event], Awaitable[None]]
 
@@ -82,7 +83,10 @@ class KeyGate:
                     quiet = quiet + 1 if (app.screen, app.focused) == before else 0
 
     async def _emptied(self, pump: MessagePump) -> None:
-        """Wait until a pump has handled what is in its queue now."""
+        """Wait until a pump has handled what is in its queue now; one that has yet to start is waited for, one that ends is not."""
         done = asyncio.Event()
-        if pump.is_running and pump.call_later(done.set):
-            await done.wait()
+        if not pump.call_later(done.set):
+            return
+        while not (done.is_set() or pump._closing or pump._closed):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(done.wait(), _LOOK_AGAIN)
