@@ -52,14 +52,14 @@ async def _queue(context: Context, models: Sequence[str], on: str) -> list[Job]:
     if context.settings.security.access != "full":
         context.allow("Fetching a model", destructive=True)
     try:
-        names = [str(parse_name(name)) for name in models]
+        names = list({found.key: str(found) for found in map(parse_name, models)}.values())
     except PaddockError as error:
         raise wrong_usage(error) from None
     endpoint = await _target(context, on)
     await _network(context, endpoint, names)
     jobs, insecure = context.jobs(), bool(getattr(context.args, "insecure", False))
     added: list[Job] = []
-    for name in dict.fromkeys(names):
+    for name in names:
         with context.audit.noting("queue pull", f"{endpoint.name}/{name}", asked_by="command line"):
             job = await jobs.add(name, endpoint, arguments={"insecure": True} if insecure else {}, asked_by="command line")
         added.append(job)
