@@ -16,6 +16,7 @@ import pytest
 from tests.cli.conftest import Run, provider
 from tests.support.fault_server import Exchange, FaultServer
 from tests.support.replay import Replay
+from tui.cli import chat
 from tui.services import answer
 
 
@@ -275,3 +276,28 @@ def test_chats_are_listed_searched_and_exported(server: FaultServer, run: Run) -
     assert run("chats", "search", "100%", "trains", "--json").json["chats"][0]["id"] == 2
     assert run("chats", "search", "zzz").code == 1
     assert run("chats", "export", "99").code == 1
+
+
+def test_an_answer_whose_writer_died_is_exported_as_interrupted(server: FaultServer, run: Run, home: Path) -> None:
+    run("chat", "tiny", "hello")
+    with sqlite3.connect(home / "data" / "paddock.db") as connection:
+        connection.execute("UPDATE message SET state = 'writing' WHERE seq = 2")
+    connection.close()
+    assert "*interrupted*" in run("chats", "export", "1").out
+
+
+def test_piped_text_is_added_to_the_prompt_and_waiting_for_it_is_said(
+    server: FaultServer, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat, "WAITS", 0.05)
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as stdin, os.fdopen(writing, "w") as pipe:
+        monkeypatch.setattr("sys.stdin", stdin)
+        pipe.write("the text\n")
+        pipe.flush()
+        timer = threading.Timer(0.5, pipe.close)
+        timer.start()
+        said = run("chat", "tiny", "sum up:")
+        timer.join()
+    assert said.code == 0 and "Waiting for standard input" in said.err
+    assert server.requests[-1].json["messages"][-1]["content"] == "sum up:\n\nthe text"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import stat
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from tests.support.fault_server import Exchange, FaultServer
 from tui.cli import machine, quick
 from tui.cli import providers as command
 from tui.config.paths import find_paths
+from tui.core.models import Endpoint
 from tui.providers.ports import Holder
 from tui.services.jobs import Jobs
 from tui.store.meta import Servers
@@ -294,3 +297,52 @@ def test_doctor_names_each_problem_with_a_remedy(server: FaultServer, run: Run, 
     assert any("config.toml line 2" in line for line in problems)
     found = run("doctor", "--json")
     assert found.code == 1 and found.json["ok"] is False
+
+
+def test_monitor_goes_on_until_ctrl_c(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PADDOCK_MONITOR__INTERVAL", "0.5s")
+    shown: list[object] = []
+
+    def count(_context: object, sample: object) -> None:
+        shown.append(sample)
+        if len(shown) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(machine, "_print", count)
+    assert run("monitor", "--watch").code == 130 and len(shown) == 2
+
+
+def test_logs_show_the_end_cleaned(run: Run, supervisor: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "server.log"
+    log.write_bytes(b"x" * 70_000 + b"\nlistening \x1b[31mnow\x1b[0m\n")
+    run("providers", "start", "ollama")
+    monkeypatch.setattr("tui.services.servers.ServerJobs.log", lambda _self, _name: str(log))
+    said = run("providers", "logs", "ollama")
+    assert said.code == 0 and said.out == "listening \u241b[31mnow\u241b[0m\n"
+    assert run("providers", "logs", "ollama", "--json").json["log"].startswith("listening \x1b")
+    log.unlink()
+    said = run("providers", "logs", "ollama")
+    assert said.code == 1 and "server.log" in said.err
+
+
+def test_offline_servers_elsewhere_are_not_asked(run: Run, configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure('[general]\nnetwork = "offline"\n' + provider("far", "http://10.255.255.1:11434"))
+    monkeypatch.setenv("OLLAMA_HOST", "http://10.255.255.1:11434")
+    for words in (["ls"], ["chat", "x", "hi"], ["ls", "--on", "far"], ["providers", "add", "10.255.255.1:1"]):
+        said = run(*words)
+        assert said.code == 3 and "offline" in said.err, words
+    assert run("ls", provider="http://10.255.255.1:1").code == 3
+    assert "general.network is offline" in run("providers").out
+
+
+def test_status_finds_another_kind_by_looking_around(
+    server: FaultServer, run: Run, plain_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def found(_context: object, _known: object) -> list[Endpoint]:
+        return [Endpoint("ollama-2", "ollama", server.url)]
+
+    monkeypatch.setattr("tui.cli.context.Context.discovered", found)
+    monkeypatch.setattr(quick, "OLLAMA", "http://127.0.0.1:9")
+    monkeypatch.setattr(quick, "known_ports", lambda: {server.port})
+    said = run("status", "--line")
+    assert said.code == 0 and said.out == "ollama-2 up\n"

@@ -71,6 +71,7 @@ class Context:
         self._demo_url = demo_url
         self._looked_at = ""
         self._providers: dict[str, Provider] = {}
+        self._asked: dict[str, Endpoint] = {}
         self._given: Endpoint | None = None
         self._database: Database | None = None
         self._jobs: Jobs | None = None
@@ -197,11 +198,16 @@ class Context:
     def connect(self, endpoint: Endpoint) -> Provider:
         """The provider of an endpoint; a person waits, so a request is repeated once, soon."""
         if endpoint.name not in self._providers:
+            self._asked[endpoint.name] = endpoint
             brisk = replace(endpoint, retries=min(endpoint.retries, 1), retry_delay=min(endpoint.retry_delay, 0.3))
             self._providers[endpoint.name] = make_provider(
                 brisk, lambda reference: resolve_secret(reference, settings=self.settings, environ=os.environ)
             )
         return self._providers[endpoint.name]
+
+    def endpoint_of(self, provider: Provider) -> Endpoint:
+        """A provider's endpoint as the settings have it, for jobs that run without us."""
+        return self._asked[provider.endpoint.name]
 
     # --- asking them -------------------------------------------------------------------------------------------------
 

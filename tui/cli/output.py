@@ -150,12 +150,15 @@ async def ask(question: str) -> bool:
 
 
 def piped() -> bool:
-    """Whether standard input is a pipe or a file, so that there is something to read."""
+    """Whether standard input is a pipe or a file, so that there is something to read.
+
+    A socket is none: ssh without a terminal gives one that never ends.
+    """
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode
     except (OSError, ValueError, AttributeError):
         return False
-    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 
 async def read_input(*, one_line: bool = False) -> bytes:
