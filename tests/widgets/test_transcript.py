@@ -146,6 +146,7 @@ ENDLESS = {
     "paragraph": ("some words in a line\n" * 1500, "words", 1500),
     "list": ("".join(f"- item {number} with **bold** words\n" for number in range(1500)), "bold", 1500),
     "numbered": ("".join(f"{number}. item\n" for number in range(1, 1500)), "item", 1499),
+    "nested": ("".join(f"{'  ' * (number % 4)}- item {number}\n" for number in range(1500)), "item", 1500),
     "code": ("```python\n" + "value = call(1, 'two')  # three\n" * 1500, "call(1,'two')", 1500),
     "table": ("| a | b |\n|---|---|\n" + "| one | two |\n" * 3000, "one", 3000),
 }
@@ -226,3 +227,103 @@ async def test_selecting_with_the_mouse_gives_the_words_as_drawn() -> None:
         await pilot.mouse_up(chat, offset=(10, row))
         await until(lambda: app.screen.get_selected_text())
         assert app.screen.get_selected_text() == "beta"
+
+
+async def test_X07_copying_takes_no_margin_gutter_or_label() -> None:
+    app = Host()
+    async with app.run_test(size=(60, 16)) as pilot:
+        chat = app.chat
+        chat.load([(1, "m", "", "before\n\n```python\nx = 1\nif x:\n    y = 2\n```\n\n- one\n  - two\n", "thoughts")])
+        await until(lambda: "• two" in screen_text(app))
+        lines = screen_lines(app)
+        top, end = (next(y for y, line in enumerate(lines) if words in line) for words in ("before", "• two"))
+        await pilot.mouse_down(chat, offset=(0, top))
+        await pilot.hover(chat, offset=(59, end))
+        await pilot.mouse_up(chat, offset=(59, end))
+        wanted = "before\n\nx = 1\nif x:\n    y = 2\n\n• one\n  • two"
+        await until(lambda: app.screen.get_selected_text() == wanted)
+        app.screen.clear_selection()
+        chat.text_select_all()
+        await until(lambda: (app.screen.get_selected_text() or "").rstrip().endswith(wanted))
+
+
+async def test_a_long_conversation_is_searched_both_ways_and_round() -> None:
+    app = Host()
+    async with app.run_test(size=(60, 12)):
+        chat = app.chat
+        assert not chat.find("anything")
+        chat.load([(n, f"m{n}", "", "\n\n".join(f"paragraph {n}.{k} {'words ' * 30}" for k in range(40)), "") for n in range(12)])
+        chat.flush()
+        for _ in range(2):  # once while blocks are still to be drawn
+            chat.action_edge(-1)
+            assert chat.find("Paragraph 7.3 ")
+            assert "paragraph 7.3 " in screen_text(app)
+            assert not chat.find("paragraph 70")
+            chat.action_edge(-1)
+            seen = []
+            assert chat.find(".39")
+            for _match in range(12):
+                seen.append(next(line for line in screen_lines(app) if ".39" in line).split()[1])
+                chat.action_find(-1)
+            assert seen == ["0.39", *(f"{n}.39" for n in range(11, 0, -1))]
+            await until(lambda: not stale(chat))
+
+
+async def test_the_end_stays_in_view_when_the_size_changes() -> None:
+    app = Host()
+    async with app.run_test(size=(80, 20)) as pilot:
+        chat = app.chat
+        chat.load([(1, "m", "", "\n\n".join(f"paragraph {k} {'words ' * 30}" for k in range(300)) + "\n\nthe end", "")])
+        await until(lambda: "the end" in screen_text(app))
+        for width, height in ((80, 12), (50, 12), (110, 30), (60, 16)):
+            await pilot.resize_terminal(width, height)
+            await until(lambda: not stale(chat))
+            await until(lambda: "the end" in screen_text(app) and chat.scroll_offset.y == chat.max_scroll_y)
+        chat.append(1, "")
+        chat.focus()
+        await pilot.press("up")
+        await pilot.resize_terminal(60, 10)
+        await pilot.resize_terminal(60, 16)
+        assert chat.scroll_offset.y < chat.max_scroll_y
+
+
+async def test_unfolded_thoughts_are_wrapped_where_they_grow_and_for_every_width() -> None:
+    app = Host()
+    async with app.run_test(size=(60, 12)) as pilot:
+        chat = app.chat
+        chat.begin(1, "m")
+        chat.append_thinking(1, "- not *markdown*\n")
+        chat.flush()
+        chat.action_fold()
+        again = []
+        for _ in range(200):
+            chat.append_thinking(1, "deep thoughts " * 20)
+            before = chat.line_count
+            first, _head = chat._messages[1].lay_out(chat._look)
+            again.append(before - first)
+            chat.flush()
+        assert max(again) < 120
+        chat.append(1, "answer")
+        chat.finish(1)
+        await pilot.resize_terminal(40, 12)
+        await until(lambda: not stale(chat) and "answer" in screen_text(app))
+        text = plain(chat, 1)
+        assert "   - not *markdown*" in text
+        assert "".join(line.replace(" ", "") for line in text).count("deep") == 4000
+        assert max(map(len, text)) <= 40
+        chat.action_edge(-1)
+        chat.action_fold()
+        await until(lambda: chat.line_count == 5)
+
+
+async def test_what_is_scrolled_to_before_its_turn_is_drawn_at_once() -> None:
+    app = Host()
+    async with app.run_test(size=(100, 20)) as pilot:
+        chat = app.chat
+        chat.load([(1, "m", "", "\n\n".join(f"**paragraph** {k} {'words ' * 60}" for k in range(1500)), "")])
+        await until(lambda: not stale(chat), timeout=60)
+        await pilot.resize_terminal(50, 20)
+        chat.action_edge(-1)
+        assert all(len(line) <= 50 for line in screen_lines(app))
+        assert "paragraph 0" in screen_text(app)
+        assert "**" not in screen_text(app)

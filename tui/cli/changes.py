@@ -94,8 +94,9 @@ async def load(context: Context) -> int:
     context.allow("Loading a model")
     try:
         keep = KeepAlive().check(context.args.for_)
-    except ValueError as error:
-        raise PaddockError.of(f"The time {error}", "--for", "Write it like 10m, or -1 for ever", FailureKind.CONFIG) from None
+    except ValueError:
+        shown = clean_name(context.args.for_, 40)
+        raise PaddockError.of(f"{shown} is not a time", "--for", "Write it like 10m, or -1 for ever", FailureKind.CONFIG) from None
     if keep in _NEVER:
         raise PaddockError.of("A model that stays for no time is not loaded", "--for", "Use paddock unload", FailureKind.CONFIG)
     provider, model = await context.with_model(context.args.model, context.args.on)

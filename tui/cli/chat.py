@@ -35,6 +35,10 @@ MAX_FILE: Final = 10_000_000
 """Bytes of a file that is sent along; more is a mistake rather than a prompt."""
 
 
+WAITS: float = 2.0
+"""Seconds after which it is said that standard input is waited for."""
+
+
 def read_options(pairs: list[str]) -> dict[str, Any]:
     """Read `K=V` pairs; values are JSON where they can be, else text.
 
@@ -78,14 +82,26 @@ def read_file(name: str) -> str:
 
 
 async def make_prompt(context: Context) -> str:
-    """The prompt of argument, files and piped standard input, in this order; `-` reads standard input whatever it is."""
+    """The prompt of argument, files and piped standard input, in this order.
+
+    Without an argument, or with `-`, standard input is read whatever it is, a terminal without `-` aside.
+    """
     given = context.args.prompt
     parts = [] if given in (None, "-") else [clean_door(given)]
     parts += [f"{clean_name(Path(name).name)}:\n{read_file(name)}" for name in context.args.attach]
-    if given == "-" or piped():
-        text = clean_door((await read_input()).decode("utf-8", "replace")).removesuffix("\n")
+    if given == "-" or piped() or (given is None and not sys.stdin.isatty()):
+        text = clean_door((await _read_all(told=given == "-")).decode("utf-8", "replace")).removesuffix("\n")
         parts.append(text if text.strip() else "")
     return "\n\n".join(part for part in parts if part)
+
+
+async def _read_all(*, told: bool) -> bytes:
+    """Standard input; where it does not end and nobody said that it is wanted, what we wait for is said."""
+    reading = asyncio.ensure_future(read_input())
+    done, _ = await asyncio.wait({reading}, timeout=WAITS)
+    if not done and not told:
+        message("Waiting for standard input to end. Where nothing is piped, add </dev/null.")
+    return await reading
 
 
 class Printer:

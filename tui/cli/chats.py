@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from typing import Final
 
 from tui.cli.context import Context
 from tui.cli.output import DONE, FAILED, USAGE, block, emit, message, table
+from tui.core.models import AnswerState
 from tui.services.export import markdown
 from tui.store.conversations import Conversations
 from tui.text import clean_name
+
+_OPEN: Final = (AnswerState.WAITING, AnswerState.WRITING)
 
 
 async def chats(context: Context) -> int:
@@ -50,6 +55,9 @@ def _export(context: Context, store: Conversations | None, number: int) -> int:
         message(f"There is no conversation {number}. See paddock chats.")
         return FAILED
     messages = store.messages(head.id)
+    if store.lease_holder(head.id) is None:
+        # Nobody writes it any more: what is still marked so was cut by a crash.
+        messages = tuple(replace(one, state=AnswerState.INTERRUPTED) if one.state in _OPEN else one for one in messages)
     if context.json:
         emit({"chat": head, "messages": messages})
     else:

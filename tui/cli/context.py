@@ -20,7 +20,7 @@ from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.models import Endpoint, Model
 from tui.core.names import same
 from tui.core.options import AppOptions
-from tui.providers.address import display_place, is_loopback, ollama_host, origin
+from tui.providers.address import Address, display_place, is_loopback, ollama_host, origin, parse
 from tui.providers.base import Provider
 from tui.providers.catalogue import kinds
 from tui.providers.discovery import Found, discover, find, held_by
@@ -69,7 +69,9 @@ class Context:
         self.audit = Audit(self.paths.state, SYSTEM, lambda: self.settings.security.audit, "command line")
         self.failed: list[Failure] = []
         self._demo_url = demo_url
+        self._looked_at = ""
         self._providers: dict[str, Provider] = {}
+        self._asked: dict[str, Endpoint] = {}
         self._given: Endpoint | None = None
         self._database: Database | None = None
         self._jobs: Jobs | None = None
@@ -132,6 +134,7 @@ class Context:
         """The configured server at an address, with its key, else what answers there; raises PaddockError where nothing known does."""
         if self.offline and not is_loopback(text):
             raise PaddockError.of(f"Not asked: {OFFLINE}", clean_name(text, 200), "Change general.network", FailureKind.REFUSED)
+        address_of(text)
         for name, one in self.settings.providers.items():
             if origin(one.url) == origin(text):
                 return endpoint_of(name, one)
@@ -152,7 +155,8 @@ class Context:
 
         try:
             async with asyncio.timeout(LOOK):
-                await discover(kinds(), known=[endpoint.url for endpoint in known], environ={}, on_found=noted)
+                looked = await discover(kinds(), known=[endpoint.url for endpoint in known], environ={}, on_found=noted)
+                self._looked_at = looked.looked_at
         except TimeoutError:
             pass
         taken = {endpoint.name for endpoint in known} | set(self.settings.providers)
@@ -194,11 +198,16 @@ class Context:
     def connect(self, endpoint: Endpoint) -> Provider:
         """The provider of an endpoint; a person waits, so a request is repeated once, soon."""
         if endpoint.name not in self._providers:
+            self._asked[endpoint.name] = endpoint
             brisk = replace(endpoint, retries=min(endpoint.retries, 1), retry_delay=min(endpoint.retry_delay, 0.3))
             self._providers[endpoint.name] = make_provider(
                 brisk, lambda reference: resolve_secret(reference, settings=self.settings, environ=os.environ)
             )
         return self._providers[endpoint.name]
+
+    def endpoint_of(self, provider: Provider) -> Endpoint:
+        """A provider's endpoint as the settings have it, for jobs that run without us."""
+        return self._asked[provider.endpoint.name]
 
     # --- asking them -------------------------------------------------------------------------------------------------
 
@@ -252,7 +261,8 @@ class Context:
             return PaddockError(failures[-1])
         if self.settings.providers and self.offline:
             return PaddockError.of("No provider was asked", "general.network = offline", "Change general.network", FailureKind.REFUSED)
-        return PaddockError.of("No provider answered", "", _NOBODY, FailureKind.UNREACHABLE)
+        where = f"looked at {self._looked_at}" if self._looked_at else ""
+        return PaddockError.of("No provider answered", where, _NOBODY, FailureKind.UNREACHABLE)
 
     async def candidates(self, on: str = "") -> list[Listed]:
         """The servers a change or a prompt may go to: the one named, else the default alone, else those that answer, in their order.
@@ -414,8 +424,16 @@ def named_failure(endpoint: Endpoint, failure: Failure) -> Failure:
 
 def late(endpoint: Endpoint) -> Failure:
     """A server that takes connections and does not answer in time."""
-    what = f"{endpoint.name} did not answer in {CAP:.0f} s"
+    what = f"{endpoint.name} did not answer in {CAP:g} s"
     return Failure(what, display_place(endpoint.url), "See whether it is busy, or look at its log", FailureKind.TIMEOUT)
+
+
+def address_of(text: str) -> Address:
+    """A typed address; raises PaddockError of kind CONFIG where it is none."""
+    try:
+        return parse(text)
+    except PaddockError as error:
+        raise wrong_usage(error) from None
 
 
 def wrong_usage(error: PaddockError) -> PaddockError:

@@ -73,7 +73,7 @@ async def status(context: Context) -> int:
     worker = read_holder(context.paths.locks / WORKER_LOCK) is not None
     code = DONE if running is not None else NO_PROVIDER
     name = endpoint.name if endpoint is not None else ""
-    loaded = [f"{model.name} {context.size(model.size)}" for model in running or ()]
+    loaded = [f"{model.name} {context.size(model.size)}" if model.size is not None else model.name for model in running or ()]
     if context.json:
         emit({"provider": name, "up": running is not None, "running": running or (), "pulls": counts, "worker": worker})
         return code

@@ -133,7 +133,8 @@ def message(text: str) -> None:
 
 def report(failure: Failure) -> int:
     """Say what, where, remedy; returns the exit code."""
-    message(f"{failure.sentence()}.{f' {failure.remedy}.' if failure.remedy else ''}")
+    parts = [part if part.endswith((".", "?", "!")) else f"{part}." for part in (failure.sentence(), failure.remedy) if part]
+    message(" ".join(parts))
     return exit_code(failure)
 
 
@@ -149,12 +150,15 @@ async def ask(question: str) -> bool:
 
 
 def piped() -> bool:
-    """Whether standard input is a pipe or a file, so that there is something to read."""
+    """Whether standard input is a pipe or a file, so that there is something to read.
+
+    A socket is none: ssh without a terminal gives one that never ends.
+    """
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode
     except (OSError, ValueError, AttributeError):
         return False
-    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 
 async def read_input(*, one_line: bool = False) -> bytes:
@@ -164,7 +168,10 @@ async def read_input(*, one_line: bool = False) -> bytes:
     """
     from tui.services.engine import in_daemon_thread
 
-    handle = sys.stdin.fileno()
+    try:
+        handle = sys.stdin.fileno()
+    except (OSError, ValueError):  # not a file of the system
+        return (sys.stdin.readline() if one_line else sys.stdin.read()).encode()
 
     def read() -> bytes:
         data = b""

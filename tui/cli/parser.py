@@ -10,6 +10,7 @@ from tui.text import clean_block, strip_line
 
 PULL_VERBS: Final = ("pause", "resume", "cancel", "retry", "first", "remove")
 PROVIDER_VERBS: Final = ("add", "remove", "test", "default", "start", "stop", "logs")
+_MODEL: Final = "as paddock ls shows it"
 
 
 class Parser(argparse.ArgumentParser):
@@ -50,51 +51,53 @@ def build() -> argparse.ArgumentParser:
 def _models(add: Any) -> None:
     add("ls", "list installed models", on=True)
     add("ps", "list models in memory", on=True)
-    add("show", "tell about a model", on=True).add_argument("model")
+    add("show", "tell about a model", on=True).add_argument("model", help=_MODEL)
     add("search", "search the built-in catalogue").add_argument("text", nargs="+")
     command = add("cp", "give a model a second name", on=True)
-    command.add_argument("model")
-    command.add_argument("new")
+    command.add_argument("model", help=_MODEL)
+    command.add_argument("new", help="the second name")
     command = add("rm", "delete models", on=True)
-    command.add_argument("models", nargs="+", metavar="model")
+    command.add_argument("models", nargs="+", metavar="model", help=_MODEL)
     command.add_argument("--yes", action="store_true", help="do not ask")
     command = add("load", "load a model into memory", on=True)
-    command.add_argument("model")
+    command.add_argument("model", help=_MODEL)
     command.add_argument("--for", dest="for_", default="", metavar="TIME", help="how long it stays after its last use: 10m, -1 for ever")
-    add("unload", "take a model out of memory, and wait until it is gone", on=True).add_argument("model")
+    add("unload", "take a model out of memory, and wait until it is gone", on=True).add_argument("model", help=_MODEL)
 
 
 def _pulls(add: Any) -> None:
     command = add("pull", "fetch models", on=True)
-    command.add_argument("models", nargs="+", metavar="model")
+    command.add_argument("models", nargs="+", metavar="model", help="like qwen3:8b, user/model:tag or hf.co/org/repo:Q4_K_M")
     command.add_argument("--wait", action="store_true", help="stay until they are done")
     command.add_argument("--insecure", action="store_true", help="accept a registry without TLS")
     command = add("pulls", "the queue of pulls")
-    command.add_argument("verb", nargs="?", choices=PULL_VERBS)
-    command.add_argument("ids", nargs="*", type=int, metavar="ID")
+    command.add_argument(
+        "verb", nargs="?", choices=PULL_VERBS, help="nothing: list them; retry begins anew, remove drops ended ones from the list"
+    )
+    command.add_argument("ids", nargs="*", type=int, metavar="ID", help="numbers that the list shows")
 
 
 def _chat(add: Any) -> None:
     command = add("chat", "ask a model; the answer goes to standard output", on=True)
-    command.add_argument("model")
-    command.add_argument("prompt", nargs="?", help="read from standard input where it is not given, or is -")
+    command.add_argument("model", help=_MODEL)
+    command.add_argument("prompt", nargs="?", help="text that is piped in is added to it; - is standard input")
     command.add_argument("--system", default="", help="system prompt")
     command.add_argument("--option", action="append", default=[], metavar="K=V", help="an option of the model")
     command.add_argument("--attach", action="append", default=[], metavar="FILE", help="a text file to add to the prompt")
     command = add("complete", "fill the gap between two files", on=True)
-    command.add_argument("model")
-    command.add_argument("--prefix", required=True, metavar="FILE")
-    command.add_argument("--suffix", default="", metavar="FILE")
+    command.add_argument("model", help=_MODEL)
+    command.add_argument("--prefix", required=True, metavar="FILE", help="what stands before the gap")
+    command.add_argument("--suffix", default="", metavar="FILE", help="what stands behind it")
     command.add_argument("--option", action="append", default=[], metavar="K=V", help="an option of the model")
     command = add("chats", "stored conversations")
-    command.add_argument("verb", nargs="?", choices=("search", "export"))
-    command.add_argument("what", nargs="*", metavar="TEXT|ID")
+    command.add_argument("verb", nargs="?", choices=("search", "export"), help="nothing: list them; export prints one as Markdown")
+    command.add_argument("what", nargs="*", metavar="TEXT|ID", help="words to search, or the number to export")
 
 
 def _providers(add: Any) -> None:
     command = add("providers", "model servers")
-    command.add_argument("verb", nargs="?", choices=PROVIDER_VERBS)
-    command.add_argument("what", nargs="?", metavar="URL|NAME")
+    command.add_argument("verb", nargs="?", choices=PROVIDER_VERBS, help="nothing: list them; start, stop, logs are for Ollama here")
+    command.add_argument("what", nargs="?", metavar="URL|NAME", help="an address to add (a bare host will do), else a name of the list")
     command.add_argument("--name", default="", help="name of the added provider")
     command.add_argument("--kind", default="", help="kind of the added provider, where it does not answer now")
     command.add_argument("--key", default="", metavar="env:NAME|file:PATH", help="where the key of the added provider is")
@@ -109,6 +112,6 @@ def _machine(add: Any) -> None:
     add("doctor", "check the installation")
     command = add("config", "the configuration")
     command.add_argument("verb", choices=("path", "init", "check", "show", "get", "set", "unset"))
-    command.add_argument("key", nargs="?")
-    command.add_argument("value", nargs="?")
+    command.add_argument("key", nargs="?", help="like pulls.at_once; config show lists all")
+    command.add_argument("value", nargs="?", help="as text: 3, on, 10 GB, 5m")
     add("completions", "completions of a shell").add_argument("shell", choices=("bash", "zsh", "fish"))

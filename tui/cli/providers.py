@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
-from tui.cli.context import CAP, Context, late
+from tui.cli.context import CAP, Context, address_of, late
 from tui.cli.output import DASH, DONE, FAILED, NO_PROVIDER, USAGE, block, emit, line, message, report, table, wait_words
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.models import Endpoint, Location
@@ -131,6 +131,7 @@ async def _looked_at(context: Context, what: str) -> dict[str, str]:
     """Kind and address of what answers there."""
     if context.offline and not is_loopback(what):
         raise PaddockError.of("Not asked: general.network is offline", clean_name(what, 100), "Change general.network", FailureKind.REFUSED)
+    address_of(what)
     found = await find(what, kinds())
     if isinstance(found, Failure):
         raise PaddockError(found)
@@ -139,7 +140,7 @@ async def _looked_at(context: Context, what: str) -> dict[str, str]:
 
 
 def _whole(text: str) -> str:
-    address = parse(text)
+    address = address_of(text)
     if not address.port and address.scheme != "unix":
         raise PaddockError.of("The address has no port", clean_name(text, 100), "Write it like http://gpu2:8000", FailureKind.CONFIG)
     return address.url

@@ -52,14 +52,14 @@ async def _queue(context: Context, models: Sequence[str], on: str) -> list[Job]:
     if context.settings.security.access != "full":
         context.allow("Fetching a model", destructive=True)
     try:
-        names = [str(parse_name(name)) for name in models]
+        names = list({found.key: str(found) for found in map(parse_name, models)}.values())
     except PaddockError as error:
         raise wrong_usage(error) from None
     endpoint = await _target(context, on)
     await _network(context, endpoint, names)
     jobs, insecure = context.jobs(), bool(getattr(context.args, "insecure", False))
     added: list[Job] = []
-    for name in dict.fromkeys(names):
+    for name in names:
         with context.audit.noting("queue pull", f"{endpoint.name}/{name}", asked_by="command line"):
             job = await jobs.add(name, endpoint, arguments={"insecure": True} if insecure else {}, asked_by="command line")
         added.append(job)
@@ -82,9 +82,7 @@ async def _target(context: Context, on: str) -> Endpoint:
         raise PaddockError.of(
             f"{name} cannot fetch models", f"kind {provider.endpoint.kind}", "Choose another with --on", FailureKind.UNSUPPORTED
         )
-    # The settings' own: `connect` shortens retries for people who wait.
-    known = await context.endpoints()
-    return next((endpoint for endpoint in known if endpoint.name == provider.endpoint.name), provider.endpoint)
+    return context.endpoint_of(provider)
 
 
 async def _network(context: Context, endpoint: Endpoint, names: Sequence[str]) -> None:
@@ -138,8 +136,9 @@ def _line(context: Context, job: Job) -> str:
     if job.state is not JobState.FETCHING or job.total is None:
         return f"{job.model} {job.state.value}{f': {job.note}' if job.note else ''}"
     percent = "" if job.percent is None else f" {job.percent:.0f}%"
+    rate = "" if job.rate is None else f", {context.rate(job.rate)}"
     eta = "" if job.eta is None else f", {duration(job.eta)} left"
-    return f"{job.model}{percent}, {context.size(job.done)} of {context.size(job.total)}, {context.rate(job.rate)}{eta}"
+    return f"{job.model}{percent}, {context.size(job.done)} of {context.size(job.total)}{rate}{eta}"
 
 
 async def _wait(context: Context, ids: Sequence[int]) -> int:

@@ -111,7 +111,9 @@ def _ask(paths: Paths, plan: Plan) -> int | None:
         if _somebody_else():
             return None  # another kind of server may be there: the whole program finds out which
         return show("", False, [], pulls(paths))
-    shown = [f"{clean_name(name)} {size(count, binary=plan.binary)}" for name, count in running or ()]
+    shown = [
+        clean_name(name) if count is None else f"{clean_name(name)} {size(count, binary=plan.binary)}" for name, count in running or ()
+    ]
     return show(plan.name, running is not None, shown, pulls(paths))
 
 
@@ -128,17 +130,23 @@ def read_loaded(answer: Any) -> list[tuple[str, int | None]] | None:
     return found
 
 
-def _somebody_else() -> bool:
-    """Whether any other port that a model server is known for takes connections here."""
+def known_ports() -> set[int]:
+    """The ports of the catalogue, read without its schema."""
     import re
-    import socket
     from pathlib import Path
 
-    ports: set[int] = set()
+    found = set()
     for entry in (Path(__file__).parent.parent / "catalogue").glob("*.toml"):
-        if found := re.search(r"(?m)^ports = \[([\d, ]*)\]", entry.read_text("utf-8")):
-            ports |= {int(port) for port in found[1].split(",") if port.strip()}
-    for port in ports - {11434}:
+        if line := re.search(r"(?m)^ports = \[([\d, ]*)\]", entry.read_text("utf-8")):
+            found |= {int(port) for port in line[1].split(",") if port.strip()}
+    return found
+
+
+def _somebody_else() -> bool:
+    """Whether any other port that a model server is known for takes connections here."""
+    import socket
+
+    for port in known_ports() - {11434}:
         with socket.socket() as probe:
             probe.settimeout(0.05)
             if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import tomllib
 
 from tui.cli.context import Context
-from tui.cli.output import DONE, FAILED, USAGE, emit, line, message, report
+from tui.cli.output import DONE, FAILED, USAGE, block, emit, line, message, report
 from tui.config.example import render_example
 from tui.config.paths import make_private
 from tui.text import clean_name
@@ -27,8 +28,23 @@ async def config(context: Context) -> int:
     return {"init": _init, "check": _check, "show": _show}[verb](context)
 
 
+def _shown(context: Context, key: str) -> str:
+    """The value as TOML; empty where nothing is set and there is no default."""
+    return "" if context.config.value(key) is None else context.config.shown(key)
+
+
 def _get(context: Context, key: str) -> int:
-    return _print(context, {"key": key, "value": context.config.shown(key), "source": context.config.source(key)}, "value")
+    """Text as it is, so that scripts can use it; all else as TOML."""
+    shown = _shown(context, key)
+    try:
+        value = tomllib.loads(f"value = {shown}")["value"]
+    except ValueError:
+        value = shown
+    if context.json:
+        emit({"key": key, "value": value, "source": context.config.source(key)})
+    else:
+        block(value if isinstance(value, str) else shown)
+    return DONE
 
 
 def _change(context: Context, verb: str, key: str, value: str) -> int:
@@ -37,7 +53,7 @@ def _change(context: Context, verb: str, key: str, value: str) -> int:
         note = context.config.set(key, value) if verb == "set" else context.config.unset(key)
     if note:
         message(f"{note}.")
-    shown = context.config.shown(key)
+    shown = _shown(context, key)
     if context.json:
         return _get(context, key)
     message(f"{clean_name(key)} = {clean_name(shown) or '(nothing)'}{'' if verb == 'set' else f', its {context.config.source(key)}'}.")
@@ -82,10 +98,10 @@ def _check(context: Context) -> int:
 
 def _show(context: Context) -> int:
     fields = context.config.fields()
-    keys = [f"{field.section}.{field.key}" for field in fields if field.section != "providers.NAME"]
+    keys = [f"{field.section}.{field.key}".removesuffix(".") for field in fields if field.section != "providers.NAME"]
     template = [field.key for field in fields if field.section == "providers.NAME"]
     keys += [f"providers.{name}.{part}" for name in context.settings.providers for part in template]
-    values = [{"key": key, "value": context.config.shown(key), "source": context.config.source(key)} for key in keys]
+    values = [{"key": key, "value": _shown(context, key), "source": context.config.source(key)} for key in keys]
     if context.json:
         emit({"settings": values})
         return DONE

@@ -203,7 +203,7 @@ def render(source: str, width: int, ascii: bool = False, *, headless: bool = Fal
     """
     out: list[Text] = []
     lead: list[str] = []
-    item = ""
+    item = opened = ""
     tokens = _parser().parse(source)
     at = 0
     while at < len(tokens):
@@ -212,6 +212,7 @@ def render(source: str, width: int, ascii: bool = False, *, headless: bool = Fal
         room = max(8, width - len(indent))
         lines: list[Text] = []
         if token.type in ("bullet_list_open", "ordered_list_open", "blockquote_open"):
+            opened = opened or indent or " "
             lead.append(("| " if ascii else "│ ") if token.type == "blockquote_open" else "  ")
         elif token.type in ("bullet_list_close", "ordered_list_close", "blockquote_close"):
             lead.pop()
@@ -236,7 +237,8 @@ def render(source: str, width: int, ascii: bool = False, *, headless: bool = Fal
             lines, at = _table(tokens[at:end], room, ascii, headless), end
         if lines:
             if out and not item and not (lead and tokens[at].hidden):
-                out.append(Text(indent.rstrip(), "dim"))
+                out.append(Text((opened or indent).rstrip(), "dim"))
+            opened = ""
             for line in lines:
                 head = indent[: -len(item)] + item if item and lead else indent
                 out.append(_led(head, line) if head else line)

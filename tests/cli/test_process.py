@@ -1,0 +1,104 @@
+"""What only a process of its own shows: signals, pipes, a terminal, and what is imported."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import HOSTILE, controls
+from tests.cli.test_chat import piece, stored
+from tests.support.fault_server import Exchange, FaultServer
+from tests.support.pty import Terminal
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return {**kept, "PADDOCK_HOME": str(home), "LC_ALL": "C.UTF-8", "PADDOCK_GENERAL__DISCOVER": "false", **more}
+
+
+@contextlib.contextmanager
+def paddock(home: Path, *words: str, **more: str) -> Iterator[subprocess.Popen[str]]:
+    """The program, with pipes at its ends; killed where it is left running."""
+    command = [sys.executable, "-m", "tui", *words]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment(home, **more), text=True, **pipes) as child:  # type: ignore[call-overload]
+        try:
+            yield child
+        finally:
+            if child.poll() is None:
+                child.kill()
+
+
+async def _slow(exchange: Exchange) -> None:
+    await exchange.head()
+    await exchange.chunk(piece("the first part"))
+    await exchange.gone()
+
+
+def test_ctrl_c_while_an_answer_comes_is_130_and_keeps_it(server: FaultServer, home: Path) -> None:
+    server.routes["POST /api/chat"] = _slow
+    with paddock(home, "chat", "tiny", "hello", OLLAMA_HOST=server.url) as child:
+        assert child.stdout is not None
+        assert child.stdout.read(14) == "the first part"
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=30)
+        assert (child.returncode, out, err) == (130, "\n", "")
+    assert stored(home)[1] == ("stopped", "the first part")
+
+
+def test_a_closed_pipe_is_quiet(server: FaultServer, home: Path) -> None:
+    async def many(exchange: Exchange) -> None:
+        await exchange.json(
+            {"models": [{"name": f"model-{n}:1b", "model": f"model-{n}:1b", "size": n, "details": {}} for n in range(5000)]}
+        )
+
+    server.routes["/api/tags"] = many
+    with paddock(home, "ls", OLLAMA_HOST=server.url) as child:
+        assert child.stdout is not None and child.stderr is not None
+        child.stdout.readline()
+        child.stdout.close()
+        assert child.wait(30) == 0
+        assert child.stderr.read() == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_behind_stdout_is_1(server: FaultServer, home: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        command, kept = [sys.executable, "-m", "tui", "ls"], environment(home, OLLAMA_HOST=server.url)
+        done = subprocess.run(command, env=kept, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and done.stderr.strip().count("\n") == 0 and "space" in done.stderr
+
+
+def test_a_status_line_imports_nothing_heavy(server: FaultServer, home: Path) -> None:
+    (home / "config.toml").write_text(f'[providers.box]\nkind = "ollama"\nurl = "{server.url}"\n')
+    script = (
+        "import json, sys\nfrom tui.__main__ import main\ncode = main(['status', '--line'])\n"
+        "names = ('httpx', 'pydantic', 'textual', 'rich', 'argparse', 'tui.config.settings', 'psutil')\n"
+        "print(json.dumps([code, [name for name in names if name in sys.modules]]))"
+    )
+    kept = environment(home)
+    del kept["PADDOCK_GENERAL__DISCOVER"]
+    done = subprocess.run([sys.executable, "-c", script], env=kept, capture_output=True, text=True, timeout=60, check=True)
+    line, found = done.stdout.splitlines()
+    assert line == "box up" and json.loads(found) == [0, []]
+
+
+def test_X02_on_a_terminal_only_our_own_control_bytes(server: FaultServer, home: Path) -> None:
+    kept = {name: value for name, value in environment(home, OLLAMA_HOST=server.url).items() if name not in ("PATH", "HOME")}
+    with Terminal([sys.executable, "-m", "tui", "chat", "tiny", HOSTILE], kept) as terminal:
+        assert terminal.exit_code() == 0
+        assert not controls(terminal.raw.decode().replace("\r\n", "\n"))
+        assert "hi \u241b[31mred" in terminal.screen_text()
+    with Terminal([sys.executable, "-m", "tui", "rm", "tiny"], kept) as terminal:
+        terminal.wait_for("Delete tiny:latest (5.0 MB) on ollama? [y/N]")
+        terminal.send(b"\x03")
+        assert terminal.exit_code() == 130
+        assert "Traceback" not in terminal.screen_text()
