@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -93,6 +94,14 @@ def test_several_are_asked_at_once_and_the_failed_is_named(
     found = run("ls", "--json")
     assert found.code == 1 and len(found.json["failures"]) == 2
     assert run("ls", "--on", "other").code == 0
+
+
+def test_a_later_server_that_is_silent_holds_nobody_up(server: FaultServer, second: FaultServer, run: Run, configure) -> None:
+    second.routes["/api/tags"] = _hang
+    configure(provider("box", server.url) + provider("slow", second.url))
+    began = time.monotonic()
+    assert run("chat", "tiny", "hello").code == 0
+    assert time.monotonic() - began < context.CAP - 1
 
 
 def test_all_silent_is_4_and_names_each(server: FaultServer, run: Run, configure, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -264,34 +265,43 @@ class Context:
         where = f"looked at {self._looked_at}" if self._looked_at else ""
         return PaddockError.of("No provider answered", where, _NOBODY, FailureKind.UNREACHABLE)
 
-    async def candidates(self, on: str = "") -> list[Listed]:
-        """The servers a change or a prompt may go to: the one named, else the default alone, else those that answer, in their order.
+    async def answers(self, on: str = "") -> AsyncGenerator[Listed, None]:
+        """The servers a change or a prompt may go to, in their order: the one named, else the default first, found ones last.
+
+        All are asked at once; who stops reading early does not wait for those that come later.
 
         Raises:
             PaddockError: None answered. A default that was named and does not answer is not replaced by another.
         """
-        if on:
-            known = [await self.named(on)]
-        else:
-            known = await self.endpoints()
-            default = self.settings.general.default_provider
-            if default and not self.options.provider and not self.options.demo:
-                first = await self.named(default)
-                known = [first, *(endpoint for endpoint in known if endpoint.name != default)]
-        found, failures = await self.ask(known)
-        pinned = on or (self.settings.general.default_provider if known and not self.options.demo and not self.options.provider else "")
-        if pinned and pinned in failures:
-            failure = failures[pinned]
-            raise PaddockError(
-                failure if on else replace(failure, remedy=f"{failure.remedy}, or name another with --on".removeprefix(", "))
-            )
-        if not found and not on:
-            found, more = await self.ask(await self.discovered(known))
-            failures |= more
-        self.failed = list(failures.values())
-        if not found:
+        free = on or self.options.provider or self.options.demo
+        pinned = on or ("" if free else self.settings.general.default_provider)
+        known = [await self.named(pinned)] if pinned else []
+        if not on:
+            known += [endpoint for endpoint in await self.endpoints() if endpoint.name != pinned]
+        self.failed, someone = [], False
+        tasks = [asyncio.ensure_future(self._list(endpoint)) for endpoint in known]
+        try:
+            for endpoint, task in zip(known, tasks, strict=True):
+                answer = await task
+                if isinstance(answer, Listed):
+                    someone = True
+                    yield answer
+                    continue
+                self.failed.append(answer)
+                if endpoint.name == pinned:
+                    remedy = answer.remedy if on else f"{answer.remedy}, or name another with --on".removeprefix(", ")
+                    raise PaddockError(replace(answer, remedy=remedy))
+        finally:
+            for task in tasks:
+                task.cancel()
+        if not on:
+            found, failures = await self._look(known)
+            self.failed += failures.values()
+            for answer in found:
+                someone = True
+                yield answer
+        if not someone:
             raise self._nobody(self.failed)
-        return found
 
     async def with_model(self, name: str, on: str = "", *, alone: bool = False) -> tuple[Provider, Model]:
         """The provider that has a model, the default before others.
@@ -304,16 +314,18 @@ class Context:
         Raises:
             PaddockError: None has it, or none answered.
         """
-        asked = await self.candidates(on)
-        have = having(asked, name)
-        if not have and not on:
-            more, failures = await self._look([listed.provider.endpoint for listed in asked])
-            self.failed += failures.values()
-            asked += more
-            have = having(more, name)
+        asked: list[Listed] = []
+        have: list[tuple[Provider, Model]] = []
+        default = self.settings.general.default_provider
+        async with aclosing(self.answers(on)) as answers:
+            async for answer in answers:
+                asked.append(answer)
+                have += having([answer], name)
+                if have and (not alone or have[0][0].endpoint.name == default):
+                    return have[0]
         if not have:
             raise self._missing(name, asked)
-        if alone and len(have) > 1 and have[0][0].endpoint.name != self.settings.general.default_provider:
+        if len(have) > 1:
             where = ", ".join(provider.endpoint.name for provider, _ in have)
             raise PaddockError.of(f"{len(have)} providers have {clean_name(name, 80)}", where, "Say which with --on", FailureKind.CONFIG)
         return have[0]

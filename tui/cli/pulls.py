@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Final
 
 from tui.cli.context import Context, wrong_usage
@@ -17,6 +18,7 @@ from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.models import Endpoint, Job, JobState, JobWish
 from tui.core.names import normal
 from tui.core.names import parse as parse_name
+from tui.providers.base import Provider
 from tui.services.jobs import Jobs
 from tui.services.registry import OFFLINE
 from tui.text import clean_name, duration, strip_line
@@ -68,21 +70,19 @@ async def _queue(context: Context, models: Sequence[str], on: str) -> list[Job]:
 
 async def _target(context: Context, on: str) -> Endpoint:
     """The server to fetch on: the one named, else the default and no other, else the first that answers and can."""
-    asked = await context.candidates(on)
-    named = on or context.settings.general.default_provider
-    if not named or context.options.demo or context.options.provider:
-        able = [listed for listed in asked if Capability.PULL in listed.provider.capabilities]
-        if not able and not context.options.demo and not context.options.provider:
-            more, _ = await context.ask(await context.discovered([listed.provider.endpoint for listed in asked]))
-            able = [listed for listed in more if Capability.PULL in listed.provider.capabilities]
-        asked = able or asked
-    provider = asked[0].provider
-    if Capability.PULL not in provider.capabilities:
-        name = provider.endpoint.name
-        raise PaddockError.of(
-            f"{name} cannot fetch models", f"kind {provider.endpoint.kind}", "Choose another with --on", FailureKind.UNSUPPORTED
-        )
-    return context.endpoint_of(provider)
+    free = context.options.demo or context.options.provider
+    only = bool(on or (context.settings.general.default_provider and not free))
+    first: Provider | None = None
+    async with aclosing(context.answers(on)) as answers:
+        async for provider, _ in answers:
+            first = first or provider
+            if Capability.PULL in provider.capabilities:
+                return context.endpoint_of(provider)
+            if only:
+                break
+    assert first is not None
+    name, kind = first.endpoint.name, first.endpoint.kind
+    raise PaddockError.of(f"{name} cannot fetch models", f"kind {kind}", "Choose another with --on", FailureKind.UNSUPPORTED)
 
 
 async def _network(context: Context, endpoint: Endpoint, names: Sequence[str]) -> None:
