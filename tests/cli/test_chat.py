@@ -17,7 +17,9 @@ from tests.cli.conftest import Run, provider
 from tests.support.fault_server import Exchange, FaultServer
 from tests.support.replay import Replay
 from tui.cli import chat
+from tui.core.errors import FailureKind, PaddockError
 from tui.services import answer
+from tui.store.conversations import Conversations
 
 
 def piece(text: str, **more: object) -> bytes:
@@ -301,3 +303,13 @@ def test_piped_text_is_added_to_the_prompt_and_waiting_for_it_is_said(
         timer.join()
     assert said.code == 0 and "Waiting for standard input" in said.err
     assert server.requests[-1].json["messages"][-1]["content"] == "sum up:\n\nthe text"
+
+
+def test_D03_a_full_disk_is_said_and_ctrl_c_ends_the_wait(server: FaultServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(_store: Conversations, _message: object) -> None:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        raise PaddockError.of("The disk is full", "/data", "Make room", FailureKind.DISK)
+
+    monkeypatch.setattr(Conversations, "finish_answer", full)
+    said = run("chat", "tiny", "hello")
+    assert said.code == 130 and said.out == "hi \u241b[31mred\n" and "Not saved: The disk is full (/data)" in said.err

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Run, provider
+from tests.cli.conftest import Run, Typed, provider
 from tests.cli.test_changes import audit
 from tests.support.fault_server import Exchange, FaultServer
 from tui.cli import machine, quick
@@ -126,6 +126,20 @@ def test_a_key_or_prompt_needs_trust_where_another_person_holds_the_port(
     configure(provider("box", server.url, api_key='"env:BOX_KEY"'))
     before = len(server.requests)
     assert run("ls").code == 3 and len(server.requests) == before
+
+
+def test_trust_is_asked_once_ever(server: FaultServer, run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def held(_url: str) -> Holder:
+        return Holder(pid=77, uid=4242, user="mallory", other_person=True)
+
+    monkeypatch.setattr("tui.cli.context.held_by", held)
+    with monkeypatch.context() as typing:
+        typing.setattr(sys, "stdin", Typed("y\n"))
+        typing.setattr(sys, "stderr", shown := Typed())
+        assert run("chat", "tiny", "a", "--json").code == 0
+        assert "mallory" in shown.getvalue() and "your prompt" in shown.getvalue()
+    assert run("chat", "tiny", "b").code == 0
+    assert audit(home)[0][:2] == ("trust", server.url)
 
 
 # --- servers of our own ---

@@ -151,13 +151,18 @@ class Printer:
 
 
 @contextlib.contextmanager
-def _signals(answer: Answer, got: list[int]) -> Iterator[None]:
-    """While inside, ctrl+c and the signals that end a program stop the answer, which is then kept."""
-    loop = asyncio.get_running_loop()
+def _signals(answer: Answer, got: list[int], stuck: list[Failure]) -> Iterator[None]:
+    """While inside, ctrl+c and the signals that end a program stop the answer, which is then kept.
+
+    The second one, and the first while nothing can be saved, ends the saving too.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
     def stop(number: int, state: AnswerState) -> None:
         got.append(number)
         answer.stop(state, CLOSED if state is AnswerState.INTERRUPTED else None)
+        if task is not None and (stuck or len(got) > 1):
+            task.cancel()
 
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
@@ -176,7 +181,7 @@ def _signals(answer: Answer, got: list[int]) -> Iterator[None]:
 
 async def _write(context: Context, row: Message, store: ChatStore, events: Callable[[], AsyncIterator[StreamEvent]]) -> tuple[Message, int]:
     """Have an answer written, printed and saved; returns it with the exit code, having said why where it is not complete."""
-    printer, got = Printer(context.json), list[int]()
+    printer, got, stuck = Printer(context.json), list[int](), list[Failure]()
 
     async def told() -> AsyncIterator[StreamEvent]:
         stream = events()
@@ -193,13 +198,21 @@ async def _write(context: Context, row: Message, store: ChatStore, events: Calla
                 await close()
 
     def banner(_key: str, failure: Failure | None) -> None:
-        if failure is not None:
-            report(failure)
+        if failure is None:
+            stuck.clear()
+        else:
+            stuck.append(failure)
+            report(replace(failure, remedy="It is tried again until ctrl+c"))
 
     around = Surroundings(SYSTEM, lambda: None, None, lambda _snapshot: None)
     answer = Answer(row, told, AnswerSaver(store, Keeper(banner)), around)
-    with _signals(answer, got):
-        ended = await answer.run()
+    ended = row
+    with _signals(answer, got, stuck):
+        try:
+            ended = await answer.run()
+        except asyncio.CancelledError:
+            if not got:
+                raise
     printer.close()
     if context.json and not printer.broken:
         emit({"state": ended.state, "metrics": ended.metrics, "failure": ended.failure, "chat": max(row.conversation, 0) or None})
