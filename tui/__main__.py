@@ -183,6 +183,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest:
         return _command(rest, options)
     if "--inside-guard" in options:
+        import gc
+
+        gc.disable()  # until the services are there: nothing that start-up makes is garbage worth a search
         from tui.ui.app import run_app
 
         return int(run_app(_app_options(options), _demo_server))

@@ -122,6 +122,7 @@ class TuiApp(App[int]):
     def use_services(self, services: Services) -> None:
         """Add the screens and show the first."""
         gc.freeze()  # what is loaded now stays: later collections need not look at it (a tenth of a second each)
+        gc.enable()
         self.services = services
         for name in (*(name for name, _title in SCREENS), "welcome"):
             self.add_mode(name, partial(build_screen, self, name, services))
