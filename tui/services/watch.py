@@ -69,7 +69,7 @@ class Watch:
         pause: float = FIRST_PAUSE,
     ) -> None:
         self.provider = provider
-        self.state = state
+        self.state = replace(state, capabilities=provider.capabilities)  # what its kind can, until it was asked
         self.models: tuple[Model, ...] = ()
         self.running: tuple[RunningModel, ...] = ()
         self.models_failure: Failure | None = None
