@@ -306,6 +306,15 @@ def test_T16_keys_typed_ahead_reach_the_dialog_they_were_meant_for(home: Home, o
     leave(terminal)
 
 
+def test_T16_keys_typed_while_it_starts_are_obeyed_when_it_has(home: Home, ollama: Ollama) -> None:
+    ollama(STEADY)
+    terminal = home.start()
+    wait(lambda: b"\x1b[?1049h" in terminal.raw, "the first bytes")
+    terminal.send("6")
+    terminal.wait_for("config.toml")
+    leave(terminal)
+
+
 def test_the_database_of_a_run_is_private(home: Home, ollama: Ollama) -> None:
     ollama(STEADY)
     os.umask(0o022)

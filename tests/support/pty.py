@@ -180,7 +180,10 @@ class Terminal:
 
     def exit_code(self, timeout: float = 30.0) -> int:
         """Wait for the end; negative for a signal, as in `subprocess`. What was written until then has been read."""
-        code = self.process.wait(timeout)
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"no end within {timeout} s; the screen:\n{self.screen_text()}") from None
         if self._reading.is_set():
             self._reader.join(2.0)
         return code

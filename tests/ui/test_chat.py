@@ -177,3 +177,14 @@ async def test_X01_hostile_text_is_drawn_as_text(fake):
         await until(lambda: "[/INST]" in screen_text(app))
         assert not FORBIDDEN & set(screen_text(app).replace("\n", ""))
         assert app.is_running
+
+
+async def test_the_list_asked_for_too_early_comes_when_the_history_is_open(fake):
+    fake.ready.set(False)
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("ctrl+o")
+        fake.chat.heads.set((ConversationHead(7, "Which quantization?", "ollama", "qwen3:8b", 0.0, 0.0, 2),))
+        fake.ready.set(True)
+        await until(lambda: "Open a conversation" in screen_text(app))
+        assert "Which quantization?" in screen_text(app)

@@ -131,6 +131,7 @@ class TuiApp(App[int]):
         self._follow(services.questions, self._ask)
         self._follow(services.config.current, self._apply_settings)
         self.switch_mode(self.early.screen or "library")
+        self._gate.open()
         if not self.early.screen:
             self._follow(services.registry.discovery, lambda _view: self._first_run())
             self._follow(services.registry.providers, lambda _states: self._first_run())
@@ -289,6 +290,7 @@ class TuiApp(App[int]):
             self._exception_event.set()
         path = write_crash(error, self.paths.state if self.paths else None)
         start.remember_last_words(crash_sentence(path))
+        start.end_by_deadline(1)
         self._close_messages_no_wait()
 
 

@@ -16,6 +16,7 @@ PATIENCE: Final = 2.0
 """Seconds a key may take until the next one goes on regardless."""
 _QUIET_ROUNDS: Final = 2
 _LOOK_AGAIN: Final = 0.02
+_QUIT: Final = "ctrl+q"
 
 Deliver = Callable[[events.Event], Awaitable[None]]
 
@@ -35,10 +36,18 @@ class KeyGate:
         self._deliver = deliver
         self._waiting: deque[events.Event] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._shut = True
+
+    def open(self) -> None:
+        """There are screens now: hand over what was typed while the program started."""
+        self._shut = False
+        if self._waiting and self._task is None:
+            self._task = asyncio.create_task(self._go_on())
 
     async def take(self, event: events.Event) -> None:
-        """Deliver a key or a paste now, or after those before it."""
-        if self._task is not None:
+        """Deliver a key or a paste now, or after those before it; only quitting needs no screen."""
+        quits = isinstance(event, events.Key) and event.key == _QUIT
+        if self._task is not None or (self._shut and not quits):
             self._waiting.append(event)
             return
         moves = self._may_move_focus(event)

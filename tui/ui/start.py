@@ -113,6 +113,23 @@ def _services(options: AppOptions, paths: Paths, demo_server: Callable[[Path], s
     return build_services(paths, options, os.environ, demo_url=demo_url)
 
 
+def end_by_deadline(code: int) -> None:
+    """End the process after `END_DEADLINE`, whatever hangs; the guard gives the terminal back."""
+
+    def end() -> None:
+        _say_last_words()
+        os._exit(code)
+
+    deadline = threading.Timer(END_DEADLINE, end)
+    deadline.daemon = True
+    deadline.start()
+
+
+def _say_last_words() -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        os.write(2, "".join(f"{text}\n" for text in _last_words).encode(errors="replace"))
+
+
 def _end_on_signals(app: Any) -> None:
     """TERM, HUP, INT and QUIT end the app within `END_DEADLINE`, also while the terminal is not read."""
 
@@ -121,9 +138,7 @@ def _end_on_signals(app: Any) -> None:
         if getattr(app, "_ending", False):
             os._exit(code)
         app._ending = True
-        deadline = threading.Timer(END_DEADLINE, os._exit, (code,))
-        deadline.daemon = True
-        deadline.start()
+        end_by_deadline(code)
         loop = app._loop
         if loop is None:
             os._exit(code)
@@ -141,8 +156,7 @@ def run(options: AppOptions, make_app: Callable[..., Any], demo_server: Callable
     result = _run_once(options, make_app, demo_server)
     if result == START_DEMO:
         result = _run_once(replace(options, demo=True), make_app, demo_server)
-    with contextlib.suppress(OSError):  # the terminal may be gone
-        os.write(2, "".join(f"{text}\n" for text in _last_words).encode(errors="replace"))
+    _say_last_words()
     return result
 
 

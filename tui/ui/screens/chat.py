@@ -59,6 +59,7 @@ class ChatScreen(AppScreen):
         self._shown: dict[int, Message] = {}
         self._conversation = -1
         self._restored = ""
+        self._wants_open = False
         self._live: LiveAnswer | None = None
         self._taken = (0, 0)
         self._ticker: Timer | None = None
@@ -83,6 +84,7 @@ class ChatScreen(AppScreen):
         self.follow(chat.view, self._show_view)
         self.follow(chat.live, self._show_live, fps=15)
         self.follow(chat.heads, lambda heads: self.query_one("#chat-list", Rows).set_items(list(heads)), fps=2)
+        self.follow(self.services.ready, self._history_open)
         self.composer.focus()
 
     @property
@@ -370,8 +372,15 @@ class ChatScreen(AppScreen):
         self.services.chat.new(view.provider, view.model)
         self.composer.focus()
 
+    def _history_open(self, ready: bool) -> None:
+        if ready and self._wants_open:
+            self.action_open()
+
     def action_open(self) -> None:
-        """Choose an earlier conversation."""
+        """Choose an earlier conversation; asked for before the history is open, as soon as it is."""
+        self._wants_open = not self.services.ready.value
+        if self._wants_open:
+            return
         heads = self.services.chat.heads.value
         choices = [(str(head.id), clean_label(head.title, 60) or "(untitled)", clean_label(head.model, 30)) for head in heads]
         if not choices:
