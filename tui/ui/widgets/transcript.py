@@ -284,10 +284,12 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
             if start > top + self.size.height or start + message.height < top:
                 continue
             for body, look, inside in message.bodies(self._look):
-                for laid in body.stale(look, top - start - inside, top + self.size.height - start - inside):
+                found = body.stale_between(look, top - start - inside, top + self.size.height - start - inside)
+                for laid in found:
                     body.redraw(laid, look)
+                if found:
                     drawn = True
-            message.take_heights()
+                    message.take_heights()
         if drawn:
             self._place()
 
@@ -342,7 +344,7 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
             message, laid, inside = anchor
             at = self._starts[self._order.index(message)]
             if laid is not None:
-                at += message.head_height + laid.start
+                at += message.head_height + message.body.start_of(laid)
             self.scroll_to(y=at + min(inside, (laid or message).height - 1), animate=False, force=True)
         self.refresh()
 
@@ -473,9 +475,9 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
         for _ in range(4):
             self.scroll_to(y=max(0, self._match - self.size.height // 2), animate=False, force=True)
             self._redo_view()
-            if found is None or found[0].start + found[1] == self._match - self._starts[number] - message.head_height:
+            if found is None or message.body.start_of(found[0]) + found[1] == self._match - self._starts[number] - message.head_height:
                 break
-            self._match = self._starts[number] + message.head_height + found[0].start + min(found[1], found[0].height - 1)
+            self._match = self._starts[number] + message.head_height + message.body.start_of(found[0]) + min(found[1], found[0].height - 1)
         self._strips.clear()
         self.refresh()
 
