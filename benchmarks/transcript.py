@@ -7,6 +7,7 @@ against its first 1,000, drawing included. Then how long one step holds the loop
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import statistics
 import time
@@ -132,6 +133,7 @@ async def resize(shown: int) -> list[float]:
 
         await settled()
         await asyncio.sleep(0.5)
+        gc.freeze()  # as Paddock does once its screens are there
         task = asyncio.create_task(probe())
         for width in (90, 120, 60, 100):
             await pilot.resize_terminal(width, 40)
