@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import ClassVar, Final
 
+from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual.binding import Binding, BindingType
@@ -389,29 +390,32 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
             base = self.rich_style
             if not 0 <= at < self._lines:
                 return Strip.blank(width, base)
-            text = self._coloured(*self._line(at), base)
-            if self._needle and at == self._match:
-                text.stylize(self.get_component_rich_style("transcript--match", partial=True))
-            span = self.text_selection.get_span(at) if self.text_selection is not None else None
-            if span is not None:
-                chosen = self.screen.get_component_rich_style("screen--selection")
-                text.stylize(chosen, span[0], len(text) if span[1] == -1 else span[1])
-            strip = Strip(text.render(self.app.console)).adjust_cell_length(width, base)
+            strip = Strip(self._segments(at, base)).adjust_cell_length(width, base)
             if len(self._strips) > _STRIPS:
                 self._strips.clear()
             self._strips[at] = strip
         return strip.apply_offsets(0, at)
 
-    def _coloured(self, line: Text, margin: int, base: Style) -> Text:
-        """A line with its margin, the names of styles replaced by colours."""
+    def _segments(self, at: int, base: Style) -> Iterable[Segment]:
+        """A line with its margin, the names of styles replaced by colours, match and selection marked."""
+        line, margin = self._line(at)
         plain = strip_line(line.plain)
-        style = self._style_of(line.style) if isinstance(line.style, str) and line.style else Style.null()
+        style = base + self._style_of(line.style) if isinstance(line.style, str) and line.style else base
+        chosen = self.text_selection.get_span(at) if self.text_selection is not None else None
+        match = bool(self._needle) and at == self._match
+        if not (line.spans or chosen or match):
+            return [Segment(" " * margin + plain, style)]
         text = Text(" " * margin + plain, end="")
-        text.stylize(base + style)  # Rich forgets the style of a text that has no spans
+        text.stylize(style)  # Rich forgets the style of a text that has no spans
         if plain == line.plain:
             for span in line.spans:
                 text.stylize(self._style_of(str(span.style)), span.start + margin, span.end + margin)
-        return text
+        if match:
+            text.stylize(self.get_component_rich_style("transcript--match", partial=True))
+        if chosen is not None:
+            last = len(text) if chosen[1] == -1 else chosen[1]
+            text.stylize(self.screen.get_component_rich_style("screen--selection"), chosen[0], last)
+        return text.render(self.app.console)
 
     # --- keys
 
