@@ -20,7 +20,7 @@ from textual.widget import Widget
 from tui.core.clock import SYSTEM, Clock
 from tui.text import strip_line
 from tui.ui.widgets.bars import own_style, uses_ascii
-from tui.ui.widgets.transcript_layout import Laid, Look, Message
+from tui.ui.widgets.transcript_layout import Keep, Laid, Look, Message
 
 PERIOD: Final = 1 / 15
 """Seconds between two flushes."""
@@ -76,6 +76,7 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
         self._order: list[Message] = []
         self._starts: list[int] = []
         self._lines = 0
+        self._keep = Keep()
         self._dirty: set[Hashable] = set()
         self._timer: Timer | None = None
         self._drawn_at = -1e9
@@ -91,7 +92,7 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
 
     def begin(self, message_id: Hashable, left: str, right: str = "") -> None:
         """Add a message at the end; its header names who speaks at the left."""
-        self._messages[message_id] = Message(left, right)
+        self._messages[message_id] = Message(left, right, self._keep)
         self._order = list(self._messages.values())
         self._touch(message_id)
 
@@ -136,6 +137,7 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
     def clear(self) -> None:
         """Remove all messages."""
         self._messages.clear()
+        self._keep = Keep()
         self._order, self._starts, self._lines = [], [], 0
         self._dirty.clear()
         self._strips.clear()

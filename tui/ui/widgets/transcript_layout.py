@@ -20,8 +20,8 @@ from tui.ui.widgets.bars import fit
 from tui.ui.widgets.markdown import draw
 from tui.ui.widgets.markdown_split import Block, Splitter, dedent
 
-KEPT: Final = 3000
-"""Lines of a message that are kept; older blocks are drawn again when they come into view."""
+KEPT: Final = 6000
+"""Lines of a conversation that are kept; blocks drawn earlier are drawn again when they come into view."""
 THOUGHT_INDENT: Final = 2
 """Cells before a thought, beside the one before everything a model wrote."""
 Rushed = Callable[[], bool]
@@ -109,10 +109,39 @@ def _words_only(text: str) -> str:
     return "".join(filter(str.isalnum, text))
 
 
+class Keep:
+    """The lines drawn last: a long conversation is a million objects otherwise."""
+
+    def __init__(self) -> None:
+        self._drawn: deque[Laid] = deque()
+        self._lines = 0
+
+    def add(self, laid: Laid) -> None:
+        """Keep the lines of a block; those of the oldest go."""
+        self._drawn.append(laid)
+        self._lines += laid.count
+        while self._lines > KEPT and len(self._drawn) > 1:
+            old = self._drawn.popleft()
+            old.lines = None
+            self._lines -= old.count
+
+    def redraw(self, laid: Laid, look: Look) -> None:
+        """Draw a block for another look; its lines are kept if they were, or while there is room."""
+        had, before = laid.lines is not None, laid.count
+        laid.draw(look)
+        if had:
+            self._lines += laid.count - before
+        elif self._lines < KEPT:
+            self.add(laid)
+        else:
+            laid.lines = None  # its height is what was wanted
+
+
 class Body:
     """A text of a model as lines: an answer (Markdown), or thoughts (plain)."""
 
-    def __init__(self, *, plain: bool = False) -> None:
+    def __init__(self, keep: Keep, *, plain: bool = False) -> None:
+        self._keep = keep
         self.parts: list[str] = []
         self.finished = False
         self.sketched = False
@@ -127,8 +156,6 @@ class Body:
         self._closed = 0
         self._fresh = 0  # blocks from this one on are drawn for the look of now
         self._open: list[str] = []
-        self._kept: deque[Laid] = deque()
-        self._kept_lines = 0
 
     def append(self, text: str) -> None:
         """Add text; it is laid out by `settle`."""
@@ -156,17 +183,8 @@ class Body:
         if lines is None:
             lines = laid.draw(self._look)
             self._heights[laid.number] = laid.height
-            self._remember(laid)
+            self._keep.add(laid)
         return lines[inside] if inside < len(lines) else Text()
-
-    def _remember(self, laid: Laid) -> None:
-        """Keep the lines of the newest blocks only: a long conversation is many objects otherwise."""
-        self._kept.append(laid)
-        self._kept_lines += laid.count
-        while self._kept_lines > KEPT and len(self._kept) > 1:
-            old = self._kept.popleft()
-            old.lines = None
-            self._kept_lines -= old.count
 
     def holding(self, folded: str, *, last_first: bool = False) -> Iterator[int]:
         """Lines that hold a case-folded text."""
@@ -225,7 +243,7 @@ class Body:
             self._fresh = laid.number + 1
         else:
             laid.draw(look)
-        self._remember(laid)
+        self._keep.add(laid)
         self._laid.append(laid)
         self._starts.append(self._closed)
         self._heights.append(laid.height)
@@ -265,16 +283,7 @@ class Body:
 
     def redraw(self, laid: Laid, look: Look) -> None:
         """Draw a block for another look; `renumber` follows."""
-        had = laid.lines is not None
-        if had:
-            self._kept_lines -= laid.count
-        laid.draw(look)
-        if had:
-            self._kept_lines += laid.count
-        elif self._kept_lines < KEPT:
-            self._remember(laid)
-        else:
-            laid.lines = None  # its height is what was wanted
+        self._keep.redraw(laid, look)
         self._heights[laid.number] = laid.height
 
     def renumber(self) -> None:
@@ -289,10 +298,10 @@ def _narrower(look: Look) -> Look:
 class Message:
     """A header, folded thoughts, the body, our own lines, and an empty line."""
 
-    def __init__(self, left: str, right: str = "") -> None:
+    def __init__(self, left: str, right: str, keep: Keep) -> None:
         self.left, self.right = left, right
-        self.body = Body()
-        self.thoughts = Body(plain=True)
+        self.body = Body(keep)
+        self.thoughts = Body(keep, plain=True)
         self.thought_seconds: float | None = None
         self.unfolded = False
         self.footer: Sequence[tuple[str, str]] = ()  # line, name of its style
