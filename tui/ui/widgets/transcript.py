@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import ClassVar, Final
 
+from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual.binding import Binding, BindingType
@@ -19,7 +20,7 @@ from textual.widget import Widget
 from tui.core.clock import SYSTEM, Clock
 from tui.text import strip_line
 from tui.ui.widgets.bars import own_style, uses_ascii
-from tui.ui.widgets.transcript_layout import Laid, Look, Message
+from tui.ui.widgets.transcript_layout import Keep, Laid, Look, Message
 
 PERIOD: Final = 1 / 15
 """Seconds between two flushes."""
@@ -75,6 +76,7 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
         self._order: list[Message] = []
         self._starts: list[int] = []
         self._lines = 0
+        self._keep = Keep()
         self._dirty: set[Hashable] = set()
         self._timer: Timer | None = None
         self._drawn_at = -1e9
@@ -90,7 +92,7 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
 
     def begin(self, message_id: Hashable, left: str, right: str = "") -> None:
         """Add a message at the end; its header names who speaks at the left."""
-        self._messages[message_id] = Message(left, right)
+        self._messages[message_id] = Message(left, right, self._keep)
         self._order = list(self._messages.values())
         self._touch(message_id)
 
@@ -135,6 +137,7 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
     def clear(self) -> None:
         """Remove all messages."""
         self._messages.clear()
+        self._keep = Keep()
         self._order, self._starts, self._lines = [], [], 0
         self._dirty.clear()
         self._strips.clear()
@@ -284,10 +287,12 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
             if start > top + self.size.height or start + message.height < top:
                 continue
             for body, look, inside in message.bodies(self._look):
-                for laid in body.stale(look, top - start - inside, top + self.size.height - start - inside):
+                found = body.stale_between(look, top - start - inside, top + self.size.height - start - inside)
+                for laid in found:
                     body.redraw(laid, look)
+                if found:
                     drawn = True
-            message.take_heights()
+                    message.take_heights()
         if drawn:
             self._place()
 
@@ -342,7 +347,7 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
             message, laid, inside = anchor
             at = self._starts[self._order.index(message)]
             if laid is not None:
-                at += message.head_height + laid.start
+                at += message.head_height + message.body.start_of(laid)
             self.scroll_to(y=at + min(inside, (laid or message).height - 1), animate=False, force=True)
         self.refresh()
 
@@ -387,29 +392,32 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
             base = self.rich_style
             if not 0 <= at < self._lines:
                 return Strip.blank(width, base)
-            text = self._coloured(*self._line(at), base)
-            if self._needle and at == self._match:
-                text.stylize(self.get_component_rich_style("transcript--match", partial=True))
-            span = self.text_selection.get_span(at) if self.text_selection is not None else None
-            if span is not None:
-                chosen = self.screen.get_component_rich_style("screen--selection")
-                text.stylize(chosen, span[0], len(text) if span[1] == -1 else span[1])
-            strip = Strip(text.render(self.app.console)).adjust_cell_length(width, base)
+            strip = Strip(self._segments(at, base)).adjust_cell_length(width, base)
             if len(self._strips) > _STRIPS:
                 self._strips.clear()
             self._strips[at] = strip
         return strip.apply_offsets(0, at)
 
-    def _coloured(self, line: Text, margin: int, base: Style) -> Text:
-        """A line with its margin, the names of styles replaced by colours."""
+    def _segments(self, at: int, base: Style) -> Iterable[Segment]:
+        """A line with its margin, the names of styles replaced by colours, match and selection marked."""
+        line, margin = self._line(at)
         plain = strip_line(line.plain)
-        style = self._style_of(line.style) if isinstance(line.style, str) and line.style else Style.null()
+        style = base + self._style_of(line.style) if isinstance(line.style, str) and line.style else base
+        chosen = self.text_selection.get_span(at) if self.text_selection is not None else None
+        match = bool(self._needle) and at == self._match
+        if not (line.spans or chosen or match):
+            return [Segment(" " * margin + plain, style)]
         text = Text(" " * margin + plain, end="")
-        text.stylize(base + style)  # Rich forgets the style of a text that has no spans
+        text.stylize(style)  # Rich forgets the style of a text that has no spans
         if plain == line.plain:
             for span in line.spans:
                 text.stylize(self._style_of(str(span.style)), span.start + margin, span.end + margin)
-        return text
+        if match:
+            text.stylize(self.get_component_rich_style("transcript--match", partial=True))
+        if chosen is not None:
+            last = len(text) if chosen[1] == -1 else chosen[1]
+            text.stylize(self.screen.get_component_rich_style("screen--selection"), chosen[0], last)
+        return text.render(self.app.console)
 
     # --- keys
 
@@ -473,9 +481,9 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
         for _ in range(4):
             self.scroll_to(y=max(0, self._match - self.size.height // 2), animate=False, force=True)
             self._redo_view()
-            if found is None or found[0].start + found[1] == self._match - self._starts[number] - message.head_height:
+            if found is None or message.body.start_of(found[0]) + found[1] == self._match - self._starts[number] - message.head_height:
                 break
-            self._match = self._starts[number] + message.head_height + found[0].start + min(found[1], found[0].height - 1)
+            self._match = self._starts[number] + message.head_height + message.body.start_of(found[0]) + min(found[1], found[0].height - 1)
         self._strips.clear()
         self.refresh()
 

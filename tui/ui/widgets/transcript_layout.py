@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 from rich.cells import cell_len
@@ -19,8 +20,8 @@ from tui.ui.widgets.bars import fit
 from tui.ui.widgets.markdown import draw
 from tui.ui.widgets.markdown_split import Block, Splitter, dedent
 
-KEPT: Final = 3000
-"""Lines of a message that are kept; older blocks are drawn again when they come into view."""
+KEPT: Final = 6000
+"""Lines of a conversation that are kept; blocks drawn earlier are drawn again when they come into view."""
 THOUGHT_INDENT: Final = 2
 """Cells before a thought, beside the one before everything a model wrote."""
 Rushed = Callable[[], bool]
@@ -67,14 +68,14 @@ def break_words(text: str, width: int) -> list[str]:
 class Laid:
     """A closed block with its lines, which may be forgotten and made again."""
 
-    __slots__ = ("block", "count", "gap", "lines", "look", "start")
+    __slots__ = ("block", "count", "gap", "lines", "look", "number")
 
-    def __init__(self, block: Block, start: int, gap: bool) -> None:
+    def __init__(self, block: Block, number: int, gap: bool) -> None:
         self.block = block
+        self.number = number
+        """Its place among the blocks."""
         self.gap = gap
         """Whether an empty line stands before it."""
-        self.start = start
-        """Its first line in the body, the empty one before it included."""
         self.look: Look | None = None
         self.count = 0
         self.lines: list[Text] | None = None
@@ -108,10 +109,39 @@ def _words_only(text: str) -> str:
     return "".join(filter(str.isalnum, text))
 
 
+class Keep:
+    """The lines drawn last: a long conversation is a million objects otherwise."""
+
+    def __init__(self) -> None:
+        self._drawn: deque[Laid] = deque()
+        self._lines = 0
+
+    def add(self, laid: Laid) -> None:
+        """Keep the lines of a block; those of the oldest go."""
+        self._drawn.append(laid)
+        self._lines += laid.count
+        while self._lines > KEPT and len(self._drawn) > 1:
+            old = self._drawn.popleft()
+            old.lines = None
+            self._lines -= old.count
+
+    def redraw(self, laid: Laid, look: Look) -> None:
+        """Draw a block for another look; its lines are kept if they were, or while there is room."""
+        had, before = laid.lines is not None, laid.count
+        laid.draw(look)
+        if had:
+            self._lines += laid.count - before
+        elif self._lines < KEPT:
+            self.add(laid)
+        else:
+            laid.lines = None  # its height is what was wanted
+
+
 class Body:
     """A text of a model as lines: an answer (Markdown), or thoughts (plain)."""
 
-    def __init__(self, *, plain: bool = False) -> None:
+    def __init__(self, keep: Keep, *, plain: bool = False) -> None:
+        self._keep = keep
         self.parts: list[str] = []
         self.finished = False
         self.sketched = False
@@ -121,11 +151,11 @@ class Body:
         self._look: Look | None = None
         self._open_look: Look | None = None
         self._laid: list[Laid] = []
+        self._heights: list[int] = []
         self._starts: list[int] = []
         self._closed = 0
+        self._fresh = 0  # blocks from this one on are drawn for the look of now
         self._open: list[str] = []
-        self._kept: deque[Laid] = deque()
-        self._kept_lines = 0
 
     def append(self, text: str) -> None:
         """Add text; it is laid out by `settle`."""
@@ -146,27 +176,19 @@ class Body:
         if at >= self._closed:
             return Text(self._open[at - self._closed].rstrip(" "))
         laid = self._laid[bisect_right(self._starts, at) - 1]
-        inside = at - laid.start - laid.gap
+        inside = at - self.start_of(laid) - laid.gap
         if inside < 0 or self._look is None:
             return Text()
         lines = laid.lines
         if lines is None:
             lines = laid.draw(self._look)
-            self._remember(laid)
+            self._heights[laid.number] = laid.height
+            self._keep.add(laid)
         return lines[inside] if inside < len(lines) else Text()
-
-    def _remember(self, laid: Laid) -> None:
-        """Keep the lines of the newest blocks only: a long conversation is many objects otherwise."""
-        self._kept.append(laid)
-        self._kept_lines += laid.count
-        while self._kept_lines > KEPT and len(self._kept) > 1:
-            old = self._kept.popleft()
-            old.lines = None
-            self._kept_lines -= old.count
 
     def holding(self, folded: str, *, last_first: bool = False) -> Iterator[int]:
         """Lines that hold a case-folded text."""
-        spans = [range(laid.start, laid.start + laid.height) for laid in self._laid if laid.may_hold(folded)]
+        spans = [range(start, start + laid.height) for start, laid in zip(self._starts, self._laid, strict=True) if laid.may_hold(folded)]
         spans.append(range(self._closed, self.height))
         for span in reversed(spans) if last_first else spans:
             for at in reversed(span) if last_first else span:
@@ -178,7 +200,11 @@ class Body:
         if not self._laid or at >= self._closed:
             return None
         laid = self._laid[bisect_right(self._starts, at) - 1]
-        return laid, at - laid.start
+        return laid, at - self.start_of(laid)
+
+    def start_of(self, laid: Laid) -> int:
+        """The first line of a block, the empty one before it included."""
+        return self._starts[laid.number]
 
     # --- laying out
 
@@ -188,6 +214,8 @@ class Body:
         Blocks that close while there is no time are only sketched: see `stale`.
         """
         before, old, again = self._closed, self._open, self._open_look != look
+        if again:
+            self._fresh = len(self._laid)
         self._look = self._open_look = look
         text, self._new = "".join(self._new), []
         for block in self._splitter.feed(text) if text else ():
@@ -208,15 +236,17 @@ class Body:
         return at
 
     def _close(self, block: Block, look: Look, rushed: Rushed) -> None:
-        laid = Laid(block, self._closed, block.gap and bool(self._laid))
+        laid = Laid(block, len(self._laid), block.gap and bool(self._laid))
         if rushed():
             laid.sketch()
             self.sketched = True
+            self._fresh = laid.number + 1
         else:
             laid.draw(look)
-        self._remember(laid)
+        self._keep.add(laid)
         self._laid.append(laid)
-        self._starts.append(laid.start)
+        self._starts.append(self._closed)
+        self._heights.append(laid.height)
         self._closed += laid.height
 
     def _open_lines(self, look: Look) -> list[str]:
@@ -236,32 +266,29 @@ class Body:
 
     # --- drawing again
 
-    def stale(self, look: Look, first: int = 0, last: int | None = None) -> Iterator[Laid]:
-        """Blocks drawn for another look, the last one first, between two lines."""
-        for laid in reversed(self._laid):
-            if laid.look != look and laid.start + laid.height > first and (last is None or laid.start < last):
+    def stale(self, look: Look) -> Iterator[Laid]:
+        """Blocks drawn for another look, the last one first; each is to be drawn before the next is asked for."""
+        while self._fresh > 0:
+            laid = self._laid[self._fresh - 1]
+            if laid.look != look:
                 yield laid
+                if laid.look != look:
+                    return
+            self._fresh -= 1
+
+    def stale_between(self, look: Look, first: int, last: int) -> list[Laid]:
+        """The same, between two lines."""
+        begin, end = bisect_right(self._starts, first) - 1, bisect_right(self._starts, last)
+        return [laid for laid in self._laid[max(0, begin) : max(0, end)] if laid.look != look]
 
     def redraw(self, laid: Laid, look: Look) -> None:
         """Draw a block for another look; `renumber` follows."""
-        had = laid.lines is not None
-        if had:
-            self._kept_lines -= laid.count
-        laid.draw(look)
-        if had:
-            self._kept_lines += laid.count
-        elif self._kept_lines < KEPT:
-            self._remember(laid)
-        else:
-            laid.lines = None  # its height is what was wanted
+        self._keep.redraw(laid, look)
+        self._heights[laid.number] = laid.height
 
     def renumber(self) -> None:
         """After blocks were drawn again: find their places."""
-        at = 0
-        for number, laid in enumerate(self._laid):
-            laid.start = self._starts[number] = at
-            at += laid.height
-        self._closed = at
+        *self._starts, self._closed = accumulate(self._heights, initial=0)
 
 
 def _narrower(look: Look) -> Look:
@@ -271,10 +298,10 @@ def _narrower(look: Look) -> Look:
 class Message:
     """A header, folded thoughts, the body, our own lines, and an empty line."""
 
-    def __init__(self, left: str, right: str = "") -> None:
+    def __init__(self, left: str, right: str, keep: Keep) -> None:
         self.left, self.right = left, right
-        self.body = Body()
-        self.thoughts = Body(plain=True)
+        self.body = Body(keep)
+        self.thoughts = Body(keep, plain=True)
         self.thought_seconds: float | None = None
         self.unfolded = False
         self.footer: Sequence[tuple[str, str]] = ()  # line, name of its style
