@@ -100,6 +100,13 @@ class TuiApp(App[int]):
         """The frame, drawn before any service is built."""
         return BootScreen(self.early.machine, demo=self.demo)
 
+    def refresh_css(self, animate: bool = True) -> None:
+        """See `App`; before the first screen the styles are yet to be parsed: once is enough (10 ms)."""
+        if self._screen_stack:
+            super().refresh_css(animate)
+        else:
+            self.stylesheet.set_variables(self.get_css_variables())
+
     def on_mount(self) -> None:
         """Build the services once the first frame is out: pydantic, httpx and SQLite are not needed for it."""
         self.call_after_refresh(lambda: threading.Thread(target=self._build, name="build", daemon=True).start())
