@@ -158,17 +158,12 @@ class TuiApp(App[int]):
 
     def _first_run(self) -> None:
         """Where nothing is configured and nothing answers, say what was looked at; once something does, go on."""
-        from tui.ui.screens.welcome import nothing_there
+        from tui.ui.screens.welcome import turn
 
         assert self.services is not None
-        registry = self.services.registry
-        there = any(not nothing_there(state) for state in registry.providers.value)
-        if not there and registry.discovery.value.done and not self._welcomed:
-            self._welcomed = True
-            if self.current_mode == "library":
-                self.switch_mode("welcome")
-        elif there and self.current_mode == "welcome":
-            self.switch_mode("library")
+        mode, self._welcomed = turn(self.services.registry, self.current_mode, self._welcomed)
+        if mode != self.current_mode:
+            self.switch_mode(mode)
 
     def _apply_settings(self, settings: Any) -> None:
         appearance = settings.appearance

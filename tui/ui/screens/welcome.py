@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from tui.core.fit import largest_parameters
 from tui.core.models import Origin, ProviderState, ProviderStatus
-from tui.services.api import DiscoveryView
+from tui.services.api import DiscoveryView, RegistryApi
 from tui.ui.base import AppScreen
 from tui.ui.dialogs.add_provider import address_problem
 from tui.ui.screens.fits import machine_of
@@ -176,6 +176,14 @@ class WelcomeScreen(AppScreen):
 def nothing_there(state: ProviderState) -> bool:
     """Switched off, or named by OLLAMA_HOST alone and not listening: no reason to hide the first-run panel."""
     return state.status is ProviderStatus.OFF or (state.origin is Origin.ENVIRONMENT and state.status is ProviderStatus.DOWN)
+
+
+def turn(registry: RegistryApi, mode: str, welcomed: bool) -> tuple[str, bool]:
+    """The screen to show instead of `mode`, and whether the panel has had its turn: it comes once, and goes when a server is there."""
+    there = any(not nothing_there(state) for state in registry.providers.value)
+    if not there and registry.discovery.value.done and not welcomed:
+        return ("welcome" if mode == "library" else mode), True
+    return ("library" if there and mode == "welcome" else mode), welcomed
 
 
 def choices(view: DiscoveryView) -> list[Choice]:
