@@ -251,8 +251,6 @@ class TuiApp(App[int]):
         """Keys as the key line writes them."""
         return key_text(binding)
 
-    # --- the terminal -------------------------------------------------------------------------------------------------
-
     def get_line_filters(self) -> Sequence[LineFilter]:
         """The last line of defence against foreign control characters comes last."""
         return [*(found for found in super().get_line_filters() if not isinstance(found, (Monochrome, NoColor))), *self._own_filters]
