@@ -88,6 +88,15 @@ def test_rm_refuses_to_guess_between_two_servers(server: FaultServer, second: Fa
     assert not [request for request in server.requests if request.method == "DELETE"]
 
 
+def test_P12_rm_does_not_take_a_silent_server_for_one_without_the_model(server: FaultServer, run: Run, configure) -> None:
+    configure(provider("one", "http://127.0.0.1:9") + provider("two", server.url))
+    said = run("rm", "tiny", "--yes")
+    assert said.code == 2 and "One provider did not answer" in said.err and "127.0.0.1:9" in said.err
+    assert not [request for request in server.requests if request.method == "DELETE"]
+    run("rm", "tiny", "--yes", "--on", "two")
+    assert [request.method for request in server.requests].count("DELETE") == 1
+
+
 @pytest.mark.parametrize("words", [["rm", "tiny", "--yes"], ["load", "tiny"], ["chat", "tiny", "secret plan"], ["pull", "tiny"]])
 def test_nothing_goes_to_another_server_than_a_named_default(server: FaultServer, run: Run, configure, words: list[str]) -> None:
     configure('[general]\ndefault_provider = "main"\n' + provider("main", "http://127.0.0.1:9") + provider("spare", server.url))

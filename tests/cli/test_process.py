@@ -102,3 +102,12 @@ def test_X02_on_a_terminal_only_our_own_control_bytes(server: FaultServer, home:
         terminal.send(b"\x03")
         assert terminal.exit_code() == 130
         assert "Traceback" not in terminal.screen_text()
+
+
+def test_closed_standard_streams_are_no_fault(home: Path, server: FaultServer) -> None:
+    command = ["sh", "-c", f"exec {sys.executable} -m tui ls >&- <&-"]
+    done = subprocess.run(
+        command, env=environment(home, OLLAMA_HOST=server.url), stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr

@@ -323,8 +323,14 @@ class Context:
                 have += having([answer], name)
                 if have and (not alone or have[0][0].endpoint.name == default):
                     return have[0]
+        for failure in self.failed:
+            report(failure)
         if not have:
             raise self._missing(name, asked)
+        if alone and self.failed and not on:
+            silent = "One provider" if len(self.failed) == 1 else f"{len(self.failed)} providers"
+            what = f"{silent} did not answer: it is not known who else has {clean_name(name, 80)}"
+            raise PaddockError.of(what, have[0][0].endpoint.name, "Say which with --on", FailureKind.CONFIG)
         if len(have) > 1:
             where = ", ".join(provider.endpoint.name for provider, _ in have)
             raise PaddockError.of(f"{len(have)} providers have {clean_name(name, 80)}", where, "Say which with --on", FailureKind.CONFIG)

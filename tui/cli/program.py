@@ -39,6 +39,7 @@ def run(argv: list[str], options: AppOptions, demo_url: str = "") -> int:
         options: The global options.
         demo_url: The demo server's address, with `--demo`.
     """
+    _open_streams()
     try:
         args = build().parse_args(argv)
     except SystemExit as end:
@@ -60,10 +61,26 @@ def run(argv: list[str], options: AppOptions, demo_url: str = "") -> int:
         message(f"{clean_label(error.strerror or 'A file could not be used')}{place}.")
         return FAILED
     except Exception:
+        _start_log()
         _LOG.exception("the command %s failed", args.command)
         message(f"paddock {args.command} met a fault of its own. Please report it; the log (paddock doctor names it) has the details.")
         return FAILED
     return code
+
+
+def _open_streams() -> None:
+    """Replace standard streams that were closed (`>&-`), so that nothing we open takes their place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115  (lives as long as we)
+
+
+def _start_log() -> None:
+    """For the fault that is about to be written down; without it Python would show it on the terminal."""
+    from tui.config.paths import find_paths
+    from tui.services.logs import start_log
+
+    start_log(find_paths().logs, "info")
 
 
 def _nobody_reads() -> int:

@@ -77,6 +77,8 @@ async def _target(context: Context, on: str) -> Endpoint:
         async for provider, _ in answers:
             first = first or provider
             if Capability.PULL in provider.capabilities:
+                for failure in context.failed:  # asked before it, and silent
+                    report(failure)
                 return context.endpoint_of(provider)
             if only:
                 break
