@@ -1,67 +1,20 @@
-"""What must hold before the screen is taken, and what the terminal can show.
-
-Standard library and `tui.core.errors` only: this runs before Textual is imported.
-"""
+"""What the terminal can show, by its environment; `guard.problem` says where it can show nothing. Standard library only."""
 
 from __future__ import annotations
 
 import locale
-import os
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import IO, Final
-
-from tui.core.errors import Failure, FailureKind
+from typing import Final
 
 _NAME_OF_UTF8: Final = re.compile(r"utf-?8", re.IGNORECASE)
-_STREAMS: Final = ("input", "output", "error output")
-EXIT_CODE: Final = 2
-"""What the process ends with when `check` refuses."""
-
-
-def check(environ: Mapping[str, str], streams: tuple[IO[str] | None, IO[str] | None, IO[str] | None] | None = None) -> Failure | None:
-    """Say why the screen cannot be drawn here, or None where it can.
-
-    Args:
-        environ: The process's environment.
-        streams: Standard input, output and error output; the process's own unless given.
-    """
-    for name, stream in zip(_STREAMS, streams or (sys.__stdin__, sys.__stdout__, sys.__stderr__), strict=True):
-        if not _is_terminal(stream):
-            return Failure(
-                f"Paddock needs a terminal, and its standard {name} is not one",
-                f"standard {name}",
-                "Start it in a terminal without redirecting, or use its commands: paddock --help",
-                FailureKind.BAD_REQUEST,
-            )
-    kind = environ.get("TERM", "")
-    if kind in ("", "dumb"):
-        what = "TERM is dumb: this terminal cannot draw a screen" if kind else "TERM is not set: the terminal's abilities are unknown"
-        remedy = "Set TERM, for example TERM=xterm-256color, or use the commands: paddock --help"
-        return Failure(what, "TERM", remedy, FailureKind.BAD_REQUEST)
-    return None
-
-
-def refusal(environ: Mapping[str, str]) -> str | None:
-    """`check` as one line of plain text for standard error, or None; end with `EXIT_CODE` after printing it."""
-    failure = check(environ)
-    return None if failure is None else f"paddock: {failure.what}. {failure.remedy}."
 
 
 def prepare_environment(environ: MutableMapping[str, str]) -> None:
     """Drop COLUMNS and LINES: they outlive a resize, and the terminal itself knows its size. Changes `environ`."""
     environ.pop("COLUMNS", None)
     environ.pop("LINES", None)
-
-
-def _is_terminal(stream: IO[str] | None) -> bool:
-    if stream is None:
-        return False
-    try:
-        return os.isatty(stream.fileno())
-    except (OSError, ValueError):
-        return False
 
 
 def utf8_locale(environ: Mapping[str, str]) -> bool:
@@ -76,11 +29,6 @@ def utf8_output() -> bool:
     """Whether what we write is encoded as UTF-8 (Textual writes to the error output)."""
     encoding = getattr(sys.__stderr__, "encoding", None) or locale.getpreferredencoding(False)
     return _NAME_OF_UTF8.search(encoding) is not None
-
-
-def needs_utf8_mode(environ: Mapping[str, str]) -> bool:
-    """Whether starting Python again with `-X utf8` would help: the terminal can, this process would not."""
-    return utf8_locale(environ) and not utf8_output()
 
 
 def ascii_only(environ: Mapping[str, str]) -> bool:
