@@ -327,3 +327,19 @@ async def test_what_is_scrolled_to_before_its_turn_is_drawn_at_once() -> None:
         assert all(len(line) <= 50 for line in screen_lines(app))
         assert "paragraph 0" in screen_text(app)
         assert "**" not in screen_text(app)
+
+
+async def test_X03_markup_of_a_model_is_text_also_under_the_mouse() -> None:
+    app = Host()
+    async with app.run_test(size=(60, 12)) as pilot:
+        chat = app.chat
+        chat.load([(1, "[@click=app.quit]me[/]", "", "[@click=app.quit]x[/] and [link](javascript:alert)", "[@click=app.bell]hm[/]")])
+        chat.flush()
+        await until(lambda: "[@click=app.quit]x[/]" in screen_text(app))
+        for row, line in enumerate(screen_lines(app)):
+            for column in range(0, len(line), 3):
+                await pilot.click(chat, offset=(column, row))
+        assert app.is_running
+        assert app.return_code is None
+        assert "[@click=app.quit]x[/]" in screen_text(app)
+        assert all("@click" not in segment.style.meta for row in range(12) for segment in chat.render_line(row) if segment.style)
