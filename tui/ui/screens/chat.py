@@ -111,7 +111,7 @@ class ChatScreen(AppScreen):
         if not notice and view.queued:
             notice = f"{len(view.queued)} more prompt{'s' if len(view.queued) > 1 else ''} will be sent after this answer"
         if not notice and not view.messages:
-            notice = "Type and press enter. ctrl+t chooses the model, ctrl+o opens an earlier conversation."
+            notice = "Type and press enter. ctrl+t chooses the model, ctrl+o opens an earlier chat."
         self._notice(notice, warn=bool(view.read_only or view.alarm))
         if view.id != self._conversation:
             self._conversation = view.id
