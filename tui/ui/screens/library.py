@@ -306,7 +306,7 @@ class LibraryScreen(RefusingScreen):
         if not isinstance(item, Model) or not self.is_current:
             return
         registry = self.services.registry
-        wanted = [item, *(self._models.in_view if self._width >= library_columns.WITH_DETAILS else [])]
+        wanted = [item, *(self._models.in_view if self._width >= library_columns.ROOMY else [])]
         for model in wanted:
             if (model.provider, model.key) not in registry.details.value and not registry.can(model.provider, Capability.SHOW):
                 registry.show(model.provider, model.key)

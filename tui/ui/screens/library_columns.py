@@ -15,8 +15,9 @@ from tui.ui.widgets.detail import Fact
 from tui.ui.widgets.rows import Rows
 
 _EXCERPT = 1200
-WITH_DETAILS = 116
+ROOMY = 100
 """Cells from which on the table has columns that only `show` can fill."""
+_WIDE = 116
 
 
 def ability_words(abilities: frozenset[Ability]) -> str:
@@ -48,7 +49,7 @@ def columns(fits: Fits, stale: Mapping[str, Failure], width: int, *, binary: boo
     parameters: Column[Model] = Column("parameters", "PARAMS", lambda m: m.parameters or "–", width=7, align="right")
     context: Column[Model] = Column("context", "CONTEXT", context_of, width=7, align="right")
     can: Column[Model] = Column("can", "CAN", can_do, min=8, max=24, flex=2)
-    roomy = width >= 100
+    roomy = width >= ROOMY
     return [
         Column("name", "NAME", name, min=18, max=44, flex=4, sort_key=lambda model: model.name.casefold()),
         Column("on", "ON", lambda model: model.provider, min=7, max=16, flex=1, sort_key=lambda model: model.provider),
@@ -57,7 +58,7 @@ def columns(fits: Fits, stale: Mapping[str, Failure], width: int, *, binary: boo
         Column("quant", "QUANT", lambda model: model.quantization or "–", width=8, min_screen_width=72),
         Column("fits", f"FITS AT {CONTEXT // 1024}k", fits.cell, width=15),
         *([context] if roomy else []),
-        *([can] if width >= WITH_DETAILS else []),
+        *([can] if width >= _WIDE else []),
         Column(
             "changed", "CHANGED", lambda m: age(m.modified_at, time.time()), width=7, align="right", sort_key=lambda m: m.modified_at,
             descending=True, min_screen_width=78,
