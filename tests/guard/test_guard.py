@@ -58,7 +58,6 @@ class Guarded(Terminal):
     def __init__(self, *words: str, run: str = RUN, env: dict[str, str | None] | None = None) -> None:
         super().__init__([sys.executable, "-S", "-c", run, CHILD, *words], env=env)
         self._slave = fcntl.ioctl(self._master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
-        self.before = self.modes()
 
     def modes(self) -> list[Any]:
         return termios.tcgetattr(self._slave)

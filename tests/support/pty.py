@@ -35,6 +35,9 @@ class Terminal:
         cols: Columns of the terminal.
         sync: Answer that synchronized output is supported, as modern terminals do.
         cwd: Working directory; the repository root unless given.
+
+    Attributes:
+        before: The modes that the program found.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Terminal:
         self._reading.set()
         self._ended = threading.Event()
         self._master, slave = pty.openpty()
+        self.before = termios.tcgetattr(slave)
         self._set_size(rows, cols)
         variables = {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
