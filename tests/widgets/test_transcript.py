@@ -343,3 +343,16 @@ async def test_X03_markup_of_a_model_is_text_also_under_the_mouse() -> None:
         assert app.return_code is None
         assert "[@click=app.quit]x[/]" in screen_text(app)
         assert all("@click" not in segment.style.meta for row in range(12) for segment in chat.render_line(row) if segment.style)
+
+
+async def test_folding_passes_by_a_message_without_thoughts() -> None:
+    app = Host()
+    async with app.run_test(size=(60, 12)) as pilot:
+        chat = app.chat
+        chat.load([(1, "you", "", "ask", ""), (2, "m", "", "answer", "the idea")])
+        chat.flush()
+        chat.focus()
+        await pilot.press("enter")
+        await until(lambda: "the idea" in screen_text(app))
+        await pilot.press("enter")
+        await until(lambda: "the idea" not in screen_text(app))

@@ -451,7 +451,7 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
         seen = False
         for message_id, message in self._messages.items():
             seen = seen or message_id == start
-            if seen and message.thoughts:
+            if seen and message.thoughts.parts:
                 message.unfolded = not message.unfolded
                 self._dirty.add(message_id)
                 self.flush()
