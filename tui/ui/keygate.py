@@ -50,10 +50,14 @@ class KeyGate:
         if self._task is not None or (self._shut and not quits):
             self._waiting.append(event)
             return
+        if await self._hand_over(event):
+            self._task = asyncio.create_task(self._go_on())
+
+    async def _hand_over(self, event: events.Event) -> bool:
+        """Deliver; returns whether the next one must wait until this one was obeyed."""
         moves = self._may_move_focus(event)
         await self._deliver(event)
-        if moves:
-            self._task = asyncio.create_task(self._go_on())
+        return moves
 
     def _may_move_focus(self, event: events.Event) -> bool:
         from textual.widgets import Input, TextArea  # not for the first frame
@@ -66,10 +70,7 @@ class KeyGate:
         try:
             await self._settle()
             while self._waiting:
-                event = self._waiting.popleft()
-                moves = self._may_move_focus(event)
-                await self._deliver(event)
-                if moves:
+                if await self._hand_over(self._waiting.popleft()):
                     await self._settle()
         except Exception as error:
             self._app._handle_exception(error)
