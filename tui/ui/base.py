@@ -80,6 +80,11 @@ class AppScreen(Screen[None]):
         """On the demo server: everything shown is simulated."""
         return bool(getattr(self.app, "demo", False))
 
+    @property
+    def binary(self) -> bool:
+        """Sizes in GiB, as the settings say."""
+        return bool(self.services.config.current.value.appearance.units == "binary")
+
     # --- frame --------------------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:

@@ -169,10 +169,6 @@ class LibraryScreen(RefusingScreen):
     # --- drawing ------------------------------------------------------------------------------------------------------
 
     @property
-    def _binary(self) -> bool:
-        return bool(self.services.config.current.value.appearance.units == "binary")
-
-    @property
     def _models(self) -> ModelTable:
         return self.query_one(ModelTable)
 
@@ -185,13 +181,13 @@ class LibraryScreen(RefusingScreen):
         return self._models if self._view == "installed" else self._catalogue
 
     def _model_columns(self, width: int) -> list[Any]:
-        return library_columns.columns(self._fits, self.services.registry.model_failures.value, width, binary=self._binary)
+        return library_columns.columns(self._fits, self.services.registry.model_failures.value, width, binary=self.binary)
 
     def _fit_columns(self, width: int) -> None:
         """`width` is the table's, which is not the screen's where the detail stands beside it."""
         self._width = width
         self._models.set_columns(self._model_columns(width))
-        self._catalogue.set_columns(catalogue_view.columns(self._fits, width, binary=self._binary))
+        self._catalogue.set_columns(catalogue_view.columns(self._fits, width, binary=self.binary))
 
     def _draw_models(self, models: tuple[Model, ...]) -> None:
         self._fits.take(self.services)
@@ -235,7 +231,7 @@ class LibraryScreen(RefusingScreen):
         if not good:
             return "No models yet. a pulls one."
         model, tag = good[0]
-        weight = size(tag.bytes, binary=self._binary)
+        weight = size(tag.bytes, binary=self.binary)
         return f"No models yet. a pulls one; {len(good)} fit well, for example {model.name}:{tag.tag}, {weight}."
 
     def _draw_head(self) -> None:
@@ -284,12 +280,12 @@ class LibraryScreen(RefusingScreen):
                 registry.state(item.provider),
                 registry.model_failures.value.get(item.provider),
                 time.time(),
-                binary=self._binary,
+                binary=self.binary,
             )
         if item is not None:
             installed = frozenset(normal(model.name) for model in registry.models.value)
             day = catalogue_view.snapshot_day(load_library())
-            return catalogue_view.catalogue_facts(item, self._fits, installed, day, binary=self._binary)
+            return catalogue_view.catalogue_facts(item, self._fits, installed, day, binary=self.binary)
         return []
 
     def _ask_detail(self) -> None:
@@ -514,7 +510,7 @@ class LibraryScreen(RefusingScreen):
         models = list(self._chosen)
         shown = {(model.provider, model.key) for model in self._models.shown_items}
         hidden = [model for model in models if (model.provider, model.key) not in shown]
-        question = library_columns.delete_question(models, hidden, self._fits, binary=self._binary)
+        question = library_columns.delete_question(models, hidden, self._fits, binary=self.binary)
 
         def done(answer: str | None) -> None:
             if answer != "delete":

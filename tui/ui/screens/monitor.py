@@ -139,7 +139,7 @@ class MonitorScreen(AppScreen):
         yield Line(id="monitor-note")
         yield Rule("loaded", ascii=self.ascii, id="loaded-rule")
         yield Rows[RunningModel](
-            loaded_columns(self._card, time.time, binary=self._binary),
+            loaded_columns(self._card, time.time, binary=self.binary),
             key=lambda model: (model.provider, model.key),
             state=lambda model: "busy" if model.stopping else "loaded" if model.busy_slots or model.rate else "",
             text=lambda model: f"{model.name} {model.provider}",
@@ -161,10 +161,6 @@ class MonitorScreen(AppScreen):
     @property
     def _settings(self) -> Any:
         return self.services.config.current.value
-
-    @property
-    def _binary(self) -> bool:
-        return bool(self._settings.appearance.units == "binary")
 
     @property
     def _loaded(self) -> Rows[RunningModel]:
@@ -212,7 +208,7 @@ class MonitorScreen(AppScreen):
         note.show((f" ! {view.note}" if old else f" {view.note}", "bold $warning" if old else "$text-muted"))
         if view.sample is not None:
             moment = Moment(
-                view.sample, self._back, self._series, self._settings.monitor.temperature_unit == "F", self._binary
+                view.sample, self._back, self._series, self._settings.monitor.temperature_unit == "F", self.binary
             )  # fmt: skip
             found = meters(moment)
             if not self._room_for_swap:
@@ -261,7 +257,7 @@ class MonitorScreen(AppScreen):
             block = self.query_one("#gpu-memory", MemoryBlock)
             block.visible = share is not None
             if share is not None:
-                block.show(share, ascii=self.ascii, binary=self._binary, old=old)
+                block.show(share, ascii=self.ascii, binary=self.binary, old=old)
 
     def _draw_head(self, view: MonitorView) -> None:
         width = self.size.width or 80
@@ -308,7 +304,7 @@ class MonitorScreen(AppScreen):
         model = self._loaded.highlighted
         self.query_one("#loaded-detail", Static).display = model is not None and self.has_class("-detail")
         if model is not None:
-            self.query_one("#loaded-detail", Static).update(Content(detail_text(model, binary=self._binary)))
+            self.query_one("#loaded-detail", Static).update(Content(detail_text(model, binary=self.binary)))
         self.refresh_bindings()
 
     # --- keys ---------------------------------------------------------------------------------------------------------
@@ -380,7 +376,7 @@ class MonitorScreen(AppScreen):
             and not live.state.ended
             and (live.provider, live.model) in ((model.provider, model.key), (model.provider, model.name))
         )
-        question = unload_question(model, int(own), binary=self._binary)
+        question = unload_question(model, int(own), binary=self.binary)
         dialog = ConfirmDialog(question, (("keep", "Keep"), ("unload", "Unload")))
 
         def done(answer: str | None) -> None:
@@ -416,7 +412,7 @@ class MonitorScreen(AppScreen):
             if (model.provider, model.key) not in loaded and not registry.can(model.provider, Capability.LOAD)
         ]
         choices = [
-            (str(index), model.name, f"{model.provider}  {size(model.size, binary=self._binary)}") for index, model in enumerate(offered)
+            (str(index), model.name, f"{model.provider}  {size(model.size, binary=self.binary)}") for index, model in enumerate(offered)
         ]
 
         def done(answer: str | None) -> None:

@@ -122,11 +122,10 @@ class ProvidersScreen(RefusingScreen):
             if state.name != self._about:
                 self._about = state.name
                 pane.to_top()
-            binary = self.services.config.current.value.appearance.units == "binary"
             log = self.services.registry.server_log(state.name)
             roomy = self.size.width >= 72
             cells = 20 if self.size.width < 100 else 48
-            pane.show(facts(state, running, log=log, now=time.time(), ascii=self.ascii, binary=binary, cells=cells, roomy=roomy))
+            pane.show(facts(state, running, log=log, now=time.time(), ascii=self.ascii, binary=self.binary, cells=cells, roomy=roomy))
         moving = any(model.expires_at is not None for model in running)
         moving = moving or any(one.status is ProviderStatus.BUSY and one.busy_since is not None for one in self._table.items)
         self._tick(moving)

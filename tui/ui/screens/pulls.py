@@ -65,12 +65,8 @@ class PullsScreen(AppScreen):
 
     # --- drawing ------------------------------------------------------------------------------------------------------
 
-    @property
-    def _binary(self) -> bool:
-        return bool(self.services.config.current.value.appearance.units == "binary")
-
     def _columns(self, width: int) -> list[Any]:
-        return columns(self._percents, width, ascii=self.ascii, binary=self._binary)
+        return columns(self._percents, width, ascii=self.ascii, binary=self.binary)
 
     @property
     def _table(self) -> PullTable:
@@ -79,20 +75,20 @@ class PullsScreen(AppScreen):
     def _draw(self, view: QueueView) -> None:
         self._percents.take(view.jobs)
         self._fit_columns(self.size.width or 80)
-        self.query_one("#pulls-summary", Line).show(*summary(view, self.size.width or 80, binary=self._binary))
+        self.query_one("#pulls-summary", Line).show(*summary(view, self.size.width or 80, binary=self.binary))
         self._table.set_items(view.jobs)
         self._draw_detail()
 
     def _fit_columns(self, width: int) -> None:
-        if (bar_width(width), str(self._binary)) != (self._bar, self._units):
-            self._bar, self._units = bar_width(width), str(self._binary)
+        if (bar_width(width), str(self.binary)) != (self._bar, self._units):
+            self._bar, self._units = bar_width(width), str(self.binary)
             self._table.set_columns(self._columns(width))
 
     def _draw_detail(self) -> None:
         job = self._table.highlighted
         self.query_one("#pulls-rule", Rule).set_title(job.model if job is not None else "")
         self.query_one("#pulls-rule").visible = job is not None
-        self.query_one("#pull", PullDetail).show_job(job, self.services.jobs.view.value.worker, binary=self._binary)
+        self.query_one("#pull", PullDetail).show_job(job, self.services.jobs.view.value.worker, binary=self.binary)
         states = tuple((one.id, one.state, one.wish) for one in self._table.chosen)
         if states != self._states:
             self._states = states
@@ -170,7 +166,7 @@ class PullsScreen(AppScreen):
         jobs = list(self._table.chosen)
         if not jobs:
             return
-        question, choices = cancel_question(jobs, binary=self._binary)
+        question, choices = cancel_question(jobs, binary=self.binary)
         self.app.push_screen(ConfirmDialog(question, choices), lambda answer: self._dropped(jobs, answer))
 
     def _dropped(self, jobs: list[Job], answer: str | None) -> None:
