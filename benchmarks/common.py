@@ -19,6 +19,26 @@ import psutil  # noqa: E402
 from tests.support.pty import Terminal  # noqa: E402
 
 PROGRAM = [sys.executable, "-m", "tui"]
+WORDS = [
+    "the",
+    "model",
+    "writes",
+    "some",
+    "words",
+    "about",
+    "a",
+    "local",
+    "server",
+    "and",
+    "its",
+    "memory",
+    "with",
+    "several",
+    "layers",
+    "of",
+    "context",
+]
+"""What a benchmark's model writes."""
 
 
 @contextlib.contextmanager

@@ -16,32 +16,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import Terminal, heading, report
+from common import WORDS, Terminal, heading, report
 from textual.app import App, ComposeResult
 
 from tui.ui.widgets.prompt import Composer
 from tui.ui.widgets.transcript import Transcript
 from tui.ui.wire import driver_class
 
-WORDS = [
-    "the",
-    "model",
-    "writes",
-    "some",
-    "words",
-    "about",
-    "a",
-    "local",
-    "server",
-    "and",
-    "its",
-    "memory",
-    "with",
-    "several",
-    "layers",
-    "of",
-    "context",
-]
 PIECE = 1 / 50
 
 

@@ -13,29 +13,11 @@ import statistics
 import time
 from collections.abc import Callable
 
-from common import heading, report
+from common import WORDS, heading, report
 from textual.app import App, ComposeResult
 
 from tui.ui.widgets.transcript import Transcript
 
-WORDS = (
-    "the",
-    "model",
-    "writes",
-    "some",
-    "words",
-    "about",
-    "a",
-    "local",
-    "server",
-    "and",
-    "its",
-    "memory",
-    "with",
-    "layers",
-    "of",
-    "context",
-)
 SIZE = 270_000
 TOKEN = 5.4
 PIECE = 36

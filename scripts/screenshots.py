@@ -10,29 +10,17 @@ import asyncio
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-PATIENCE = 30.0
+
+from tests.support.screen import until  # noqa: E402
+
 SHOWN = ("library", "pulls", "chat", "monitor")
 """Those the README shows."""
-
-
-async def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a state of the program.
-
-    Raises:
-        TimeoutError: It did not come.
-    """
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError(what)
-        await asyncio.sleep(0.05)
 
 
 def make_app(home: Path) -> Any:
@@ -56,24 +44,24 @@ def make_app(home: Path) -> Any:
 async def draw(app: Any, size: tuple[int, int], keep: Callable[[str], Awaitable[None]]) -> None:
     """Go through the screens as a person would."""
     async with app.run_test(size=size) as pilot:
-        await until(lambda: app.services is not None and app.services.registry.models.value, "the models")
+        await until(lambda: app.services is not None and app.services.registry.models.value, what="the models")
         services = app.services
         for key in "jjkk":
             await pilot.press(key)
-        await until(lambda: services.registry.details.value, "what a model can do")
+        await until(lambda: services.registry.details.value, what="what a model can do")
         await keep("library")
         await pilot.press("right_square_bracket")
         await keep("catalogue")
         for model in ("gemma3:12b", "mistral:7b", "phi4:14b"):
             services.jobs.add(model, "demo")
         await pilot.press("3")
-        await until(lambda: services.jobs.view.value.rate, "a pull")
+        await until(lambda: services.jobs.view.value.rate, what="a pull")
         await asyncio.sleep(6)
         await keep("pulls")
         await pilot.press("4")
         await pilot.press(*"Show me a table and some code", "enter")
-        await until(lambda: app.services.chat.live.value is not None, "an answer")
-        await until(lambda: app.services.chat.live.value is None, "the end of the answer")
+        await until(lambda: app.services.chat.live.value is not None, what="an answer")
+        await until(lambda: app.services.chat.live.value is None, what="the end of the answer")
         await keep("chat")
         await pilot.press("ctrl+g", "5")
         await asyncio.sleep(12)
