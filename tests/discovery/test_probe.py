@@ -14,6 +14,7 @@ import pytest
 
 from tests.discovery.fakes import OLLAMA, answer, serving
 from tui.core.errors import FailureKind, PaddockError
+from tui.core.threads import in_thread
 from tui.providers import probe
 from tui.providers.address import Address, parse
 from tui.providers.catalogue import kinds
@@ -52,10 +53,10 @@ async def test_numbers_and_localhost_need_no_resolver(monkeypatch: pytest.Monkey
 
 
 async def test_a_result_after_the_loop_is_gone_is_dropped() -> None:
-    future = probe.in_thread(lambda: 5)
+    future = in_thread(lambda: 5)
     assert await asyncio.wrap_future(future) == 5
     with pytest.raises(ZeroDivisionError):
-        await asyncio.wrap_future(probe.in_thread(lambda: 1 // 0))
+        await asyncio.wrap_future(in_thread(lambda: 1 // 0))
 
 
 async def test_H27_a_link_local_address_with_a_zone_is_one_sentence() -> None:

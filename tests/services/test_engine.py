@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tui.core.errors import PaddockError
-from tui.services.engine import Engine, in_daemon_thread
+from tui.core.threads import in_daemon_thread
+from tui.services.engine import Engine
 
 
 class Told:

@@ -166,7 +166,7 @@ async def read_input(*, one_line: bool = False) -> bytes:
 
     Read by its descriptor in a thread nobody waits for: a thread inside `sys.stdin` would keep the interpreter from ending.
     """
-    from tui.services.engine import in_daemon_thread
+    from tui.core.threads import in_daemon_thread
 
     try:
         handle = sys.stdin.fileno()

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.models import Location, ProviderStatus
+from tui.core.threads import in_daemon_thread
 from tui.providers import probe
 from tui.providers.address import (
     Address,
@@ -454,7 +455,7 @@ async def held_by(url: str) -> Holder | None:
     host = "::1" if ":" in address.host else "127.0.0.1"
     try:
         async with asyncio.timeout(GIVE_UP):
-            return (await asyncio.wrap_future(probe.in_thread(lambda: holders((address.port,), host=host)))).get(address.port)
+            return (await in_daemon_thread(lambda: holders((address.port,), host=host))).get(address.port)
     except (OSError, TimeoutError):
         return None
 

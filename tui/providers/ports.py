@@ -1,7 +1,7 @@
 """Who holds a local port, and what of Ollama is installed: looking only, nothing is started or asked.
 
 On Linux the kernel's own tables are read: the account of a listening socket is public even where its process is not.
-Elsewhere psutil tells what it may. Functions block for some milliseconds; call them off the loop (`probe.in_thread`).
+Elsewhere psutil tells what it may. Functions block for some milliseconds; call them off the loop (`tui.core.threads`).
 """
 
 from __future__ import annotations

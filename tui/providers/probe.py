@@ -15,9 +15,8 @@ import os
 import socket
 import ssl
 import stat
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Any, Final, TypeVar
 
 from tui import __version__
 from tui.core.errors import FailureKind, PaddockError
+from tui.core.threads import in_thread
 from tui.providers.address import Address, display_place, host_port
 from tui.text import clean_label
 
@@ -62,21 +62,6 @@ class Reply:
 
 
 # --- threads and names -------------------------------------------------------------------------------------------------
-
-
-def in_thread(work: Callable[[], T]) -> Future[T]:
-    """Run something that may hang in a daemon thread of its own: unlike an executor's, nobody joins it at exit."""
-    future: Future[T] = Future()
-    future.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="paddock-wait", daemon=True).start()
-    return future
 
 
 _lookups: dict[tuple[str, int], Future[list[Any]]] = {}

@@ -10,12 +10,12 @@ from tui.core.capabilities import Capability
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.models import Activity, Location, Origin, ProviderStatus, Severity
 from tui.core.names import parse, same
+from tui.core.threads import in_daemon_thread
 from tui.providers.address import display_url, is_loopback, origin
 from tui.providers.base import Provider
 from tui.providers.catalogue import kinds
 from tui.providers.discovery import Found, find
 from tui.services.audit import Audit
-from tui.services.engine import in_daemon_thread
 from tui.services.jobs import Jobs
 from tui.services.logs import know_secret
 from tui.services.registry import OFFLINE, Registry

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from tui.core.errors import PaddockError
+from tui.core.threads import DaemonThreads
 
 T = TypeVar("T")
 _LOG: Final = logging.getLogger("paddock.engine")
@@ -34,7 +35,7 @@ class Engine:
         self._started = threading.Event()
         self._closing = False
         self._loop = asyncio.new_event_loop()
-        self._loop.set_default_executor(_DaemonThreads())
+        self._loop.set_default_executor(DaemonThreads())
         self._loop.set_exception_handler(self._loose_end)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -153,53 +154,3 @@ class Engine:
                 await asyncio.wait(left, timeout=timeout * 0.2)
             await self._loop.shutdown_asyncgens()
             done.set()
-
-
-class _DaemonThreads(concurrent.futures.ThreadPoolExecutor):
-    """A thread for each piece of blocking work (names being resolved, searches), none of which the end of the program waits for."""
-
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]:
-        """Run it now."""
-        future: concurrent.futures.Future[T] = concurrent.futures.Future()
-
-        def run() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                result = fn(*args, **kwargs)
-            except BaseException as error:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
-        threading.Thread(target=run, name="engine-work", daemon=True).start()
-        return future
-
-
-async def in_daemon_thread(work: Callable[[], T]) -> T:
-    """Run blocking work in a thread that the interpreter does not wait for at its end."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def tell(result: T | None, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]
-
-    def run() -> None:
-        result: T | None = None
-        error: BaseException | None = None
-        try:
-            result = work()
-        except BaseException as caught:
-            error = caught
-        try:
-            loop.call_soon_threadsafe(tell, result, error)
-        except RuntimeError:  # the loop has ended: nobody waits any more
-            return
-
-    threading.Thread(target=run, daemon=True).start()
-    return await future

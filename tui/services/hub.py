@@ -27,10 +27,11 @@ from tui.core.models import (
 from tui.core.names import normal, parse
 from tui.core.observe import Observable
 from tui.core.options import AppOptions
+from tui.core.threads import in_daemon_thread
 from tui.services.actions import Actions
 from tui.services.api import Question
 from tui.services.audit import Audit
-from tui.services.engine import Engine, in_daemon_thread
+from tui.services.engine import Engine
 from tui.services.jobs import Jobs, make_way
 from tui.services.limited import LimitedChat
 from tui.services.logs import know_secret, start_log

@@ -21,7 +21,7 @@ from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import Failure, PaddockError
 from tui.core.models import Endpoint, Job, JobKind, JobState, JobWish, QueueView, WorkerState
 from tui.core.observe import Observable
-from tui.services.engine import in_daemon_thread
+from tui.core.threads import in_daemon_thread
 from tui.services.locks import WORKER_LOCK, Holder, read_holder
 from tui.store.db import Database
 from tui.store.files import make_folder, open_private

@@ -26,6 +26,7 @@ from tui.core.models import (
     RunningModel,
 )
 from tui.core.observe import Observable
+from tui.core.threads import in_daemon_thread
 from tui.providers.address import display_url, is_loopback, ollama_host, parse
 from tui.providers.base import Provider
 from tui.providers.catalogue import kinds
@@ -33,7 +34,7 @@ from tui.providers.discovery import Discovery, Found, discover, find
 from tui.providers.factory import make_provider
 from tui.providers.ports import ollama_program, systemd_unit_exists
 from tui.services.api import DiscoveryView, ModelKey
-from tui.services.engine import Engine, in_daemon_thread
+from tui.services.engine import Engine
 from tui.services.notices import Notices
 from tui.services.ports import Ports
 from tui.services.watch import FIRST_PAUSE, LONGEST_PAUSE, Watch, auth_words, label_of

@@ -9,10 +9,10 @@ from tui.config.secrets import resolve_secret
 from tui.config.settings import Settings
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.models import Endpoint
+from tui.core.threads import in_daemon_thread
 from tui.providers import ports
 from tui.providers.address import display_url, is_loopback, origin
 from tui.services.audit import Audit
-from tui.services.engine import in_daemon_thread
 from tui.services.ports import Ports
 from tui.store.meta import Meta
 from tui.text import clean_name

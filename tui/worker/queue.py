@@ -14,9 +14,9 @@ from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.models import Endpoint, Job, JobState, JobWish
 from tui.core.pulls import Phase, PullMeter, PullProgress, Stall
+from tui.core.threads import in_daemon_thread
 from tui.providers.base import Provider
 from tui.services.audit import Audit
-from tui.services.engine import in_daemon_thread
 from tui.store.db import Database
 from tui.store.jobs import JobTable, has_work, provider_key
 from tui.text import clean_name, size

@@ -18,9 +18,9 @@ import psutil
 from tui import __version__
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import PaddockError
+from tui.core.threads import in_daemon_thread
 from tui.providers import ports
 from tui.services.audit import Audit
-from tui.services.engine import in_daemon_thread
 from tui.store.db import Database
 from tui.store.files import make_folder, open_private
 from tui.store.identity import Identity, alive, identify
