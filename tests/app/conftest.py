@@ -81,8 +81,12 @@ class Home:
         return terminal
 
     def read(self, question: str, *values: object) -> list[tuple[Any, ...]]:
-        """Ask the database, as a stranger would."""
+        """Ask the database, as a stranger would; nothing, as long as the program did not make it."""
+        if not self.paths.database.exists():
+            return []
         with contextlib.closing(sqlite3.connect(f"file:{self.paths.database}?mode=ro", uri=True, timeout=5)) as connection:
+            if not connection.execute("PRAGMA user_version").fetchone()[0]:
+                return []
             return list(connection.execute(question, values))
 
     def worker(self) -> int:

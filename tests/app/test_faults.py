@@ -165,7 +165,7 @@ def test_T20_a_bug_of_ours_ends_with_one_sentence_and_a_file(home: Home, ollama:
     terminal.wait_for("4 models")
     terminal.send("5")
     if kind == "key":
-        terminal.wait_for("as of now")
+        terminal.wait_for(" cores")
         terminal.send("p")
     assert terminal.exit_code() == 1
     words = terminal.raw.rpartition(b"\x1b[?1049l")[2].decode()

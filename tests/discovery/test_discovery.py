@@ -7,7 +7,6 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,7 +30,7 @@ def closed_port(host: str = "127.0.0.1") -> int:
 
 def at_ports(**ports: int) -> Mapping[str, Kind]:
     """The catalogue with these kinds on these ports, and no others anywhere."""
-    return {name: replace(kind, ports=(ports[name],) if name in ports else ()) for name, kind in kinds().items()}
+    return {name: kind.model_copy(update={"ports": (ports[name],) if name in ports else ()}) for name, kind in kinds().items()}
 
 
 @pytest.fixture

@@ -262,8 +262,8 @@ async def test_X10_the_question_to_a_neighbouring_port_carries_no_key() -> None:
     async with serving({"/v1/models": EMPTY}) as fake, serving({"/test_connection": answer(200, '"success"')}) as controller:
         fastchat = kinds()["fastchat"]
         (question,) = fastchat.fingerprint.probes
-        moved = replace(fastchat.fingerprint, probes=(replace(question, port=controller.port),))
-        catalogue = {**kinds(), "fastchat": replace(fastchat, ports=(fake.port,), fingerprint=moved)}
+        moved = fastchat.fingerprint.model_copy(update={"probes": (question.model_copy(update={"port": controller.port}),)})
+        catalogue = {**kinds(), "fastchat": fastchat.model_copy(update={"ports": (fake.port,), "fingerprint": moved})}
         identity = await identify(fake.url, headers={"Authorization": "Bearer sk-1"}, catalogue=catalogue)
         assert (identity.kind, identity.models) == ("fastchat", None)
         assert len(controller.requests) == 1

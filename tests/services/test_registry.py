@@ -33,7 +33,7 @@ def _is(bench: Bench, status: ProviderStatus, name: str = "lab") -> Any:
 def test_a_server_that_is_up_with_its_models_and_what_is_loaded(bench: Make, ollama: Ollama) -> None:
     ollama.loaded["qwen3:8b"] = 8192
     lab = bench(provider(ollama.url))
-    state = _is(lab, ProviderStatus.UP)
+    state = until(lambda: _is(lab, ProviderStatus.UP).location is not Location.ASK and lab.state("lab"))
     assert (state.label, state.version, state.is_default, state.location) == ("Ollama 0.24.0", "0.24.0", True, Location.HERE)
     assert state.latency > 0
     until(lambda: len(lab.registry.models.value) == 2 and lab.registry.running.value)
@@ -413,6 +413,23 @@ def _held(monkeypatch: pytest.MonkeyPatch, holder: Holder) -> None:
     monkeypatch.setattr(watch_module, "held_by", held_by)
 
 
+def test_where_a_server_runs_is_open_until_its_port_was_looked_at(bench: Make, ollama: Ollama, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = asyncio.Event()
+
+    async def held_by(_url: str) -> Holder:
+        await known.wait()
+        return Holder(pid=10, process_name="ollama", user="me", uid=0)
+
+    monkeypatch.setattr(watch_module, "held_by", held_by)
+    lab = bench(provider(ollama.url))
+    until(lambda: lab.registry.models.value)
+    state = _is(lab, ProviderStatus.UP)
+    assert (state.location, state.owner) == (Location.ASK, "")
+    assert lab.notices.questions.value == ()
+    lab.do(known.set)
+    until(lambda: lab.state("lab").location is Location.HERE)
+
+
 def test_X17_no_key_goes_to_another_persons_port_unless_allowed_and_that_is_asked_once_ever(
     bench: Make, ollama: Ollama, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -447,7 +464,7 @@ def test_X17_no_key_goes_to_another_persons_port_unless_allowed_and_that_is_aske
 def test_X17_without_a_key_listing_never_asks(bench: Make, ollama: Ollama, monkeypatch: pytest.MonkeyPatch) -> None:
     _held(monkeypatch, Holder(pid=812, uid=1234, user="bob", other_person=True))
     lab = bench(provider(ollama.url))
-    state = _is(lab, ProviderStatus.UP)
+    state = until(lambda: _is(lab, ProviderStatus.UP).owner and lab.state("lab"))
     assert state.other_person
     assert state.owner == "pid 812, user bob"
     until(lambda: lab.registry.models.value)
@@ -482,6 +499,6 @@ def test_where_a_tunnel_leads_is_asked_once_ever(
     _held(monkeypatch, Holder(pid=10, process_name="ollama"))  # the tunnel is gone, a server of this machine took the port
     other.rewrite("")
     other.rewrite(provider(ollama.url, "fresh"))
-    assert _is(other, ProviderStatus.UP, "fresh").location is Location.HERE
+    until(lambda: _is(other, ProviderStatus.UP, "fresh").location is Location.HERE)
     other.close()
     database.close()

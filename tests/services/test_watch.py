@@ -24,6 +24,9 @@ class Owner:
     def changed(self) -> None:
         self.changes += 1
 
+    async def quiet(self) -> None:
+        return
+
     def tunnel(self, url: str) -> Location:
         return self.leads
 

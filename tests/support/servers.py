@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+import tui.providers.client  # noqa: F401  the first questions are asked otherwise: see tests/providers/test_first.py
 from tests.support.fault_server import FaultServer
 from tui.core.models import Endpoint
 from tui.providers.base import Provider

@@ -41,10 +41,14 @@ def test_the_first_frame_waits_for_no_settings_client_or_database() -> None:
     assert not found & heavy
 
 
-def test_the_services_do_not_load_the_http_clients_command_line() -> None:
-    found = loaded("import tui.services.hub")
+def test_the_http_clients_command_line_is_not_loaded() -> None:
+    found = loaded("import tui.providers.client")
     assert "httpx" in found
     assert not found & {"click", "rich.console", "pygments"}
+
+
+def test_the_list_of_models_needs_no_http_client() -> None:
+    assert not loaded("import tui.services.hub, tui.ui.screens.library") & {"httpx", "httpcore", "anyio", "psutil"}
 
 
 def _literal(node: ast.expr | None) -> bool:

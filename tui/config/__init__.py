@@ -2,3 +2,8 @@
 
 Import from the modules; nothing heavy is imported here (`peek` must stay light).
 """
+
+import os
+
+# pydantic looks for plugins in the metadata of every installed package: 10 ms of every start.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")

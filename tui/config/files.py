@@ -12,12 +12,12 @@ import secrets
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tui.config.paths import make_private
 from tui.core.errors import FailureKind, PaddockError
+from tui.core.record import record
 from tui.text import clean_name
 
 LIMIT: Final = 1_000_000
@@ -28,7 +28,7 @@ _LEFT_BEHIND: Final = 60.0
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class FileText:
     """A file as it was read.
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from tui.core.record import record
 from tui.text import clean_name
 
 _TIME_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -87,7 +87,7 @@ def _amount(raw: object, units: Mapping[str, float], expected: str, *, upper: bo
     return float(match[1]) * units.get(unit, 1.0)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Switch(Kind):
     """True or false."""
 
@@ -110,7 +110,7 @@ class Switch(Kind):
         return True if word in ("true", "yes", "on", "1") else False if word in ("false", "no", "off", "0") else text
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Choice(Kind):
     """One of some words; a word may have booleans as second names."""
 
@@ -143,7 +143,7 @@ class Choice(Kind):
         return next((known for known in self.words if known.lower() == word), text.strip())
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Whole(Kind):
     """A whole number."""
 
@@ -168,7 +168,7 @@ class Whole(Kind):
         return int(text) if re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", text) else text
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Number(Kind):
     """A number."""
 
@@ -197,7 +197,7 @@ class Number(Kind):
             return text
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Seconds(Kind):
     """A time span; the value is seconds."""
 
@@ -230,7 +230,7 @@ class Seconds(Kind):
         return f"{value:.6f}".rstrip("0").rstrip(".") + "s"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Bytes(Kind):
     """A size; the value is bytes, or None where empty is allowed and given."""
 
@@ -265,7 +265,7 @@ class Bytes(Kind):
         return value
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Words(Kind):
     """Any text, or text of a pattern; `allowed` says in words what the pattern means."""
 
@@ -291,7 +291,7 @@ class Words(Kind):
         return raw
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class KeepAlive(Kind):
     """How long a model stays loaded, as Ollama takes it: empty, a duration, 0, or -1 for ever."""
 
@@ -311,7 +311,7 @@ class KeepAlive(Kind):
         raise ValueError(f"must be {self.range_text}, as in {_quoted('10m')}")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Address(Kind):
     """The URL of a server: http or https, host, port, path; no user part, query or fragment."""
 
@@ -343,7 +343,7 @@ class Address(Kind):
         return raw.rstrip("/")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Certificates(Kind):
     """Whether certificates are checked: true, false, or the path of a CA file."""
 
@@ -365,7 +365,7 @@ class Certificates(Kind):
         return Switch().from_text(text)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Names(Kind):
     """A list of names."""
 
@@ -393,7 +393,7 @@ class Names(Kind):
         return list(value)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Pairs(Kind):
     """A table of text by name."""
 
@@ -423,7 +423,7 @@ class Pairs(Kind):
             return text
 
 
-@dataclass(frozen=True, repr=False)
+@record(frozen=True)
 class Secret:
     """A key or a reference to one; never prints a literal key.
 
@@ -453,7 +453,7 @@ class Secret:
         return "(a literal key, hidden)" if self.literal else clean_name(self.text)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class KeyReference(Kind):
     """A reference to a key; the value is a `Secret`."""
 
@@ -482,7 +482,7 @@ class KeyReference(Kind):
         return value.text
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Stops(Kind):
     """Texts that end an answer: one, or a list; spaces and line ends count."""
 

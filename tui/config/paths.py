@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tui.config import netfs
 from tui.core.errors import FailureKind, PaddockError
+from tui.core.record import record
 from tui.text import clean_name
 
 NAME = "paddock"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Paths:
     """The folders of one home.
 

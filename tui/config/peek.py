@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import TYPE_CHECKING, Any
 
 from tui.config import files
 from tui.config.paths import Paths
+from tui.core.record import record
 
 if TYPE_CHECKING:
     from tui.config.kinds import Kind
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _START_SCREENS = ("last", "providers", "library", "pulls", "chat", "monitor")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Peek:
     """The values of [appearance], [keys] and [general] that the first frame needs."""
 

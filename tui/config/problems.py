@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tui.core.errors import Failure, FailureKind
+from tui.core.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Problem:
     """One fault of one source; every field is cleaned text.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from typing import Any, Final
@@ -19,6 +18,7 @@ from tui.config.kinds import Kind, Secret, Words
 from tui.config.problems import Problem
 from tui.config.settings import PROVIDER_NAME, ChatOptions, ProviderSettings, Settings
 from tui.core.errors import FailureKind, PaddockError
+from tui.core.record import record
 from tui.text import clean_label, clean_name, nearest
 
 PREFIX: Final = "PADDOCK_"
@@ -30,7 +30,7 @@ Report = Callable[[Path, str, str], None]
 """Called with path, what, remedy."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class FieldInfo:
     """One setting, for screens and tables.
 

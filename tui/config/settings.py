@@ -4,8 +4,6 @@
 Durations are seconds, sizes bytes, after validation. Import this module late: pydantic costs 100 ms.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -44,7 +42,7 @@ PROVIDER_NAME: Final = Words("[A-Za-z0-9][A-Za-z0-9_.-]{0,39}", "letters, digits
 class Section(BaseModel):
     """One table of the file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True)
 
 
 class General(Section):
@@ -268,7 +266,7 @@ class Appearance(Section):
 class Settings(BaseSettings):
     """All settings, valid and immutable; made by `ConfigStore` of its checked layers, the first of which wins."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True)
 
     general: General = General()
     providers: Mapping[str, ProviderSettings] = Field(default_factory=dict)

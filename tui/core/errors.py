@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from tui.core.record import record
 
 
 class FailureKind(StrEnum):
@@ -30,7 +31,7 @@ class FailureKind(StrEnum):
     INTERNAL = "internal"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Failure:
     """A refusal or fault in words; every field is cleaned text.
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from tui.core.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record(frozen=True)
 class Delta:
     """A piece of the answer's text, as received (cleaned at the door only: `text.clean_door`)."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Thinking:
     """A piece of the model's thoughts."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class ToolCall:
     """A whole tool call; `arguments` is the parsed object."""
 
@@ -30,7 +32,7 @@ class ToolCall:
     arguments: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class PromptProgress:
     """The server is reading the prompt: tokens done of total."""
 
@@ -38,7 +40,7 @@ class PromptProgress:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Metrics:
     """What the server itself reports at the end; seconds and tokens, None where it does not say.
 
@@ -66,7 +68,7 @@ class Metrics:
         return self.output_tokens / self.output_seconds
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Done:
     """The end marker came: only after this is an answer complete.
 
@@ -83,7 +85,7 @@ class Done:
 StreamEvent = Delta | Thinking | ToolCall | PromptProgress | Done
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class JobStep:
     """One line of a pull, push or create stream.
 

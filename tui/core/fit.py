@@ -7,11 +7,11 @@ value of an earlier load is better and replaces it (`Need.measured`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from tui.core.models import ModelDetail
+from tui.core.record import record
 
 KV_BYTES: Final = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q5_1": 0.75, "q5_0": 0.6875, "q4_1": 0.625, "q4_0": 18 / 32}
 """Bytes an element of the KV cache takes."""
@@ -29,7 +29,7 @@ MICRO_BATCH: Final = 512
 RAM_SHARE: Final = 0.9
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Shape:
     """What of a model's metadata decides its memory.
 
@@ -53,7 +53,7 @@ class Shape:
     embedding_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Need:
     """Bytes a loaded model needs, part by part; `ram` stays in RAM even when all layers are on the GPU."""
 
@@ -81,7 +81,7 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Machine:
     """Memory of this machine in bytes.
 
@@ -98,7 +98,7 @@ class Machine:
     gpu_ours: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Fit:
     """The verdict and the bytes behind it; `over` is what is missing where it does not fit."""
 

@@ -7,18 +7,19 @@ where it entered; `Message.content` alone is exact (see `text.clean_door`) and m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
 from tui.core.capabilities import Ability, Capability
 from tui.core.errors import Failure
 from tui.core.events import Metrics
+from tui.core.record import record
 
 # --- providers -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Endpoint:
     """How to reach a server: all a provider object needs, and what a job keeps (never a key, only its reference).
 
@@ -76,7 +77,7 @@ class Location(StrEnum):
     ASK = "ask"  # a loopback port held by ssh: the user must say
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class ProviderState:
     """One server as the screens show it.
 
@@ -122,7 +123,7 @@ class ProviderState:
 # --- models ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Model:
     """An installed (or offered) model of one provider.
 
@@ -153,7 +154,7 @@ class Model:
     state: str = ""  # router mode: unloaded, loading, loaded, sleeping
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class RunningModel:
     """A model in memory.
 
@@ -185,7 +186,7 @@ class RunningModel:
     rate: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class ModelDetail:
     """Everything `show` gives, cleaned; `info` holds plain JSON values by their GGUF keys.
 
@@ -246,7 +247,7 @@ class AnswerState(StrEnum):
         return self not in (AnswerState.WAITING, AnswerState.WRITING)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Timeline:
     """One answer's time as we measured it, seconds; None where that phase did not happen (yet).
 
@@ -269,7 +270,7 @@ class Timeline:
     rate_estimated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Message:
     """One stored message of a conversation.
 
@@ -302,7 +303,7 @@ class Message:
     prompt_estimate: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class ConversationHead:
     """A conversation in a list."""
 
@@ -316,7 +317,7 @@ class ConversationHead:
     pinned: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class ConversationSettings:
     """What is set for one conversation; None or empty means not set, and then nothing is sent.
 
@@ -332,7 +333,7 @@ class ConversationSettings:
     keep_alive: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class ChatRequest:
     """What a provider is asked; messages end with the user's (or, to continue, the assistant's)."""
 
@@ -346,7 +347,7 @@ class ChatRequest:
     tools: tuple[Mapping[str, Any], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class CompletionRequest:
     """Text to go on with, and for fill-in-the-middle what stands behind the gap."""
 
@@ -394,7 +395,7 @@ class JobState(StrEnum):
         return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Layer:
     """One layer of a pull: bytes on the server of bytes in all."""
 
@@ -403,7 +404,7 @@ class Layer:
     completed: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Job:
     """One row of the queue.
 
@@ -448,7 +449,7 @@ class Job:
     asked_by: str = ""  # "library", "command line", "chat"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class WorkerState:
     """Who works the queue, from its lock file."""
 
@@ -458,7 +459,7 @@ class WorkerState:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class QueueView:
     """The queue as the Pulls screen and the status bar show it."""
 
@@ -483,7 +484,7 @@ class Severity(StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Notice:
     """An event worth a toast; `number` grows, so that a screen can tell which it has shown."""
 
@@ -493,7 +494,7 @@ class Notice:
     failure: Failure | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Activity:
     """A wait of over a second that can be cancelled: what for, since when (monotonic)."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from tui.core.errors import FailureKind, PaddockError
+from tui.core.record import record
 from tui.text import clean_name
 
 DEFAULT_HOST: Final = "registry.ollama.ai"
@@ -18,7 +18,7 @@ _NAMESPACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}\Z")
 _PART: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}\Z")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class ModelName:
     """A parsed name; compare `key`, show `str()`."""
 

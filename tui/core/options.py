@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from tui.core.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record(frozen=True)
 class AppOptions:
     """Global options of `paddock`; each concerns only the process that got it.
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from tui.core.events import JobStep
 from tui.core.models import Layer
+from tui.core.record import record
 
 NOTICE: Final = 30.0
 """Seconds without a new byte until a pull is called stalled."""
@@ -43,7 +44,7 @@ class Stall(StrEnum):
     RECONNECT = "reconnect"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class PullProgress:
     """A pull at one moment; the fields are those of `Job`.
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
 from typing import Any, Final
+
+from tui.core.record import record
 
 MAX_HEAD: Final = 65_536
 MAX_BODY: Final = 64_000_000
 _REASONS: Final = {200: "OK", 201: "Created", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 500: "Internal Server Error"}
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Request:
     """One request."""
 

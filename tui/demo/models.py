@@ -13,12 +13,13 @@ from typing import Any, Final
 
 from tui.core.errors import PaddockError
 from tui.core.names import normal, parse
+from tui.core.record import record
 
 GB: Final = 1_000_000_000
 STATE: Final = "demo-models.json"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Spec:
     """A model of the demo's registry; sizes and shapes follow the real ones."""
 

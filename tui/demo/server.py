@@ -7,10 +7,10 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from tui.core.record import record
 from tui.demo.http import Exchange, Request, read_request
 from tui.demo.models import Loaded, Spec, World, details_of, digest_of, info_of, layers_of, memory_of, spec_of
 from tui.demo.words import THOUGHTS, answer_to, pieces_of
@@ -23,7 +23,7 @@ FOR_EVER: Final = 292 * 365 * 86_400
 Handler = Callable[[Request, Exchange], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Pace:
     """How fast the simulation runs.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import socket
-from dataclasses import dataclass
 
+from tui.core.record import record
 from tui.text import clean_name
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class MachineFacts:
     """Facts that do not change while Paddock runs.
 

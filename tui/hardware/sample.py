@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final
 
+from tui.core.record import record
 from tui.text import clean_label, clean_name
 
 VERSION: Final = 1
@@ -18,7 +19,7 @@ LINE_LIMIT: Final = 262_144
 """Bytes a line may have."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Cpu:
     """The processor.
 
@@ -37,7 +38,7 @@ class Cpu:
     temperature: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Memory:
     """Main memory and swap, bytes; `used` is what is not available to programs."""
 
@@ -47,7 +48,7 @@ class Memory:
     swap_used: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Disk:
     """The filesystem that holds `path`: bytes, and bytes a second of its device."""
 
@@ -59,7 +60,7 @@ class Disk:
     write: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Network:
     """All interfaces but loopback, bytes a second."""
 
@@ -67,7 +68,7 @@ class Network:
     sent: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class GpuProcess:
     """A process on a GPU: its id and bytes of GPU memory."""
 
@@ -75,7 +76,7 @@ class GpuProcess:
     memory: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Gpu:
     """One GPU.
 
@@ -110,7 +111,7 @@ class Gpu:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Sample:
     """One measurement.
 

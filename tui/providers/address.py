@@ -9,11 +9,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
 from tui.core.errors import FailureKind, PaddockError
+from tui.core.record import record
 from tui.text import clean_name
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _PRIVATE_ENDINGS: Final = (".local", ".lan", ".internal", ".home.arpa", ".localh
 _SHARED: Final = ipaddress.ip_network("100.64.0.0/10")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Address:
     """A server's address in parts.
 
@@ -68,7 +68,7 @@ class Address:
         return f"{self.scheme}://{host_port(self.host.replace('%', '%25'), self.port)}{self.path}"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Candidate:
     """An address to try, and why, in words for people."""
 

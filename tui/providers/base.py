@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from tui.core.capabilities import Capability
 from tui.core.events import JobStep, StreamEvent
 from tui.core.models import ChatRequest, CompletionRequest, Endpoint, Model, ModelDetail, RunningModel
+from tui.core.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Health:
     """Answer of a check: `version` is cleaned, `latency` in seconds, `note` says what it is busy with."""
 

@@ -1,29 +1,32 @@
-"""The provider catalogue: one TOML file a kind of server under `tui/catalogue/`, read into frozen dataclasses.
+"""The provider catalogue: one TOML file a kind of server under `tui/catalogue/`, read into frozen models.
 
 A kind is data plus one of three protocol families in code; adding a server that speaks a known family needs
 a file here and nothing else. pydantic validates the files: an unknown key, a wrong type or a missing key is an error
 of the release, found by the tests, never of the user.
 """
 
-from __future__ import annotations
-
+import re
 import tomllib
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter
-from pydantic.dataclasses import dataclass
+from pydantic import BaseModel, ConfigDict, Field
 
-_STRICT: Final = ConfigDict(extra="forbid")
+_ID: Final = re.compile(r"[a-z][a-z0-9_]*\Z")
 
 Family = Literal["ollama", "llamacpp", "openai"]
 
 
-@dataclass(frozen=True, slots=True, config=_STRICT)
-class Expect:
+class Part(BaseModel):
+    """One table of a file. Annotations are no strings here, and `Kind` is built when it is first needed: 20 ms of every start."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+class Expect(Part):
     """One thing to see in a reply.
 
     Attributes:
@@ -42,8 +45,7 @@ class Expect:
 Expected = Annotated[tuple[Expect, ...], Field(min_length=1)]
 
 
-@dataclass(frozen=True, slots=True, config=_STRICT)
-class Rule:
+class Rule(Part):
     """A row of a decision table: all of `expect` must hold; the lowest `row` of all kinds that matches wins.
 
     Attributes:
@@ -55,8 +57,7 @@ class Rule:
     sure: bool = True
 
 
-@dataclass(frozen=True, slots=True, config=_STRICT)
-class Probe:
+class Probe(Part):
     """One harmless GET that proves a kind.
 
     Attributes:
@@ -72,16 +73,14 @@ class Probe:
     version: str = ""
 
 
-@dataclass(frozen=True, slots=True, config=_STRICT)
-class VersionSource:
+class VersionSource(Part):
     """Where a server tells its version, once it is known: a path and a dotted JSON key."""
 
     path: str
     key: str
 
 
-@dataclass(frozen=True, slots=True, config=_STRICT)
-class Fingerprint:
+class Fingerprint(Part):
     """How a kind is told from the others.
 
     Attributes:
@@ -105,8 +104,7 @@ class Fingerprint:
     version: VersionSource | None = None
 
 
-@dataclass(frozen=True, slots=True, config=_STRICT)
-class Health:
+class Health(Part):
     """How to ask whether it is well; `loading` and `failed` are judged before `ok`.
 
     Attributes:
@@ -121,8 +119,7 @@ class Health:
     refused_while_loading: bool = False
 
 
-@dataclass(frozen=True, slots=True, config=_STRICT)
-class Models:
+class Models(Part):
     """How the model list looks; the fields are dotted keys of one entry, empty where the server does not say.
 
     Attributes:
@@ -155,8 +152,7 @@ class Models:
     downloads: bool = False
 
 
-@dataclass(frozen=True, slots=True, config=_STRICT)
-class Chat:
+class Chat(Part):
     """Traps of the chat dialect.
 
     Attributes:
@@ -181,8 +177,7 @@ class Chat:
     speeds: str = ""
 
 
-@dataclass(frozen=True, slots=True, config=_STRICT)
-class Metrics:
+class Metrics(Part):
     """Where figures about the server come from; `map` gives our names their names.
 
     Attributes:
@@ -196,16 +191,14 @@ class Metrics:
     map: Mapping[str, str] = Field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, config=_STRICT)
-class KeyHeader:
+class KeyHeader(Part):
     """One way to send a key."""
 
     header: str = "Authorization"
     prefix: str = "Bearer "
 
 
-@dataclass(frozen=True, slots=True, config=_STRICT)
-class Auth:
+class Auth(Part):
     """Whether a key is wanted, and how it is sent (the first of `headers`).
 
     Attributes:
@@ -219,8 +212,7 @@ class Auth:
     open_paths: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, config=_STRICT)
-class Kind:
+class Kind(Part):
     """One kind of server.
 
     Attributes:
@@ -252,21 +244,31 @@ class Kind:
     process: tuple[str, ...] = ()
 
 
-@lru_cache(maxsize=1)
-def kinds() -> Mapping[str, Kind]:
-    """Every kind by id, in order of rank.
+@cache
+def kind_named(name: str) -> Kind | None:
+    """The kind with this id, None where there is none; only its own file is read.
 
     Raises:
-        ValueError: A catalogue file is not what this module says; only a broken release has one.
+        ValueError: The file is not what this module says; only a broken release has one.
     """
-    adapter = TypeAdapter(Kind)
-    read = []
-    for file in (files("tui") / "catalogue").iterdir():
-        if file.name.endswith(".toml"):
-            kind = adapter.validate_python(tomllib.loads(file.read_text("utf-8")))
-            if file.name != f"{kind.id}.toml":
-                raise ValueError(f"{file.name} holds the kind {kind.id}")
-            read.append(kind)
+    file = files("tui") / "catalogue" / f"{name}.toml"
+    if not _ID.match(name) or not file.is_file():
+        return None
+    kind = Kind.model_validate(tomllib.loads(file.read_text("utf-8")))
+    if kind.id != name:
+        raise ValueError(f"{file.name} holds the kind {kind.id}")
+    return kind
+
+
+@cache
+def kinds() -> Mapping[str, Kind]:
+    """Every kind by id, in order of rank. 20 ms: where one is asked for, `kind_named` is enough.
+
+    Raises:
+        ValueError: As `kind_named`.
+    """
+    names = (file.name.removesuffix(".toml") for file in (files("tui") / "catalogue").iterdir() if file.name.endswith(".toml"))
+    read = [kind for name in names if (kind := kind_named(name)) is not None]
     return MappingProxyType({kind.id: kind for kind in sorted(read, key=lambda kind: kind.rank)})
 
 

@@ -10,12 +10,13 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Final
 
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.models import Location, ProviderStatus
+from tui.core.record import record
 from tui.core.threads import in_daemon_thread
 from tui.providers import probe
 from tui.providers.address import (
@@ -58,7 +59,7 @@ class FoundState(StrEnum):
 _BUSY: Final = frozenset({FoundState.IDENTIFYING, FoundState.LOADING, FoundState.STARTING})
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Identity:
     """What answers at an address; texts are cleaned.
 
@@ -82,7 +83,7 @@ class Identity:
         return self.failure.what if self.failure else ""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Found:
     """A server, or a port still being looked at.
 
@@ -125,7 +126,7 @@ class Found:
         return Location.HERE if is_loopback(self.url) else Location.ELSEWHERE
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Discovery:
     """The result of a look around.
 

@@ -10,12 +10,11 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
-import httpx
-
 from tui.core.errors import Failure, FailureKind, PaddockError
+from tui.core.record import record
 from tui.text import clean_block, clean_label, clean_name, duration
 
 ERROR_BODY: Final = 64 * 1024
@@ -34,7 +33,7 @@ TRANSIENT: Final = frozenset(
 """Kinds that a later attempt may get over; everything else is final until someone changes something."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Target:
     """Whom we talk to, in the words of the sentences: `Ollama`, `127.0.0.1:11434`.
 
@@ -125,6 +124,8 @@ def transport_failure(error: Exception, target: Target, phase: str, elapsed: flo
         phase: `connect`, `wait` (sent, no header yet) or `body`.
         elapsed: Seconds since the request began.
     """
+    import httpx  # late: see `client`
+
     causes = list(_causes(error))
     if phase == "connect" or isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
         return _connect_failure(error, causes, target, elapsed)
@@ -152,6 +153,8 @@ def transport_failure(error: Exception, target: Target, phase: str, elapsed: flo
 
 
 def _connect_failure(error: Exception, causes: list[BaseException], target: Target, elapsed: float) -> Failure:
+    import httpx
+
     host = target.host
     certificate = next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
     if certificate is not None:
@@ -290,7 +293,7 @@ def _read_body(body: bytes, content_type: str) -> tuple[str, Any, bool]:
     return message_of(value), value, False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Asked:
     """What was asked for, for the sentences about refusals.
 

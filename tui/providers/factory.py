@@ -1,4 +1,4 @@
-"""The right provider class for an endpoint."""
+"""The right provider class for an endpoint; only that of its family is imported."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from collections.abc import Callable
 from tui.core.clock import SYSTEM, Clock
 from tui.core.models import Endpoint
 from tui.providers.base import Provider
-from tui.providers.catalogue import kinds
-from tui.providers.llamacpp import LlamaCpp
-from tui.providers.ollama import Ollama
-from tui.providers.openai_compat import PLAIN, OpenAI
+from tui.providers.catalogue import kind_named
 
 
 def make_provider(endpoint: Endpoint, resolve: Callable[[str], str], clock: Clock = SYSTEM) -> Provider:
@@ -26,9 +23,15 @@ def make_provider(endpoint: Endpoint, resolve: Callable[[str], str], clock: Cloc
     Raises:
         PaddockError: The address cannot be used (kind CONFIG).
     """
-    kind = kinds().get(endpoint.kind, PLAIN)
-    if kind.family == "ollama":
+    kind = kind_named(endpoint.kind)
+    if kind is not None and kind.family == "ollama":
+        from tui.providers.ollama import Ollama
+
         return Ollama(endpoint, resolve, clock)
-    if kind.family == "llamacpp":
+    if kind is not None and kind.family == "llamacpp":
+        from tui.providers.llamacpp import LlamaCpp
+
         return LlamaCpp(endpoint, resolve, clock, kind)
-    return OpenAI(endpoint, resolve, clock, kind)
+    from tui.providers.openai_compat import PLAIN, OpenAI
+
+    return OpenAI(endpoint, resolve, clock, kind or PLAIN)

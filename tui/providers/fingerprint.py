@@ -6,9 +6,9 @@ The status alone proves nothing (one server says 200 to anything): headers and b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+from tui.core.record import record
 from tui.providers.catalogue import Expect, Kind, Probe, Rule
 from tui.providers.probe import Reply
 
@@ -18,7 +18,7 @@ MAX_PROBES: Final = 8
 _GENERAL_RANK: Final = 80
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Verdict:
     """The row that matched; where it is not `sure`, the probes of all `suspects` decide."""
 
@@ -27,7 +27,7 @@ class Verdict:
     suspects: tuple[Kind, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Question:
     """One path to ask, and which kinds each answer would prove; `port` 0 is the port in question."""
 

@@ -6,27 +6,23 @@ Values: reliability reference, section 3.3. Measured facts about the library: sa
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import random
 import re
 import socket
-import ssl
-import urllib.request
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from pathlib import Path
-from typing import Any, Final, NoReturn
-
-import httpx
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from tui import __version__
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.models import Endpoint
+from tui.core.record import record
 from tui.providers import probe
+from tui.providers.address import parse
+from tui.providers.base_url import is_local_name, is_near, parse_base
 from tui.providers.errors import (
     ERROR_BODY,
     Asked,
@@ -40,6 +36,12 @@ from tui.providers.errors import (
 from tui.providers.streams import decode_json
 from tui.text import clean_label, clean_name, duration, size
 
+if TYPE_CHECKING:
+    import httpx
+
+    from tui.providers.client import Answer
+
+_CLIENT: Final = "tui.providers.client"
 CONNECT_NEAR: Final = 3.0
 CONNECT_FAR: Final = 5.0
 CONTROL: Final = 5.0
@@ -54,7 +56,6 @@ MAX_REQUEST: Final = 64 * 1024 * 1024
 STREAMS: Final = 8
 CONTROLS: Final = 2
 
-_NEAR_NAMES: Final = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
 _REPEATABLE: Final = frozenset({429, 502, 503, 504})
 _SECRET_HEADER: Final = re.compile("key|token|secret|auth|cookie|password", re.IGNORECASE)
 _SHORTEST_SECRET: Final = 6
@@ -68,185 +69,13 @@ def _no_key(reference: str) -> str:
     return ""
 
 
-def is_near(host: str) -> bool:
-    """Whether a host is this machine or on a private network; names count by their form, nothing is looked up."""
-    name = host.strip("[]").split("%", 1)[0].rstrip(".").lower()
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return "." not in name or name.endswith(_NEAR_NAMES)
-    return address.is_loopback or address.is_private or address.is_link_local or address.is_unspecified
-
-
-def _is_local_name(host: str) -> bool:
-    name = host.strip("[]").split("%", 1)[0].lower()
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return name == "localhost" or name.endswith((".localhost", ".local", ".internal")) or name == socket.gethostname().lower()
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """A server's address taken apart: `origin` is scheme, host and port, `prefix` a path without slash at its end."""
-
-    origin: str
-    host: str
-    shown: str
-    prefix: str
-    secure: bool
-
-
-def parse_base(url: str) -> Base:
-    """Read a server's base URL; `0.0.0.0` and `::`, which are addresses to listen on, become loopback.
-
-    Raises:
-        PaddockError: It is no http or https address (kind CONFIG); a user part never shows.
-    """
-    text = url.strip()
-    if len(text) > 2000 or not text.isprintable() or " " in text:
-        raise _bad_url(text, "it holds blanks or is too long")
-    if "://" not in text:
-        text = f"http://{text}"
-    try:
-        parsed = httpx.URL(text)
-        port = parsed.port
-    except (httpx.InvalidURL, ValueError, UnicodeError):
-        raise _bad_url(text, "it is no address") from None
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise _bad_url(text, "it must begin with http:// or https://")
-    if port is not None and not 0 < port < 65536:
-        raise _bad_url(text, "the port must be 1 to 65535")
-    if "%" in parsed.host and ":" not in parsed.host:
-        raise _bad_url(text, "it is no address")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(parsed.host, parsed.host)
-    bracketed = f"[{host}]" if ":" in host else host
-    number = port or (443 if parsed.scheme == "https" else 80)
-    return Base(
-        origin=f"{parsed.scheme}://{bracketed}:{number}",
-        host=host,
-        shown=clean_name(f"{bracketed}:{number}"),
-        prefix=parsed.path.rstrip("/"),
-        secure=parsed.scheme == "https",
-    )
-
-
-def _bad_url(text: str, why: str) -> PaddockError:
-    shown = clean_name(re.sub(r"//[^/@]*@", "//", text), 100)
-    return failed(
-        Failure(f"The address {shown!r} cannot be used: {why}", "url", "Write it like http://127.0.0.1:11434", FailureKind.CONFIG)
-    )
-
-
-def _tls(base: Base, verify: bool | str) -> ssl.SSLContext | bool:
-    """The trust for one server. Building one costs 40 ms, so plain HTTP gets none."""
-    if not base.secure:
-        return False
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if verify is False:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    if isinstance(verify, str):
-        file = Path(verify).expanduser()
-        try:
-            context.load_verify_locations(cafile=str(file))
-        except (OSError, ssl.SSLError):
-            what = f"The CA file {clean_name(verify, 200)} cannot be read"
-            raise failed(Failure(what, base.shown, "Correct verify in this server's settings", FailureKind.TLS)) from None
-        return context
-    import certifi  # only for https servers
-
-    context.load_verify_locations(cafile=certifi.where())
-    context.load_default_certs()
-    return context
-
-
-def _proxy(base: Base) -> httpx.Proxy | None:
-    """The proxy of the environment, for servers out in the world only (H23)."""
-    if is_near(base.host):
-        return None
-    scheme = base.origin.split(":", 1)[0]
-    found = urllib.request.getproxies_environment()
-    address = found.get(scheme) or found.get("all")
-    if not address or _bypassed(base.host, found.get("no", "")):
-        return None
-    variable = f"{scheme if scheme in found else 'all'}_proxy".upper()
-    try:
-        if not address.lower().startswith(("http://", "https://")):
-            raise ValueError(address)
-        return httpx.Proxy(address)
-    except (httpx.InvalidURL, ValueError):
-        what = f"{base.shown} cannot be reached: the proxy in {variable} cannot be used"
-        raise failed(Failure(what, variable, f"Give {variable} as http://host:port, or unset it", FailureKind.CONFIG)) from None
-
-
-def _bypassed(host: str, exceptions: str) -> bool:
-    """Whether `NO_PROXY` names this host: exactly, by a domain it is in, or all by `*`."""
-    names = [name.strip().lstrip(".").lower() for name in exceptions.split(",")]
-    return any(name == "*" or (name and (host.lower() == name or host.lower().endswith(f".{name}"))) for name in names)
-
-
-def _socket_options() -> list[tuple[int, int, int]]:
-    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
-    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 30_000)):
-        if hasattr(socket, name):
-            options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
-    return options
-
-
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Reply:
     """A whole answer to a control call."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-
-
-class Answer:
-    """The body of a streamed answer, piece by piece as it arrives; faults come as `PaddockError`.
-
-    Attributes:
-        status: HTTP status, always 200 to 299.
-        headers: Names compare without case.
-        received: Bytes of body so far.
-    """
-
-    def __init__(self, response: httpx.Response, target: Target, clock: Clock, begun: float) -> None:
-        self.status = response.status_code
-        self.headers: Mapping[str, str] = response.headers
-        self.received = 0
-        self._raw = response.aiter_raw()
-        self._target = target
-        self._clock = clock
-        self._begun = begun
-
-    def __aiter__(self) -> Answer:
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            chunk = await anext(self._raw)
-        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
-            failure = transport_failure(error, self._target, "body", self._clock.monotonic() - self._begun)
-            raise failed(failure) from error
-        self.received += len(chunk)
-        return chunk
-
-    async def whole(self, limit: int = MAX_CONTROL) -> bytes:
-        """Read all of it.
-
-        Raises:
-            PaddockError: It is larger than `limit` bytes (kind PROTOCOL), or the line broke.
-        """
-        parts: list[bytes] = []
-        async for chunk in self:
-            if self.received > limit:
-                raise protocol(self._target, f"it is larger than {size(limit)}")
-            parts.append(chunk)
-        return b"".join(parts)
 
 
 class Http:
@@ -318,6 +147,26 @@ class Http:
                 pause = min(self.endpoint.retry_delay * 2 ** (attempts - 1), 30.0) * random.uniform(0.8, 1.2)
                 await asyncio.sleep(failure.retry_after if failure.retry_after is not None else pause)
 
+    async def _first(self, path: str, timeout: float, limit: int) -> Reply | None:
+        """The first questions to a server near by, asked as a probe does while the client library is not loaded: it costs 120 ms.
+
+        None where the answer is not whole: `request` then asks again, and tells what is wrong.
+        """
+        plain = not self.base.secure and is_near(self.base.host) and not self.endpoint.key and not self.endpoint.headers
+        if _CLIENT in sys.modules or not plain:
+            return None
+        try:
+            async with self._turn:
+                reply = await probe.get(parse(self.base.origin), f"{self.prefix}{path}", timeout=min(timeout, self._connect_limit()))
+        except PaddockError:
+            return None
+        if not reply.complete or len(reply.body) > limit or reply.status < 200 or "content-encoding" in reply.headers:
+            return None
+        if reply.status >= 300:
+            asked = Asked(path.split("?", 1)[0], "", False, is_local_name(self.base.host))
+            raise failed(self._refusal(reply.status, reply.headers, reply.body, asked))
+        return Reply(reply.status, reply.headers, reply.body)
+
     async def get_json(self, path: str, *, timeout: float = CONTROL, retry: bool = False) -> Any:
         """GET and parse; see `get`."""
         return self.parse(await self.get(path, timeout=timeout, retry=retry))
@@ -358,6 +207,8 @@ class Http:
         Raises:
             PaddockError: As the sentences of section 3.3 say.
         """
+        if method == "GET" and (first := await self._first(path, timeout, limit)) is not None:
+            return first
         content = None if body is None else self.encode(body)
         async with self._turn:
             begun = self.clock.monotonic()
@@ -438,15 +289,17 @@ class Http:
         begun: float,
         length: int | None = None,
     ) -> AsyncIterator[Answer]:
+        from tui.providers.client import NOT_SENT, Answer
+
         headers = self._headers()
         if length is not None:
             headers["content-length"] = str(length)
-        asked = Asked(path.split("?", 1)[0], model, self._key_header[0] in headers, _is_local_name(self.base.host))
+        asked = Asked(path.split("?", 1)[0], model, self._key_header[0] in headers, is_local_name(self.base.host))
         await self._look_up(begun)
         try:
             request = client.build_request(method, f"{self.base.origin}{self.prefix}{path}", content=content, headers=headers)
             response = await client.send(request, stream=True)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except NOT_SENT as error:
             self._fail(error, begun)
         try:
             answer = Answer(response, self.target, self.clock, begun)
@@ -457,8 +310,10 @@ class Http:
 
     async def _look_up(self, begun: float) -> None:
         """Know the name before the client asks for it: its own lookups sit in threads that the end of the program waits for (H29)."""
+        from tui.providers.client import proxy
+
         host, now = self.base.host, self.clock.monotonic()
-        if ":" in host or host.replace(".", "").isdecimal() or now < self._name_good_until or _proxy(self.base) is not None:
+        if ":" in host or host.replace(".", "").isdecimal() or now < self._name_good_until or proxy(self.base) is not None:
             return
         try:
             async with asyncio.timeout(self._connect_limit()):
@@ -480,7 +335,7 @@ class Http:
     async def _check(self, response: httpx.Response, answer: Answer, asked: Asked) -> None:
         status = response.status_code
         if 300 <= status < 400:
-            raise failed(redirect_failure(response.headers.get("location", ""), status, self.target))
+            raise failed(self._refusal(status, response.headers, b"", asked))
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
             raise protocol(self.target, f"it is compressed ({clean_name(encoding, 40)}) although we asked for plain")
@@ -495,7 +350,12 @@ class Http:
                         break
         except (PaddockError, TimeoutError):
             pass  # the status says enough; its explanation may be cut
-        raise failed(status_failure(status, response.headers, bytes(body[:ERROR_BODY]), self.target, asked, self.clock.time()))
+        raise failed(self._refusal(status, response.headers, bytes(body), asked))
+
+    def _refusal(self, status: int, headers: Mapping[str, str], body: bytes, asked: Asked) -> Failure:
+        if status < 400:
+            return redirect_failure(headers.get("location", ""), status, self.target)
+        return status_failure(status, headers, body[:ERROR_BODY], self.target, asked, self.clock.time())
 
     def _headers(self) -> dict[str, str]:
         headers = {
@@ -526,30 +386,14 @@ class Http:
             self.target.secrets.add(secret)
 
     def _client(self, *, streams: bool = False) -> httpx.AsyncClient:
+        from tui.providers.client import build_client
+
         client = self._streams if streams else self._control
         if client is None:
-            client = self._build(streams=streams)
+            count = STREAMS if streams else CONTROLS
+            client = build_client(self.base, self.endpoint.verify, self._connect_limit(), count, keep=not streams)
             if streams:
                 self._streams = client
             else:
                 self._control = client
         return client
-
-    def _build(self, *, streams: bool) -> httpx.AsyncClient:
-        connect = self._connect_limit()
-        if streams:
-            # No kept connections: a POST is never sent into one that may be dead (H33).
-            limits = httpx.Limits(max_connections=STREAMS, max_keepalive_connections=0)
-            timeout = httpx.Timeout(connect=connect, read=None, write=30.0, pool=None)
-        else:
-            limits = httpx.Limits(max_connections=CONTROLS, max_keepalive_connections=CONTROLS, keepalive_expiry=30.0)
-            timeout = httpx.Timeout(connect=connect, read=None, write=30.0, pool=None)
-        transport = httpx.AsyncHTTPTransport(
-            verify=_tls(self.base, self.endpoint.verify),
-            trust_env=False,
-            limits=limits,
-            proxy=_proxy(self.base),
-            socket_options=_socket_options(),
-        )
-        jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-        return httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False, follow_redirects=False, cookies=jar)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from importlib.resources import files
 from typing import Final
@@ -13,13 +13,14 @@ from typing import Final
 from tui.core.capabilities import ABILITY_WORDS, Ability
 from tui.core.errors import PaddockError
 from tui.core.names import parse
+from tui.core.record import record
 from tui.text import clean_label, clean_name
 
 _SIZE_TAG: Final = re.compile(r"(?:e|\d+x)?\d+(?:\.\d+)?[bm](?:-a\d+b)?\Z")
 _CHIPS: Final = {word: Ability(word) for word in ("vision", "tools", "thinking", "embedding", "audio")}
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class CatalogueTag:
     """One thing to pull: `bytes` to fetch and `context` in tokens, None where not known; a cloud tag has no weights."""
 
@@ -30,7 +31,7 @@ class CatalogueTag:
     cloud: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class CatalogueModel:
     """A model of the official library; texts are cleaned.
 
@@ -78,7 +79,7 @@ class CatalogueModel:
         return self.default if found is None and wanted == "latest" else found
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Library:
     """The models by number of pulls, and the day the facts were gathered (`2026-08-21`)."""
 

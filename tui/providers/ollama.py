@@ -17,7 +17,7 @@ from tui.core.events import Delta, Done, JobStep, StreamEvent, Thinking, ToolCal
 from tui.core.models import ChatRequest, CompletionRequest, Endpoint, Model, ModelDetail, RunningModel
 from tui.providers.base import Health
 from tui.providers.errors import error_in, failed, interrupted, message_of, protocol, stream_failure
-from tui.providers.http import Http
+from tui.providers.http import MAX_CONTROL, Http
 from tui.providers.ollama_parse import (
     chat_body,
     chat_events,
@@ -288,7 +288,7 @@ class Ollama:
 
         try:
             async with self.http.stream("POST", f"/api/blobs/{name}", content=pieces(), length=length) as answer:
-                await answer.whole()
+                await answer.whole(MAX_CONTROL)
         except PaddockError as error:
             if error.failure.kind is not FailureKind.INTERRUPTED or not await self.has_blob(name):
                 raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tui.core.capabilities import Capability
 from tui.core.clock import SYSTEM, Clock
@@ -15,7 +15,7 @@ from tui.core.models import ChatRequest, CompletionRequest, Endpoint, Model, Mod
 from tui.providers.base import Health
 from tui.providers.catalogue import Kind
 from tui.providers.errors import error_in, failed, interrupted, protocol, stream_failure, unsupported
-from tui.providers.http import Answer, Http, Reply
+from tui.providers.http import MAX_CONTROL, Http, Reply
 from tui.providers.ollama import MAX_ANSWER
 from tui.providers.openai_parse import OPTIONAL, Reader, chat_body, completion_body, entries_of, models_of
 from tui.providers.streams import (
@@ -31,6 +31,9 @@ from tui.providers.streams import (
     vector_of,
 )
 from tui.text import clean_name
+
+if TYPE_CHECKING:
+    from tui.providers.client import Answer
 
 PLAIN: Final = Kind(id="openai", name="the server", family="openai", rank=1000)
 """What holds where the catalogue does not know the kind."""
@@ -167,7 +170,7 @@ class OpenAI:
         """`POST /v1/embeddings`."""
         body: dict[str, Any] = {"model": model, "input": list(texts), **({"dimensions": dimensions} if dimensions is not None else {})}
         async with self.http.stream("POST", self._path("/v1/embeddings"), body, model=model) as answer:
-            raw = await answer.whole()
+            raw = await answer.whole(MAX_CONTROL)
         try:
             value = map_of(decode_json(raw))
         except ValueError:
@@ -255,7 +258,7 @@ class _Events:
     async def _more(self) -> None:
         kind = self._answer.headers.get("content-type", "")
         if "json" in kind and "event-stream" not in kind and not self._reader.chunks:
-            self._take(self._whole(await self._answer.whole()))
+            self._take(self._whole(await self._answer.whole(MAX_CONTROL)))
             calls = any(self._reader.calls())
             if not self._ready and not calls and not self._reader.reason:
                 raise protocol(self._target, "it holds no answer")

@@ -18,12 +18,12 @@ import stat
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from tui import __version__
 from tui.core.errors import FailureKind, PaddockError
+from tui.core.record import record
 from tui.core.threads import in_thread
 from tui.providers.address import Address, display_place, host_port
 from tui.text import clean_label
@@ -38,15 +38,20 @@ MAX_HEADER: Final = 32 * 1024
 SockAddress = tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Reply:
-    """An answer: header names in lower case, the body as sent, cut at `MAX_BODY`; `seconds` from connecting to its end."""
+    """An answer: header names in lower case, the body as sent, cut at `MAX_BODY`; `seconds` from connecting to its end.
+
+    Attributes:
+        complete: All of the body came, as its length or its last chunk says.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     seconds: float
     port: int = 0
+    complete: bool = False
 
     @property
     def text(self) -> str:
@@ -80,7 +85,8 @@ async def resolve(host: str, port: int) -> tuple[tuple[int, SockAddress], ...]:
     flags = socket.AI_NUMERICHOST if "%" in host or ":" in host or host.replace(".", "").isdecimal() else 0
 
     def look_up() -> list[Any]:
-        return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags))
+        known: str | bytes = host.encode() if flags else host  # numbers as bytes: for text Python loads the codec of foreign names
+        return list(socket.getaddrinfo(known, port, type=socket.SOCK_STREAM, flags=flags))
 
     try:
         if flags:
@@ -205,8 +211,8 @@ async def get(
             reader, writer = await _open(sock, address, verify)
             prefix = "" if address.scheme == "unix" else address.path
             writer.write(_request(address, prefix + path, headers or {}))
-            status, found, body = await _read(reader, place)
-        return Reply(status, found, body, time.monotonic() - started, address.port)
+            status, found, body, complete = await _read(reader, place)
+        return Reply(status, found, body, time.monotonic() - started, address.port, complete)
     except TimeoutError as error:
         raise PaddockError.of(
             f"{place} takes connections but did not answer in {time.monotonic() - started:.0f} s",
@@ -261,7 +267,7 @@ def _request(address: Address, path: str, headers: Mapping[str, str]) -> bytes:
     return text.encode("latin-1", "replace")
 
 
-async def _read(reader: asyncio.StreamReader, place: str) -> tuple[int, dict[str, str], bytes]:
+async def _read(reader: asyncio.StreamReader, place: str) -> tuple[int, dict[str, str], bytes, bool]:
     start = await reader.read(5)
     while start and len(start) < 5 and b"HTTP/".startswith(start):
         more = await reader.read(5 - len(start))
@@ -284,37 +290,42 @@ async def _read(reader: asyncio.StreamReader, place: str) -> tuple[int, dict[str
                 headers[name.strip().lower()] = value.strip()
     except (ValueError, IndexError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
         raise PaddockError.of(f"{place} sent an answer that is not HTTP", place, "Check the port", FailureKind.PROTOCOL) from error
-    body = await _body(reader, headers)
+    body, complete = await _body(reader, headers)
     if status == 400 and b"HTTPS" in body:
         raise PaddockError.of(
             f"{place} does not speak plain HTTP (answer looks like TLS)", place, "Write the address with https://", FailureKind.TLS
         )
-    return status, headers, body
+    return status, headers, body, complete
 
 
-async def _body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> bytes:
-    """What came of the body, at most `MAX_BODY`; a body that breaks off is judged as far as it came."""
+async def _body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> tuple[bytes, bool]:
+    """What came of the body, at most `MAX_BODY`, and whether that is all; a body that breaks off is judged as far as it came."""
     try:
         if "chunked" in headers.get("transfer-encoding", "").lower():
             return await _chunks(reader)
         length = headers.get("content-length", "")
-        wanted = min(int(length), MAX_BODY) if length.isdecimal() and len(length) < 19 else MAX_BODY
+        told = int(length) if length.isdecimal() and len(length) < 19 else -1
+        wanted = min(told, MAX_BODY) if told >= 0 else MAX_BODY
         parts: list[bytes] = []
         while wanted > 0 and (part := await reader.read(min(wanted, 65536))):
             parts.append(part)
             wanted -= len(part)
-        return b"".join(parts)
+        body = b"".join(parts)
+        return body, len(body) == told
     except ConnectionError:
-        return b""
+        return b"", False
 
 
-async def _chunks(reader: asyncio.StreamReader) -> bytes:
+async def _chunks(reader: asyncio.StreamReader) -> tuple[bytes, bool]:
     parts: list[bytes] = []
     total = 0
+    complete = False
     try:
         while total < MAX_BODY:
-            size = int((await reader.readuntil(b"\n")).split(b";")[0].strip() or b"0", 16)
+            line = (await reader.readuntil(b"\n")).split(b";")[0].strip()
+            size = int(line or b"0", 16)
             if size <= 0:
+                complete = line.strip(b"0") == b"" != line
                 break
             parts.append(await reader.readexactly(min(size, MAX_BODY - total)))
             total += len(parts[-1])
@@ -324,7 +335,7 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
         parts.append(error.partial)
     except (ValueError, asyncio.LimitOverrunError):
         pass
-    return b"".join(parts)
+    return b"".join(parts), complete
 
 
 def _not_http(start: bytes, place: str) -> PaddockError:

@@ -12,11 +12,12 @@ import math
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from tui.core.errors import PaddockError
 from tui.core.events import Delta, StreamEvent, Thinking, ToolCall
+from tui.core.record import record
 from tui.providers.errors import Target, protocol
 from tui.text import clean_block, clean_door
 
@@ -133,7 +134,7 @@ class BadLines:
             raise protocol(self._target, f"{self._row} lines in a row make no sense", clean_block(sample))
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Comment:
     """A comment line of an event stream, without its colon."""
 

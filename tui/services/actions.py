@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tui.core.capabilities import Capability
 from tui.core.errors import Failure, FailureKind, PaddockError
@@ -16,10 +16,12 @@ from tui.providers.base import Provider
 from tui.providers.catalogue import kinds
 from tui.providers.discovery import Found, find
 from tui.services.audit import Audit
-from tui.services.jobs import Jobs
 from tui.services.logs import know_secret
 from tui.services.registry import OFFLINE, Registry
-from tui.services.servers import ServerJobs
+
+if TYPE_CHECKING:
+    from tui.services.jobs import Jobs
+    from tui.services.servers import ServerJobs
 
 UNLOAD_PATIENCE: Final = 120.0
 """Seconds until an unload that did not happen is said to have failed; running requests end first."""

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from tui.core.clock import Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import Delta, Done, Metrics, PromptProgress, StreamEvent, Thinking, ToolCall
 from tui.core.models import AnswerState, Message, Timeline
+from tui.core.record import record
 from tui.services.api import AnswerBuffer, LiveAnswer
 from tui.text import StreamCleaner, clean_block, clean_name, count, duration
 
@@ -42,7 +43,7 @@ class Saver(Protocol):
         """Store the end."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Surroundings:
     """What an answer must know of the world.
 

@@ -7,7 +7,7 @@ thread. What fails becomes a `Notice` (and state where it belongs to something s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tui.core.capabilities import Capability
@@ -24,11 +24,13 @@ from tui.core.models import (
     ModelDetail,
     Notice,
     ProviderState,
+    ProviderStatus,
     QueueView,
     RunningModel,
     Timeline,
 )
 from tui.core.observe import Observable
+from tui.core.record import record
 
 if TYPE_CHECKING:
     from tui.config.store import ConfigStore
@@ -38,7 +40,7 @@ ModelKey = tuple[str, str]
 """Provider name and exact model name."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class DiscoveryView:
     """What the last look around found: for the first-run panel."""
 
@@ -65,7 +67,7 @@ class AnswerBuffer:
         self.thinking: list[str] = []
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class LiveAnswer:
     """The answer being written; a new snapshot at most 15 times a second, the text in `buffer`.
 
@@ -93,7 +95,7 @@ class LiveAnswer:
     failure: Failure | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class ConversationView:
     """The open conversation.
 
@@ -123,7 +125,7 @@ class ConversationView:
     draft: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Question:
     """Something only the user can decide before a service goes on; answer with `Services.answer(id, key)`.
 
@@ -216,6 +218,13 @@ class RegistryApi(Protocol):
         ...
 
 
+def pullers(registry: RegistryApi) -> list[ProviderState]:
+    """The providers that can pull, the default first."""
+    on = [state for state in registry.providers.value if state.status is not ProviderStatus.OFF]
+    able = [state for state in on if Capability.PULL in state.capabilities and not registry.can(state.name, Capability.PULL)]
+    return sorted(able, key=lambda state: not state.is_default)
+
+
 class ChatApi(Protocol):
     """Conversations and the one answer being written in each."""
 
@@ -297,7 +306,7 @@ class JobsApi(Protocol):
         """Drop ended ones from the list."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class MonitorView:
     """Newest sample and how the sampler does.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tui.config.settings import Settings
 from tui.core.capabilities import Ability, Capability
@@ -22,8 +22,10 @@ from tui.core.models import (
 from tui.core.names import same
 from tui.providers.base import Provider
 from tui.services.context import sent_messages
-from tui.store.db import Database
 from tui.text import clean_label, clean_name
+
+if TYPE_CHECKING:
+    from tui.store.db import Database
 
 TITLE: int = 48
 """Characters of a title made from the first prompt."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tui.core.models import AnswerState, Message, Role, RunningModel
 from tui.core.names import same
-from tui.store.db import Database
+from tui.core.record import record
 from tui.text import clean_name, count
+
+if TYPE_CHECKING:
+    from tui.store.db import Database
 
 CHARS_PER_TOKEN: Final = 3.6
 """Of English prose and code, where nothing was measured."""
@@ -23,7 +25,7 @@ _RECENT: Final = 12
 _NOTE: Final = "chars/token "
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Usage:
     """Tokens of context used, and whether that is a guess; None where there is nothing to count."""
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tui.config.paths import Paths
 from tui.config.secrets import resolve_secret
@@ -32,17 +32,19 @@ from tui.services.actions import Actions
 from tui.services.api import Question
 from tui.services.audit import Audit
 from tui.services.engine import Engine
-from tui.services.jobs import Jobs, make_way
 from tui.services.limited import LimitedChat
 from tui.services.logs import know_secret, start_log
 from tui.services.monitor import Monitor
 from tui.services.notices import Notices
 from tui.services.ports import Ports
 from tui.services.registry import Registry
-from tui.services.servers import ServerJobs
-from tui.store.db import Database
-from tui.store.meta import Meta
 from tui.text import clean_name
+
+if TYPE_CHECKING:
+    from tui.services.jobs import Jobs
+    from tui.services.servers import ServerJobs
+    from tui.store.db import Database
+    from tui.store.meta import Meta
 
 CONFIG_EVERY: Final = 2.0
 """Seconds between two looks at the configuration file."""
@@ -185,6 +187,7 @@ class ChatSide:
         watch = self._hub.watching.watch(provider)
         if watch is None or watch.state.origin is Origin.DEMO:
             return True
+        await watch.examined()
         return await self._hub.ports.ask_trust(watch.state.endpoint.url, watch.holder, "your prompt")
 
 
@@ -227,10 +230,12 @@ class Hub:
         self.audit = Audit(paths.state, clock, lambda: self.config.current.value.security.audit)
         self.ports = Ports(self.said.ask, self.audit)
         self.database: Database | None = None
+        self._opened = asyncio.Event()
         self._chat_stale = True
         self._said_logout = False
         self._environ = environ
         self._start_sampler = start_sampler
+        self._meta: Meta | None = None
         self._queue: Jobs | None = None
         self._servers: ServerJobs | None = None
         self.watching = Registry(
@@ -262,16 +267,18 @@ class Hub:
         if failure is not None:
             self.said.say(failure.sentence(), Severity.WARNING, failure)
         self._show_problems()
-        self.config.current.watch(lambda _settings: self.post(self._apply))
+        self.config.current.watch(lambda _settings: self.engine.post(self._apply))
         for moved in (self.watching.running, self.watching.models, self.watching.providers):
             moved.watch(lambda _value: self._refresh_chat())
         await self._part("providers", self.watching.open)
+        await self.watching.quiet()
         if self._start_sampler:
             self.engine.keep_going(self.monitor.run, "monitor")
         self.engine.keep_going(self._follow_config, "config")
         await self._part("database", self._open_database)
-        self.ports.open(Meta(self.database) if self.database is not None else None)
+        self.ports.open(self._meta)
         await self._part("chat", self.chat.start)
+        self._opened.set()
         self._chat_stale = False
         await self._apply()
         self.ready.set(True)
@@ -293,13 +300,18 @@ class Hub:
         """Once for all that moved in this turn of the loop."""
         if not self._chat_stale:
             self._chat_stale = True
-            self.post(self._chat_follows)
+            self.engine.post(self._chat_follows)
 
     async def _chat_follows(self) -> None:
         self._chat_stale = False
         await self.chat.follow_host()
 
     async def _open_database(self) -> None:
+        from tui.services.jobs import Jobs, make_way
+        from tui.services.servers import ServerJobs
+        from tui.store.db import Database
+        from tui.store.meta import Meta
+
         def opened() -> Database:
             if not make_way(self.paths):
                 raise PaddockError.of(
@@ -317,6 +329,7 @@ class Hub:
             self.said.stand("database", database.problem)
         if database.opened.sentence():
             self.said.say(database.opened.sentence(), Severity.WARNING)
+        self._meta = Meta(database)
         self._queue = Jobs(database, self.paths, self.clock)
         self._queue.view.watch(self.jobs.view.set)
         self._queue.failure.watch(lambda failure: self.said.stand("queue", failure))
@@ -327,7 +340,7 @@ class Hub:
         self.engine.keep_going(self._servers.follow, "servers")
         self.engine.keep_going(lambda: self._follow_database(database), "database")
         if self.paths.network:
-            await self._say_network(database)
+            await self._say_network(database, self._meta)
 
     def _say_logout(self) -> None:
         """S32, once: there is a worker, and logging out would end it."""
@@ -338,9 +351,8 @@ class Hub:
             self._said_logout = True
             self.said.say(f"{note[0].upper()}{note[1:]}", Severity.WARNING)
 
-    async def _say_network(self, database: Database) -> None:
+    async def _say_network(self, database: Database, meta: Meta) -> None:
         """C16, once ever: the data folder is shared, and this machine has its own database in it."""
-        meta = Meta(database)
         if not database.read_only and not meta.get(_NETWORK_SAID):
             folder = clean_name(str(self.paths.database.parent))
             self.said.say(f"The data folder lies on a network filesystem: this machine's own database is in {folder}", Severity.WARNING)
@@ -398,11 +410,16 @@ class Hub:
         async def give() -> None:
             self.said.answer(question, choice)
 
-        self.post(give)
+        self.engine.post(give)
 
     def post(self, made: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
-        """Run a coroutine function on the engine; from any thread."""
-        self.engine.post(made, *args)
+        """Run a coroutine function on the engine, once the database is open or cannot be; from any thread."""
+
+        async def work() -> None:
+            await self._opened.wait()
+            await made(*args)
+
+        self.engine.post(work)
 
     def queue(self) -> Jobs:
         """The queue.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tui import __version__
 from tui.core.errors import FailureKind, PaddockError
+from tui.core.record import record
 from tui.store.files import lock, make_folder, open_private
 from tui.store.identity import Identity, alive, boot_id, myself, process_start
 from tui.store.schema import SCHEMA
@@ -22,7 +22,7 @@ WORKER_LOCK: Final = "worker.lock"
 """In the folder of locks: held by the one process that works the queue."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Holder:
     """Who holds a lock, as the lock file says."""
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tui.core.errors import PaddockError
 from tui.core.models import Location, ProviderState
 from tui.providers.address import display_url, origin
 from tui.providers.ports import Holder
 from tui.services.audit import Audit
-from tui.store.meta import Meta
+
+if TYPE_CHECKING:
+    from tui.store.meta import Meta
 
 Ask = Callable[[str, Sequence[tuple[str, str]]], Awaitable[str]]
 _WHERE: Final = "where "

@@ -29,7 +29,7 @@ from tui.core.observe import Observable
 from tui.core.threads import in_daemon_thread
 from tui.providers.address import display_url, is_loopback, ollama_host, parse
 from tui.providers.base import Provider
-from tui.providers.catalogue import kinds
+from tui.providers.catalogue import kind_named, kinds
 from tui.providers.discovery import Discovery, Found, discover, find
 from tui.providers.factory import make_provider
 from tui.providers.ports import ollama_program, systemd_unit_exists
@@ -47,6 +47,10 @@ DEMO: Final = "demo"
 GIVEN: Final = "given"
 """Name of what `--provider` names."""
 OFFLINE: Final = "general.network is offline"
+FIRST_LIST: Final = 0.5
+"""Seconds that the first server has to list its models before other things begin."""
+DRAWING: Final = 0.2
+"""Seconds that the screen has to draw them."""
 
 
 class _Wanted(NamedTuple):
@@ -110,6 +114,8 @@ class Registry:
         self._identify_now = asyncio.Event()
         self._asked_where: set[str] = set()
         self._asked_trust: set[str] = set()
+        self._first = asyncio.Event()
+        self._quiet_until = 0.0
         self._pending = False
         self._listed: tuple[object, ...] = ()
         self._detailed: dict[ModelKey, tuple[str, float | None] | None] = {}
@@ -120,8 +126,14 @@ class Registry:
     async def open(self) -> None:
         """Watch what is configured, and look around."""
         self.apply(self.config.current.value)
-        if not self._demo:
+        if self._watches:
+            self.engine.spawn(self._look_soon())
+        else:
             self.look_around()
+
+    async def _look_soon(self) -> None:
+        await self.quiet()
+        self.look_around()
 
     async def aclose(self) -> None:
         """End all watches."""
@@ -130,6 +142,17 @@ class Registry:
                 task.cancel()
         watches, self._watches = self._watches, {}
         await asyncio.gather(*(watch.aclose() for watch in watches.values()), *self._ending, return_exceptions=True)
+
+    async def quiet(self) -> None:
+        """At the start, wait until a server's models are shown: one interpreter does all of it, and that is what people wait for."""
+        if not self._watches:
+            return
+        try:
+            async with asyncio.timeout(FIRST_LIST):
+                await self._first.wait()
+        except TimeoutError:
+            self._first.set()
+        await asyncio.sleep(self._quiet_until - self.clock.monotonic())
 
     # --- who is watched -----------------------------------------------------------------------------------------------
 
@@ -214,7 +237,7 @@ class Registry:
 
     def _state(self, one: _Wanted, note: str) -> ProviderState:
         endpoint, where, configured = one
-        kind = kinds().get(endpoint.kind)
+        kind = kind_named(endpoint.kind)
         return ProviderState(
             endpoint,
             where,
@@ -231,7 +254,7 @@ class Registry:
         """Begin to watch; a state that says why where that is not possible."""
         endpoint = one.endpoint
         name, url = endpoint.name, endpoint.url
-        if endpoint.kind not in kinds():
+        if kind_named(endpoint.kind) is None:
             what = f"There is no kind of server named {endpoint.kind!r}"
             return _failed(self._state(one, ""), Failure(what, f"providers.{name}", 'Use a known kind, or "openai"', FailureKind.CONFIG))
 
@@ -357,6 +380,9 @@ class Registry:
 
     def _publish(self) -> None:
         self._pending = False
+        if not self._first.is_set() and any(watch.listed for watch in self._watches.values()):
+            self._first.set()
+            self._quiet_until = self.clock.monotonic() + DRAWING
         settings = self.config.current.value
         default = self._default_name(settings)
         states = [replace(_shown(watch.state), is_default=watch.state.name == default) for watch in self._watches.values()]
@@ -368,7 +394,7 @@ class Registry:
         self.providers.set(tuple(states))
         for watch in self._watches.values():
             name = watch.state.name
-            if watch.state.location is Location.ASK and name not in self._asked_where:
+            if watch.asks_where and name not in self._asked_where:
                 self._asked_where.add(name)
                 self.engine.spawn(self._ask_where(watch.state))
 

@@ -14,7 +14,7 @@ from tui.core.clock import Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.models import Endpoint, Location, Model, Origin, ProviderState, ProviderStatus, RunningModel
 from tui.providers.base import Provider
-from tui.providers.catalogue import kinds
+from tui.providers.catalogue import kind_named
 from tui.providers.discovery import held_by
 from tui.providers.ports import Holder
 
@@ -38,6 +38,10 @@ class Owner(Protocol):
 
     def changed(self) -> None:
         """State, models or what is loaded moved."""
+        ...
+
+    async def quiet(self) -> None:
+        """Wait until what is shown first is shown."""
         ...
 
     def tunnel(self, url: str) -> Location:
@@ -69,7 +73,9 @@ class Watch:
         pause: float = FIRST_PAUSE,
     ) -> None:
         self.provider = provider
-        self.state = replace(state, capabilities=provider.capabilities)  # what its kind can, until it was asked
+        self._place = state.location
+        unknown = state.location is Location.HERE and not fixed  # until it is known who holds the port, it may be a tunnel
+        self.state = replace(state, capabilities=provider.capabilities, location=Location.ASK if unknown else state.location)
         self.models: tuple[Model, ...] = ()
         self.running: tuple[RunningModel, ...] = ()
         self.models_failure: Failure | None = None
@@ -89,6 +95,16 @@ class Watch:
         self._asked = {"models": 0, "running": 0}
         self._taken = {"models": 0, "running": 0}
 
+    @property
+    def asks_where(self) -> bool:
+        """Its port is held by ssh, and the user did not say yet where it leads."""
+        return self.holder is not None and self.state.location is Location.ASK
+
+    @property
+    def listed(self) -> bool:
+        """The models are known, or why they are not."""
+        return self.state.models is not None or self.models_failure is not None or self.state.failure is not None
+
     def start(self, keep: Keep) -> None:
         """Begin to watch; `keep` starts a task that goes on after a fault."""
         name = self.state.name
@@ -105,6 +121,10 @@ class Watch:
                 await asyncio.wait(left, timeout=AGAIN)
         finally:
             await self.provider.aclose()
+
+    async def examined(self) -> None:
+        """Wait until it is known who holds the port, as far as that can be known."""
+        await self._examined.wait()
 
     def refresh(self) -> None:
         """Ask for everything again now."""
@@ -140,14 +160,19 @@ class Watch:
             self._wake.clear()
             before = self.state
             was_up = before.status is ProviderStatus.UP
-            if not was_up:  # a key may not go to whoever took the port meanwhile
+            examined = not was_up and bool(before.endpoint.key)
+            if examined:  # a key may not go to whoever took the port meanwhile
                 await self._find_holder()
                 self._examined.set()
             await self._check()
-            if self.state.status is ProviderStatus.UP and (not was_up or self.state.version != before.version):
+            came = self.state.status is ProviderStatus.UP and (not was_up or self.state.version != before.version)
+            if came:
                 self._look.set()
                 self._again.set()
+            if not examined and (came or not was_up):
+                await self._owner.quiet()
                 await self._find_holder()
+                self._examined.set()
             with contextlib.suppress(TimeoutError):  # not `wait_for`: that of Python 3.11 can swallow a cancelling
                 async with asyncio.timeout(self._until_next()):
                     await self._wake.wait()
@@ -229,8 +254,10 @@ class Watch:
         )
 
     def _location(self, before: Location) -> Location:
-        if self._fixed or self.holder is None:
+        if self._fixed:
             return before
+        if self.holder is None:
+            return self._place if before is Location.ASK else before
         return self._owner.tunnel(self.state.endpoint.url) if self.holder.is_ssh_tunnel else Location.HERE
 
     # --- models -------------------------------------------------------------------------------------------------------
@@ -305,7 +332,7 @@ class Watch:
 
 def label_of(endpoint: Endpoint, version: str) -> str:
     """`Ollama 0.24.0`."""
-    kind = kinds().get(endpoint.kind)
+    kind = kind_named(endpoint.kind)
     return f"{kind.name if kind else endpoint.kind} {version}".strip()
 
 

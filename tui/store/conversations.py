@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import Metrics
 from tui.core.models import AnswerState, ConversationHead, ConversationSettings, Message, Role, Timeline
 from tui.store import codec
-from tui.store.db import Database
 from tui.store.identity import Identity, alive, myself
 from tui.text import clean_door
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from tui.store.db import Database
 
 CONVERSATIONS: Final = "conversations"
 MESSAGES: Final = "messages"

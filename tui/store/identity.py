@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import psutil
+from tui.core.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Identity:
     """One process, for ever.
 
@@ -32,12 +31,16 @@ def boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:
+        import psutil  # only for systems without /proc
+
         return f"t{psutil.boot_time():.0f}"
 
 
 def process_start(pid: int) -> str | None:
     """The start time of a process, None where there is no such process (a zombie is none)."""
     if not sys.platform.startswith("linux"):
+        import psutil  # as above
+
         try:
             process = psutil.Process(pid)
             return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tui.core.clock import SYSTEM, Clock
 from tui.core.events import Metrics
-from tui.store.db import Database
+from tui.core.record import record
 from tui.text import clean_name
+
+if TYPE_CHECKING:
+    from tui.store.db import Database
 
 MEASUREMENTS: Final = "measurements"
 RECENT: Final = 20
 """Answers of a model that its figures are made from."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class ModelFigures:
     """What is known of a model's speed on one provider.
 

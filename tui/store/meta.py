@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
+from tui.core.record import record
 from tui.store import codec
 from tui.store.db import Database
 
@@ -35,7 +36,7 @@ class Meta:
             await self._db.run(lambda connection: connection.execute("DELETE FROM meta WHERE key = ?", (key,)), (META,))
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class ServerRow:
     """A server we start and stop.
 

@@ -7,11 +7,12 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from tui.core.errors import Failure, FailureKind, PaddockError
+from tui.core.record import record
 from tui.store import backup
 from tui.store.faults import failure_of, is_damage, newer, not_writable
 from tui.store.files import exclusive, lock, make_folder, open_private, sync_folder
@@ -25,7 +26,7 @@ CHECK_UNCLEAN: Final = 64 << 20
 BUSY_MS: Final = 5000
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Opened:
     """What opening found and did.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -128,8 +127,7 @@ class TuiApp(App[int]):
 
     def use_services(self, services: Services) -> None:
         """Add the screens and show the first."""
-        gc.freeze()  # what is loaded now stays: later collections need not look at it (a tenth of a second each)
-        gc.enable()
+        self.set_timer(1, start.collect_garbage)  # not while the first screen is drawn
         self.services = services
         for name in (*(name for name, _title in SCREENS), "welcome"):
             self.add_mode(name, partial(build_screen, self, name, services))
@@ -158,7 +156,7 @@ class TuiApp(App[int]):
 
     def _first_run(self) -> None:
         """Where nothing is configured and nothing answers, say what was looked at; once something does, go on."""
-        from tui.ui.screens.welcome import turn
+        from tui.ui.first_run import turn
 
         assert self.services is not None
         mode, self._welcomed = turn(self.services.registry, self.current_mode, self._welcomed)
@@ -219,10 +217,10 @@ class TuiApp(App[int]):
             self.notify(text, severity=severity, markup=False, timeout=8 if notice.severity is Severity.ERROR else 5)
 
     def _ask(self, questions: Sequence[Question]) -> None:
-        from tui.ui.widgets.confirm import ConfirmDialog
-
         for question in questions:
             if question.id not in self._asking:
+                from tui.ui.widgets.confirm import ConfirmDialog
+
                 self._asking.add(question.id)
 
                 def done(choice: str | None, question: Question = question) -> None:
@@ -285,12 +283,12 @@ class TuiApp(App[int]):
     def _handle_exception(self, error: Exception) -> None:
         """Write the traceback without locals to a file, and end with one sentence and exit code 1."""
         self._return_code = 1
-        if self._exception is None:
+        if self._exception is None:  # one mistake often makes others
             self._exception = error
             self._exception_event.set()
-        path = write_crash(error, self.paths.state if self.paths else None)
-        start.remember_last_words(crash_sentence(path))
-        start.end_by_deadline(1)
+            path = write_crash(error, self.paths.state if self.paths else None)
+            start.remember_last_words(crash_sentence(path))
+            start.end_by_deadline(1)
         self._close_messages_no_wait()
 
 

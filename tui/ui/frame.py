@@ -135,7 +135,6 @@ class KeyLine(Line):
     def on_mount(self) -> None:
         """Follow the focus."""
         self.screen.bindings_updated_signal.subscribe(self, lambda _screen: self.redraw())
-        self.call_after_refresh(self.redraw)
 
     def on_resize(self, event: events.Resize) -> None:
         """More keys where there is room."""

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ import psutil
 from tui import __version__
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import PaddockError
+from tui.core.record import record
 from tui.core.threads import in_daemon_thread
 from tui.providers import ports
 from tui.services.audit import Audit
@@ -245,7 +246,7 @@ def _of_session(pid: int, leader: int) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class _Member:
     """A process of a server's family; `inside` its session, where a stop reaches it without asking again."""
 

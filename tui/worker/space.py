@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from tui.config.settings import Settings
 from tui.core.models import Endpoint, Job
+from tui.core.record import record
 from tui.text import clean_name, size
 
 AFTER_FULL: Final = 2 * 10**9
@@ -20,7 +20,7 @@ _OLLAMA_FOLDERS: Final = ("/usr/share/ollama/.ollama/models", "/var/lib/ollama/.
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Room:
     """Bytes needed and free in a folder."""
 

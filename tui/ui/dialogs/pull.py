@@ -12,11 +12,10 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static, TextArea
 
-from tui.core.capabilities import Capability
 from tui.core.errors import PaddockError
-from tui.core.models import ProviderState, ProviderStatus
 from tui.core.names import normal, parse, same
 from tui.providers.library import load_library
+from tui.services.api import pullers
 from tui.text import clean_name, size
 from tui.ui.screens.fits import Fits, words
 
@@ -25,14 +24,6 @@ if TYPE_CHECKING:
 
 MAX_NAMES = 50
 _SHOWN = 6
-
-
-def pullers(services: Services) -> list[ProviderState]:
-    """The providers that can pull, the default first."""
-    registry = services.registry
-    on = [state for state in registry.providers.value if state.status is not ProviderStatus.OFF]
-    able = [state for state in on if Capability.PULL in state.capabilities and not registry.can(state.name, Capability.PULL)]
-    return sorted(able, key=lambda state: not state.is_default)
 
 
 class NamesArea(TextArea):
@@ -87,7 +78,7 @@ class PullDialog(ModalScreen[None]):
         self._library = load_library()
         self._fits = Fits()
         self._fits.take(services)
-        self._pullers = [state.name for state in pullers(services)]
+        self._pullers = [state.name for state in pullers(services.registry)]
         self._provider = provider if provider in self._pullers else next(iter(self._pullers), "")
 
     def compose(self) -> ComposeResult:

@@ -20,6 +20,7 @@ from tui.core.models import Model, ProviderStatus
 from tui.core.names import normal, parse
 from tui.core.observe import Observable
 from tui.providers.library import CatalogueModel, load_library
+from tui.services.api import pullers
 from tui.text import size
 from tui.ui.frame import Line, Part
 from tui.ui.screens import catalogue_view, library_columns
@@ -401,9 +402,7 @@ class LibraryScreen(RefusingScreen):
     def refusal(self, action: str) -> str:
         """See `RefusingScreen`."""
         if action == "pull":
-            from tui.ui.dialogs.pull import pullers
-
-            return "" if pullers(self.services) else "No provider here can pull models: " + self._why_no_pull()
+            return "" if pullers(self.services.registry) else "No provider here can pull models: " + self._why_no_pull()
         if action == "name":
             return "" if self._table.highlighted is not None else "There is nothing to copy."
         if self._view != "installed":

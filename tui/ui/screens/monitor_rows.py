@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from tui.core.models import RunningModel
+from tui.core.record import record
 from tui.hardware.sample import Gpu, Sample
 from tui.text import clean_name, duration, size, tokens
 from tui.ui.widgets.columns import Cell, Column
@@ -14,7 +14,7 @@ Value = float | None
 MB = 1e6
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Meter:
     """One line of the screen.
 
@@ -35,7 +35,7 @@ class Meter:
     fixed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Moment:
     """What is shown: the newest sample, or one some steps back.
 
@@ -195,7 +195,7 @@ def _gpu(moment: Moment, gpu: Gpu, several: bool) -> Meter:
     return Meter(name, f"GPU{gpu.index}", moment.figure(name, gpu.percent), words, moment.series(name))
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class MemoryShare:
     """Parts of a GPU's memory: name (empty for what is not known) and bytes; `exact` says whether models are joined to it."""
 

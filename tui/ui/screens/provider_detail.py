@@ -79,7 +79,8 @@ def columns(width: int) -> list[Column[ProviderState]]:
         return Cell(f"{state.name} *" if state.is_default else state.name, "" if state.origin is not Origin.FOUND else "dim")
 
     def where(state: ProviderState) -> str:
-        return {Location.HERE: "this machine", Location.ELSEWHERE: "elsewhere", Location.ASK: "a tunnel?"}[state.location]
+        unknown = "a tunnel?" if state.owner else ""  # nothing, until it is known who holds the port
+        return {Location.HERE: "this machine", Location.ELSEWHERE: "elsewhere", Location.ASK: unknown}[state.location]
 
     out = [Column("name", "NAME", name, min=10 if width >= 72 else 9, max=24, flex=1, sort_key=lambda state: state.name.casefold())]
     if width >= 72:
@@ -201,7 +202,8 @@ def facts(
     if state.location is Location.HERE:
         out.append(Fact("listens", f"{reach:<24}  auth  {state.auth}", "$text-warning" if state.listens_wide else "$foreground"))
     else:
-        place = "on another machine" if state.location is Location.ELSEWHERE else "behind a tunnel: where is not said yet"
+        unknown = "behind a tunnel: where is not said yet" if state.owner else "not known yet"
+        place = "on another machine" if state.location is Location.ELSEWHERE else unknown
         out.append(Fact("runs", f"{place:<24}  auth  {state.auth}"))
     can = [capability.value for capability in Capability if capability in state.capabilities and capability not in _QUIET]
     if can:

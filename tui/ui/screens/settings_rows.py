@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from textual.binding import Binding
@@ -13,6 +12,7 @@ from textual.dom import DOMNode
 
 from tui.config.problems import Problem
 from tui.config.schema import FieldInfo
+from tui.core.record import record
 from tui.text import clean_name
 from tui.ui.widgets.columns import Cell, Column
 
@@ -29,7 +29,7 @@ SOURCE_WORDS: Final[Mapping[str, str]] = {
 _PACKAGES: Final = ("tui.ui.screens", "tui.ui.dialogs", "tui.ui.widgets")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Section:
     """One line of the list at the left."""
 
@@ -37,7 +37,7 @@ class Section:
     title: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Entry:
     """One setting, provider or key.
 

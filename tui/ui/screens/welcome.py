@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from textual import events
@@ -14,8 +13,9 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tui.core.fit import largest_parameters
-from tui.core.models import Origin, ProviderState, ProviderStatus
-from tui.services.api import DiscoveryView, RegistryApi
+from tui.core.models import Origin, ProviderState
+from tui.core.record import record
+from tui.services.api import DiscoveryView
 from tui.ui.base import AppScreen
 from tui.ui.dialogs.add_provider import address_problem
 from tui.ui.screens.fits import machine_of
@@ -30,7 +30,7 @@ def _indent(width: int) -> int:
     return _INDENT if width >= 70 else _NARROW_INDENT
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Choice:
     """A line of the menu and what it means."""
 
@@ -171,19 +171,6 @@ class WelcomeScreen(AppScreen):
         if address:
             self.say(f"Asking {address.strip()} what it is")
             self.services.registry.add_provider(address.strip())
-
-
-def nothing_there(state: ProviderState) -> bool:
-    """Switched off, or named by OLLAMA_HOST alone and not listening: no reason to hide the first-run panel."""
-    return state.status is ProviderStatus.OFF or (state.origin is Origin.ENVIRONMENT and state.status is ProviderStatus.DOWN)
-
-
-def turn(registry: RegistryApi, mode: str, welcomed: bool) -> tuple[str, bool]:
-    """The screen to show instead of `mode`, and whether the panel has had its turn: it comes once, and goes when a server is there."""
-    there = any(not nothing_there(state) for state in registry.providers.value)
-    if not there and registry.discovery.value.done and not welcomed:
-        return ("welcome" if mode == "library" else mode), True
-    return ("library" if there and mode == "welcome" else mode), welcomed
 
 
 def choices(view: DiscoveryView) -> list[Choice]:

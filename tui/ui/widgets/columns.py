@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from rich.text import Text
 
+from tui.core.record import record
 from tui.ui.widgets.bars import Align
 
 T = TypeVar("T")
@@ -15,7 +15,7 @@ GUTTER = 3
 """Cells before the first column: mark, state, space."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Cell:
     """Text of a cell, always drawn literally.
 
@@ -33,7 +33,7 @@ class Cell:
 Drawn = str | Text | Cell
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Column(Generic[T]):
     """One column.
 
@@ -60,7 +60,7 @@ class Column(Generic[T]):
     min_screen_width: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Placed(Generic[T]):
     """A column with its place: first cell and width."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.cells import cell_len, chop_cells
@@ -13,10 +12,11 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from tui.core.record import record
 from tui.text import strip_line
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Fact:
     """One line of a detail pane; a long text goes on below itself.
 

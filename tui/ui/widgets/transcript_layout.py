@@ -8,13 +8,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
 from rich.cells import cell_len
 from rich.text import Text
 
+from tui.core.record import record
 from tui.text import duration, strip_line
 from tui.ui.widgets.bars import fit
 from tui.ui.widgets.markdown import draw
@@ -28,7 +28,7 @@ Rushed = Callable[[], bool]
 """Whether there is no time left to draw blocks now."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Look:
     """What decides how lines are broken: cells, and whether there are only plain characters."""
 
