@@ -50,10 +50,13 @@ class Bench:
         self.settings: Settings = build({"monitor": {"interval": 0.5}})
         self.count = folder / "count"
         self.script = folder / "sampler.py"
-        self.monitor = Monitor(lambda: self.settings, command=lambda _settings: [sys.executable, "-S", str(self.script)])
+        self.monitor = Monitor(lambda: self.settings, command=self._command)
         self.notes: list[str] = []
         self.monitor.latest.watch(lambda view: self.notes.append(view.note))
         self.task: asyncio.Task[Any] | None = None
+
+    def _command(self, settings: Settings) -> list[str]:
+        return [sys.executable, "-S", str(self.script), "--gpu" if settings.monitor.gpu else "--no-gpu"]
 
     def run(self, text: str) -> Monitor:
         line = format_sample(sample())
@@ -121,6 +124,25 @@ async def test_G04_a_sampler_that_hangs_is_declared_silent_and_replaced(bench: B
     assert any("no answer" in note for note in bench.notes)
     await until(lambda: not _alive(bench.pids[0]))
     await until(lambda: monitor.latest.value.tick >= 2)
+
+
+async def test_P31_a_driver_that_hangs_costs_its_own_figures_only(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor_module, "SILENT_AFTER", 0.2)
+    monkeypatch.setattr(monitor_module, "LOOK", 0.02)
+    monitor = bench.run("say()\nwhile '--no-gpu' in sys.argv: say(); time.sleep(0.05)\nwait()\n")
+    await until(lambda: len(bench.pids) == 2 and monitor.latest.value.tick > 6)
+    assert monitor.latest.value.note.startswith("GPU data: no answer for ")
+    assert monitor.latest.value.silent == 0
+    monkeypatch.setattr(monitor_module, "GPU_AGAIN", 0.0)
+    monitor._no_gpu_until = 0.0  # ten minutes later it is asked again
+    await until(lambda: len(bench.pids) >= 3)
+
+
+async def test_P31_a_driver_that_crashes_the_sampler_is_left_alone(bench: Bench) -> None:
+    monitor = bench.run("if '--gpu' in sys.argv: os.kill(os.getpid(), 11)\nsay()\nwait()\n")
+    await until(lambda: monitor.latest.value.sample is not None)
+    assert len(bench.pids) == monitor_module.DEADLY + 1
+    assert monitor.latest.value.note == "GPU data: asking the driver ends the sampler"
 
 
 @pytest.mark.parametrize("nonsense", ["'x' * 50 + chr(10)", "'{\"cpu\": 1}' + chr(10)", "chr(10)", "'[' * 2000 + chr(10)"])

@@ -80,6 +80,16 @@ async def test_failure_stands_in_the_detail_with_its_remedy_and_the_age_of_the_d
         assert "as of" in screen_text(app)
 
 
+@pytest.mark.parametrize(("size", "words"), [((80, 24), "! lan open"), ((120, 40), "! lan reachable from outside")])
+async def test_P51_a_server_reachable_from_outside_is_marked_all_the_time(fake: FakeServices, size: tuple[int, int], words: str) -> None:
+    fake.registry.providers.set((provider("lan", "ollama", "http://127.0.0.1:1", ProviderStatus.UP, listens_wide=True),))
+    app = host(fake)
+    async with app.run_test(size=size):
+        await until(lambda: words in screen_text(app).splitlines()[-2])
+        fake.registry.providers.set((provider("lan", "ollama", "http://127.0.0.1:1", ProviderStatus.UP, listens_wide=False),))
+        await until(lambda: "! lan" not in screen_text(app).splitlines()[-2])
+
+
 async def test_nothing_there_says_what_to_do(fake: FakeServices) -> None:
     app = host(fake)
     async with app.run_test(size=(80, 24)) as pilot:

@@ -32,6 +32,10 @@ LOOK: Final = 1.0
 """Seconds between two looks at settings and silence, while nothing comes."""
 NONSENSE: Final = 20
 """Lines in a row without a sample until a sampler is given up."""
+DEADLY: Final = 3
+"""Quick ends of the sampler, one after the other, before it runs without the GPU."""
+GPU_AGAIN: Final = 600.0
+"""Seconds until a GPU driver that hung or crashed is asked again; the other figures stop for some seconds if it still does."""
 HEALTHY: Final = 60.0
 """Seconds after which a death counts as the first again."""
 
@@ -54,6 +58,9 @@ class Monitor:
         self._samples: deque[tuple[float, Sample | None]] = deque()
         self._interval = 0.0
         self._process: asyncio.subprocess.Process | None = None
+        self._no_gpu_until = float("-inf")
+        self._gpu_note = ""
+        self._silent = 0.0
         self._machine = clean_name(platform.node().split(".")[0], 24) or "this machine"
         self._tick = 0
 
@@ -98,11 +105,20 @@ class Monitor:
                     await asyncio.sleep(LOOK)
                     continue
                 started = self._clock.monotonic()
-                note = await self._once(settings)
+                gpu = settings.monitor.gpu and started >= self._no_gpu_until
+                if gpu or not settings.monitor.gpu:
+                    self._gpu_note = ""
+                self._silent = 0.0
+                note = await self._once(settings, gpu)
                 if note is None:
                     deaths = 0
                     continue
                 deaths = 0 if self._clock.monotonic() - started > HEALTHY else deaths + 1
+                if gpu and (self._silent or deaths >= DEADLY):  # what hangs or crashes in there is the driver's library
+                    self._no_gpu_until = self._clock.monotonic() + GPU_AGAIN
+                    why = f"no answer for {duration(self._silent)}" if self._silent else "asking the driver ends the sampler"
+                    note = self._gpu_note = f"GPU data: {why}"
+                    deaths = 0
                 self._tell(note)
                 await self._pause(PAUSES[min(max(deaths, 1), len(PAUSES)) - 1], settings)
         finally:
@@ -116,11 +132,11 @@ class Monitor:
             if self._settings().monitor != settings.monitor:
                 return
 
-    async def _once(self, settings: Settings) -> str | None:
+    async def _once(self, settings: Settings, gpu: bool) -> str | None:
         """Run one sampler to its end; returns why it ended, or None where the settings changed."""
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *self._command(settings),
+                *self._command(settings if gpu else _without_gpu(settings)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
@@ -131,22 +147,23 @@ class Monitor:
             return "the sampler cannot be started"
         assert self._process.stdout is not None
         try:
-            return await self._read(self._process.stdout, settings)
+            return await self._read(self._process.stdout, settings, gpu)
         finally:
             await self._end()
 
-    async def _read(self, lines: asyncio.StreamReader, settings: Settings) -> str | None:
+    async def _read(self, lines: asyncio.StreamReader, settings: Settings, gpu: bool) -> str | None:
         interval = settings.monitor.interval
         patience = max(interval + SILENT_AFTER, 2 * interval)
         heard = self._clock.monotonic()
         nonsense = 0
-        while self._settings().monitor == settings.monitor:
+        while self._settings().monitor == settings.monitor and (gpu or not self._asks_gpu_again()):
             try:
                 async with asyncio.timeout(LOOK):  # not `wait_for`: that of Python 3.11 can swallow a cancelling
                     line = await lines.readline()
             except TimeoutError:
                 silent = self._clock.monotonic() - heard
                 if silent > patience:
+                    self._silent = silent
                     return f"no answer from the sampler for {duration(silent)}; it is started again"
                 if silent > interval * 2:
                     self._tell(f"no answer from the sampler for {duration(silent)}", silent - interval)
@@ -166,6 +183,9 @@ class Monitor:
                     return "the sampler talks nonsense"
         return None
 
+    def _asks_gpu_again(self) -> bool:
+        return self._settings().monitor.gpu and self._clock.monotonic() >= self._no_gpu_until
+
     def _keep(self, at: float, sample: Sample) -> None:
         interval = self._settings().monitor.interval
         if interval != self._interval:  # a graph has one scale
@@ -181,7 +201,7 @@ class Monitor:
         while self._samples and (self._samples[0][0] < at - SPAN - 1 or len(self._samples) > SPAN / interval + 1):
             self._samples.popleft()
         self._tick += 1
-        self.latest.set(MonitorView(sample, at, 0.0, sample.gpu_note, self._tick))
+        self.latest.set(MonitorView(sample, at, 0.0, self._gpu_note or sample.gpu_note, self._tick))
 
     def _tell(self, note: str, silent: float | None = None) -> None:
         view = self.latest.value
@@ -209,6 +229,10 @@ def sampler_command(settings: Settings) -> list[str]:
         disks = ["--disk", str(folder)]
     gpu = "--gpu" if settings.monitor.gpu else "--no-gpu"
     return own_command("sampler", "--interval", f"{settings.monitor.interval:g}", gpu, *disks)
+
+
+def _without_gpu(settings: Settings) -> Settings:
+    return settings.model_copy(update={"monitor": settings.monitor.model_copy(update={"gpu": False})})
 
 
 def _figure(sample: Sample, name: str) -> float | None:

@@ -30,18 +30,25 @@ class StatusBar(Line):
         self._screen_of = screen
         self._model = ""
         self._queue = QueueView()
-        self._remote: tuple[str, ...] = ()
+        self._open: tuple[str, ...] = ()
 
     def follow_all(self) -> None:
         """Follow what it shows; once services are there."""
         services = self._screen_of.services
         self._screen_of.follow(services.monitor.latest, lambda _view: self.redraw(), fps=1)
         self._screen_of.follow(services.jobs.view, self._set_queue, fps=1)
+        self._screen_of.follow(services.registry.providers, self._set_open, fps=1)
         self._screen_of.follow(services.chat.view, lambda view: self._set_model(view.model), fps=4)
 
     def _set_queue(self, queue: QueueView) -> None:
         self._queue = queue
         self.redraw()
+
+    def _set_open(self, providers: Sequence[ProviderState]) -> None:
+        names = tuple(clean_name(state.name, 20) for state in providers if state.listens_wide)
+        if names != self._open:
+            self._open = names
+            self.redraw()
 
     def _set_model(self, model: str) -> None:
         self._model = clean_name(model, 40)
@@ -72,6 +79,9 @@ class StatusBar(Line):
         elif view.note:
             groups.append([(view.note, "$text-muted")])
         tail: list[list[Part]] = []
+        if self._open:  # P51: all the time
+            who = self._open[0] if len(self._open) == 1 else f"{len(self._open)} servers"
+            tail.append([(f"! {who} {'open' if width < 120 else 'reachable from outside'}", "bold $warning")])
         running = self._queue.count(JobState.FETCHING, JobState.CHECKING)
         if running:
             tail.append([(f"{'v' if ascii else '↓'}{running} {rate(self._queue.rate)}", "$success")])
