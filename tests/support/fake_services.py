@@ -46,6 +46,7 @@ class FakeRegistry(Recorder):
         self.activities: Observable[Any] = Observable(())
         self.model_failures: Observable[Any] = Observable({})
         self.reasons: dict[tuple[str, str], str] = {}
+        self.log_lines: dict[str, str] = {}
 
     def state(self, name: str) -> Any:
         return next((state for state in self.providers.value if state.name == name), None)
@@ -58,6 +59,9 @@ class FakeRegistry(Recorder):
 
     def server_log(self, name: str) -> str:
         return ""
+
+    def log_line(self, name: str) -> str:
+        return self.log_lines.get(name, "")
 
 
 class FakeChat(Recorder):

@@ -92,6 +92,16 @@ async def test_waiting_says_for_what(fake):
         await until(lambda: "loading qwen3:8b, 14s, last time 22s · esc stops" in screen_text(app))
 
 
+async def test_P32_a_long_load_shows_the_servers_own_words(fake):
+    live = LiveAnswer(7, 2, "qwen3:8b", "ollama", AnswerState.WAITING, "loading", "loading qwen3:8b, 14s, last time 22s", 0.0, 0.0)
+    fake.chat.view.set(view(prompt("go"), answer("", AnswerState.WAITING)))
+    fake.chat.live.set(live)
+    fake.registry.log_lines["ollama"] = "load_tensors: offloaded 12/33 layers to [b]GPU[/b]"
+    app = host(fake)
+    async with app.run_test(size=(120, 40)):
+        await until(lambda: "esc stops · load_tensors: offloaded 12/33" in screen_text(app))
+
+
 @pytest.mark.parametrize(
     ("state", "words"),
     [

@@ -18,6 +18,7 @@ from tui.providers.discovery import Found, find
 from tui.services.audit import Audit
 from tui.services.logs import know_secret
 from tui.services.registry import OFFLINE, Registry
+from tui.services.server_log import LogLines
 
 if TYPE_CHECKING:
     from tui.services.jobs import Jobs
@@ -59,6 +60,7 @@ class Actions:
         self._patience = patience
         self._poll = poll
         self._number = 0
+        self._log_lines = LogLines(registry.clock)
         self._waits: dict[int, asyncio.Task[Any]] = {}
         self._showing: set[tuple[str, str]] = set()
 
@@ -425,6 +427,10 @@ class Actions:
         servers = self._servers()
         rows = servers.view.value if servers is not None else ()
         return next((str(row.record.get("log", "")) for row in rows if row.name == name), "")
+
+    def log_line(self, name: str) -> str:
+        """See `api.RegistryApi.log_line`."""
+        return self._log_lines.line(self.server_log(name))
 
 
 def _fields(found: Found, key: str) -> dict[str, object]:

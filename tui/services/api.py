@@ -205,6 +205,10 @@ class RegistryApi(Protocol):
         """Path of the log of a server we started, or empty."""
         ...
 
+    def log_line(self, name: str) -> str:
+        """The last line of that log, a second old at most, or empty; never waits."""
+        ...
+
     def state(self, name: str) -> ProviderState | None:
         """One provider's newest state."""
         ...

@@ -27,6 +27,8 @@ from tui.ui.widgets.transcript import Transcript
 
 _COMMANDS = ("/continue", "/export", "/model", "/new", "/set", "/system", "/think")
 _THINK = ("auto", "on", "off", "low", "medium", "high")
+_LEAST_LOG = 20
+"""Cells that a line of the server's log must have to be shown."""
 
 
 class ChatScreen(AppScreen):
@@ -164,7 +166,7 @@ class ChatScreen(AppScreen):
         message = next((message for message in self.services.chat.view.value.messages if message.id == live.message_id), None)
         if message is not None:
             self._shown[live.message_id] = message
-        self.transcript.begin(live.message_id, clean_label(live.model, 40), chat_words.live_figures(live))
+        self.transcript.begin(live.message_id, clean_label(live.model, 40), self._figures(live))
         self._taken = (0, 0)
         self._take(live)
 
@@ -191,7 +193,7 @@ class ChatScreen(AppScreen):
             self._restart(live)
         else:
             self._take(live)
-        self.transcript.set_header(live.message_id, clean_label(live.model, 40), chat_words.live_figures(live))
+        self.transcript.set_header(live.message_id, clean_label(live.model, 40), self._figures(live))
         self._tick(not live.state.ended and live.phase in ("waiting", "loading", "reading", "stalled"))
         if live.state.ended:
             self._finish(live)
@@ -222,9 +224,17 @@ class ChatScreen(AppScreen):
             self._ticker.stop()
             self._ticker = None
 
+    def _figures(self, live: LiveAnswer) -> str:
+        figures = chat_words.live_figures(live)
+        room = self.size.width - len(figures) - len(live.model) - 12
+        if live.phase != "loading" or room < _LEAST_LOG:
+            return figures
+        says = self.services.registry.log_line(live.provider)[:room]
+        return f"{figures} · {says}" if says else figures
+
     def _tock(self) -> None:
         if self._live is not None and self.can_draw():
-            self.transcript.set_header(self._live.message_id, clean_label(self._live.model, 40), chat_words.live_figures(self._live))
+            self.transcript.set_header(self._live.message_id, clean_label(self._live.model, 40), self._figures(self._live))
 
     def on_resize(self, event: events.Resize) -> None:
         """The heading is as wide as the screen."""

@@ -74,4 +74,9 @@ class ActivityLine(Line):
         more = f"  (+{len(self._activities) - 1})" if len(self._activities) > 1 else ""
         where = f" on {last.target}" if last.target and last.target not in last.text else ""
         waited = duration(max(0.0, time.monotonic() - last.since))
-        self.show((f" {last.text}{where}, {waited}{more}", "$text-accent"), ("  esc stops waiting", "$text-muted"))
+        says = self.screen.services.registry.log_line(last.target) if isinstance(self.screen, AppScreen) else ""
+        self.show(
+            (f" {last.text}{where}, {waited}{more}", "$text-accent"),
+            ("  esc stops waiting", "$text-muted"),
+            (f"  {says}" if says else "", "$text-muted"),
+        )
