@@ -174,6 +174,7 @@ async def test_P22_of_what_never_ends_only_the_end_is_laid_out_again(kind: str) 
         assert "".join(line.replace(" ", "") for line in plain(chat, 1)).count(words) == count
         chat.load([(2, "m", "", source, "")])
         chat.flush()
+        await until(lambda: not chat._dirty)
         assert "".join(line.replace(" ", "") for line in plain(chat, 2)).count(words) == count
 
 
@@ -356,3 +357,36 @@ async def test_folding_passes_by_a_message_without_thoughts() -> None:
         await until(lambda: "the idea" in screen_text(app))
         await pilot.press("enter")
         await until(lambda: "the idea" not in screen_text(app))
+
+
+@pytest.mark.parametrize("size", [20_000, 2_000_000])
+async def test_P22_a_long_conversation_is_laid_out_between_frames(size: int) -> None:
+    app = Host()
+    async with app.run_test(size=(60, 12)):
+        chat = app.chat
+        words = "some words of an answer\n\n" * (size // 25)
+        chat.load([(number, "m", "", f"first {number}\n\n{words}last {number}", "") for number in range(2_000_000 // size)])
+        chat.flush()
+        assert chat._dirty  # not all in one go
+        await until(lambda: not chat._dirty)
+        assert f"last {2_000_000 // size - 1}" in screen_text(app)
+        chat.scroll_to(y=0, animate=False, force=True)
+        await until(lambda: "first 0" in screen_text(app))
+
+
+async def test_what_is_laid_out_above_moves_nothing_in_view() -> None:
+    app = Host()
+    async with app.run_test(size=(60, 12)):
+        chat = app.chat
+        words = "some words of an answer\n\n" * 20_000
+        newest = "".join(f"line {number}\n\n" for number in range(60))
+        chat.load([*((number, "m", "", words, "") for number in range(4)), (4, "m", "", newest, "")])
+        chat.flush()
+        assert chat._dirty
+        chat.scroll_to(y=max(0, chat.max_scroll_y - 30), animate=False, force=True)
+        await until(lambda: not chat._follows)
+        seen = screen_text(app)
+        below = chat.line_count - chat.scroll_offset.y
+        await until(lambda: not chat._dirty)
+        assert chat.line_count - chat.scroll_offset.y == below
+        assert screen_text(app) == seen

@@ -26,6 +26,8 @@ PERIOD: Final = 1 / 15
 """Seconds between two flushes."""
 SLICE: Final = 0.008
 """Seconds of drawing again (for another width) between two frames."""
+PATIENCE: Final = 0.05
+"""Seconds that a flush may take: 4 MB of conversation take 0.3 s (P22)."""
 _STYLES: Final = ("heading", "code", "dim", "comment", "keyword", "string", "number", "name", "notice", "header")
 _FONTS: Final = {"strong": Style(bold=True), "emphasis": Style(italic=True), "struck": Style(strike=True)}
 _STRIPS: Final = 2000
@@ -176,7 +178,7 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
         self._timer = self.set_timer(max(0.001, wait), self.flush)
 
     def flush(self) -> None:
-        """Draw what is pending now."""
+        """Draw what is pending, the newest message first; after `PATIENCE` the rest has to wait for the next frame."""
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
@@ -184,12 +186,20 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
         if not self._dirty or not self._look.width:
             return
         follow = self._follows or self.scroll_offset.y >= self.max_scroll_y
+        anchor = None if follow else self._anchor()
         dirty, self._dirty = self._dirty, set()
-        end = self._clock.monotonic() + SLICE
+        rush, late = self._drawn_at + SLICE, self._drawn_at + PATIENCE
         laid_out: dict[Hashable, tuple[int, int, bool]] = {}
         for message_id in [name for name in reversed(self._messages) if name in dirty]:
             message = self._messages[message_id]
-            laid_out[message_id] = (message.height, *message.lay_out(self._look, lambda: self._clock.monotonic() > end))
+            if laid_out and self._clock.monotonic() > late:
+                self._dirty.add(message_id)
+                continue
+            height = message.height
+            changed = message.lay_out(self._look, lambda: self._clock.monotonic() > rush, lambda: self._clock.monotonic() > late)
+            laid_out[message_id] = (height, *changed)
+            if message.behind:
+                self._dirty.add(message_id)
         before, self._lines, self._starts = self._lines, 0, []
         ranges: list[tuple[int, int]] = []
         shifted = -1
@@ -209,6 +219,10 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
         for first, last in ranges:
             self._repaint(first, last)
         self._grow(self._lines, follow)
+        if 0 <= shifted < self.scroll_offset.y:
+            self._drawn_anew(anchor, follow)
+        if self._dirty:
+            self._timer = self.set_timer(SLICE, self.flush)
         if self._again is None and any(message.body.sketched for message in self._order):
             self._again = self.set_timer(0.001, self._redo_some)
 
@@ -459,6 +473,8 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
 
     def find(self, text: str) -> bool:
         """Search from the top of the view on; empty ends the search."""
+        while self._dirty and self._look.width:  # a search misses nothing, though it comes in the first half second
+            self.flush()
         self._needle, self._match = text.casefold(), self.scroll_offset.y - 1
         self._strips.clear()
         self.refresh()

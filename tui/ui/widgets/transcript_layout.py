@@ -24,6 +24,8 @@ KEPT: Final = 6000
 """Lines of a conversation that are kept; blocks drawn earlier are drawn again when they come into view."""
 THOUGHT_INDENT: Final = 2
 """Cells before a thought, beside the one before everything a model wrote."""
+PIECE: Final = 32_768
+"""Characters taken in between two looks at the clock: 3 ms."""
 Rushed = Callable[[], bool]
 """Whether there is no time left to draw blocks now."""
 
@@ -208,19 +210,28 @@ class Body:
 
     # --- laying out
 
-    def settle(self, look: Look, rushed: Rushed = lambda: False) -> int:
+    @property
+    def behind(self) -> bool:
+        """Something appended was not taken in yet."""
+        return bool(self._new)
+
+    def settle(self, look: Look, rushed: Rushed = lambda: False, late: Rushed = lambda: False) -> int:
         """Take in what was appended; returns the first line that may have changed.
 
-        Blocks that close while there is no time are only sketched: see `stale`.
+        Blocks that close while there is no time are only sketched: see `stale`. Once it is late the rest waits for the next call.
         """
         before, old, again = self._closed, self._open, self._open_look != look
         if again:
             self._fresh = len(self._laid)
         self._look = self._open_look = look
         text, self._new = "".join(self._new), []
-        for block in self._splitter.feed(text) if text else ():
-            self._close(block, look, rushed)
-        if self.finished and not self._ended:
+        for at in range(0, len(text), PIECE):
+            for block in self._splitter.feed(text[at : at + PIECE]):
+                self._close(block, look, rushed)
+            if late() and at + PIECE < len(text):
+                self._new = [text[at + PIECE :]]
+                break
+        if self.finished and not self._ended and not self._new:
             self._ended = True
             for block in self._splitter.close():
                 self._close(block, look, rushed)
@@ -338,8 +349,13 @@ class Message:
         at -= self.body.height
         return (self._foot[at], 1) if at < len(self._foot) else (Text(), 0)
 
-    def lay_out(self, look: Look, rushed: Rushed = lambda: False) -> tuple[int, bool]:
-        """Bring the lines up to date.
+    @property
+    def behind(self) -> bool:
+        """`lay_out` must be called again."""
+        return self.body.behind or (self.unfolded and self.thoughts.behind)
+
+    def lay_out(self, look: Look, rushed: Rushed = lambda: False, late: Rushed = lambda: False) -> tuple[int, bool]:
+        """Bring the lines up to date, as far as that goes until it is late.
 
         Returns:
             The first line below the header that may have changed, and whether the header has (with its height: line 0).
@@ -348,7 +364,7 @@ class Message:
         above = len(head)
         thinking, first_thought = 0, 0
         if self.unfolded:
-            first_thought = self.thoughts.settle(_narrower(look))
+            first_thought = self.thoughts.settle(_narrower(look), late=late)
             thinking = self.thoughts.height
         same_thoughts = thinking == self._thinking and (not thinking or first_thought == thinking)
         first = above + first_thought
@@ -356,7 +372,7 @@ class Message:
         if len(head) != len(self._head):
             first = 0
         self._head, self._foot, self._thinking = head, foot, thinking
-        settled = self.body.settle(look, rushed)
+        settled = self.body.settle(look, rushed, late)
         return (self.head_height + settled if first and same_thoughts else first), changed
 
     def bodies(self, look: Look) -> Iterator[tuple[Body, Look, int]]:
