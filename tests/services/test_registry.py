@@ -430,6 +430,26 @@ def test_where_a_server_runs_is_open_until_its_port_was_looked_at(bench: Make, o
     until(lambda: lab.state("lab").location is Location.HERE)
 
 
+def test_a_tunnel_that_drops_before_the_answer_does_not_become_this_machine(
+    bench: Make, ollama: Ollama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holders: list[Holder | None] = [Holder(pid=9, process_name="ssh", is_ssh_tunnel=True)]
+    asked: list[Holder | None] = []
+
+    async def held_by(_url: str) -> Holder | None:
+        asked.append(holders[-1])
+        return holders[-1]
+
+    monkeypatch.setattr(watch_module, "held_by", held_by)
+    lab = bench(provider(ollama.url))
+    until(lambda: lab.notices.questions.value)
+    holders.append(None)
+    ollama.version = "0.25.0"  # it was started again: its port is looked at anew
+    lab.do(lambda: lab.registry.refresh())
+    until(lambda: None in asked and not lab.state("lab").owner)
+    assert lab.state("lab").location is Location.ASK
+
+
 def test_X17_no_key_goes_to_another_persons_port_unless_allowed_and_that_is_asked_once_ever(
     bench: Make, ollama: Ollama, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -73,7 +73,6 @@ class Watch:
         pause: float = FIRST_PAUSE,
     ) -> None:
         self.provider = provider
-        self._place = state.location
         unknown = state.location is Location.HERE and not fixed  # until it is known who holds the port, it may be a tunnel
         self.state = replace(state, capabilities=provider.capabilities, location=Location.ASK if unknown else state.location)
         self.models: tuple[Model, ...] = ()
@@ -242,22 +241,22 @@ class Watch:
             self.holder = await held_by(self.state.endpoint.url)
         except PaddockError:
             self.holder = None
-        holder = self.holder
+        holder, location = self.holder, self._location(self.state.location)
+        if location is Location.ASK and holder is None and not self._examined.is_set():
+            location = Location.HERE  # nobody is known who would lead elsewhere
         self._put(
             replace(
                 self.state,
                 owner=holder.words() if holder is not None else "",
                 other_person=holder is not None and holder.other_person,
                 listens_wide=holder.listens_wide if holder is not None else None,
-                location=self._location(self.state.location),
+                location=location,
             )
         )
 
     def _location(self, before: Location) -> Location:
-        if self._fixed:
+        if self._fixed or self.holder is None:
             return before
-        if self.holder is None:
-            return self._place if before is Location.ASK else before
         return self._owner.tunnel(self.state.endpoint.url) if self.holder.is_ssh_tunnel else Location.HERE
 
     # --- models -------------------------------------------------------------------------------------------------------
