@@ -1,6 +1,7 @@
 """The first questions to a server near by, asked without the client library: the same answers, the same sentences."""
 
 import json
+import time
 
 import pytest
 
@@ -73,6 +74,15 @@ async def test_a_large_answer_is_asked_for_again(server, connect):
     server.routes["*"] = lambda exchange: exchange.reply(200, many)
     assert len(await connect().models()) == 4000
     assert len(server.requests) == 2
+
+
+async def test_H03_both_ways_of_asking_share_one_time_limit(server, connect):
+    server.routes["*"] = lambda exchange: exchange.gone()
+    began = time.monotonic()
+    with pytest.raises(PaddockError) as caught:
+        await connect().http.get("/api/tags", timeout=2)
+    assert caught.value.failure.kind is FailureKind.TIMEOUT
+    assert time.monotonic() - began < 3.8  # asked twice in a row it would be 4
 
 
 async def test_a_key_and_extra_headers_go_through_the_library_only(server, connect):

@@ -156,8 +156,7 @@ class Http:
         if _CLIENT in sys.modules or not plain:
             return None
         try:
-            async with self._turn:
-                reply = await probe.get(parse(self.base.origin), f"{self.prefix}{path}", timeout=min(timeout, self._connect_limit()))
+            reply = await probe.get(parse(self.base.origin), f"{self.prefix}{path}", timeout=min(timeout, self._connect_limit()))
         except PaddockError:
             return None
         if not reply.complete or len(reply.body) > limit or reply.status < 200 or "content-encoding" in reply.headers:
@@ -207,14 +206,15 @@ class Http:
         Raises:
             PaddockError: As the sentences of section 3.3 say.
         """
-        if method == "GET" and (first := await self._first(path, timeout, limit)) is not None:
-            return first
         content = None if body is None else self.encode(body)
         async with self._turn:
             begun = self.clock.monotonic()
             try:
-                async with asyncio.timeout(timeout), self._open(self._client(), method, path, content, model, begun) as answer:
-                    return Reply(answer.status, answer.headers, b"" if method == "HEAD" else await answer.whole(limit))
+                async with asyncio.timeout(timeout):
+                    if method == "GET" and (first := await self._first(path, timeout, limit)) is not None:
+                        return first
+                    async with self._open(self._client(), method, path, content, model, begun) as answer:
+                        return Reply(answer.status, answer.headers, b"" if method == "HEAD" else await answer.whole(limit))
             except TimeoutError as error:
                 failure = transport_failure(error, self.target, "wait", self.clock.monotonic() - begun)
                 raise failed(failure) from None
