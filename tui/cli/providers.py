@@ -18,6 +18,7 @@ from tui.providers.base import Health
 from tui.providers.catalogue import kinds
 from tui.providers.discovery import find
 from tui.providers.ports import ollama_program
+from tui.services.server_log import tail
 from tui.services.servers import ServerJobs
 from tui.store.meta import ServerRow
 from tui.text import clean_name
@@ -274,11 +275,8 @@ async def _logs(context: Context, what: str) -> int:
 
 
 def _tail(path: Path) -> str:
-    with path.open("rb") as file:
-        start = max(0, file.seek(0, 2) - _TAIL)
-        file.seek(start)
-        data = file.read()
-    return (data.partition(b"\n")[2] if start else data).decode("utf-8", "replace")
+    data = tail(path, _TAIL + 1)  # the byte more tells that lines are missing: then the first is half a line
+    return (data[1:].partition(b"\n")[2] if len(data) > _TAIL else data).decode("utf-8", "replace")
 
 
 def _said(context: Context, text: str, name: str) -> int:

@@ -1,4 +1,4 @@
-"""The last line of a server's log, for who waits for it: read once a second at most, and never waited for."""
+"""The end of a server's log; for who waits for the server, its last line: read once a second at most, and never waited for."""
 
 from __future__ import annotations
 
@@ -15,6 +15,17 @@ TAIL: Final = 4096
 """Bytes of the end that are read."""
 LONGEST: Final = 200
 """Characters of the line that are kept."""
+
+
+def tail(path: str | Path, size: int) -> bytes:
+    """The last `size` bytes of a file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        file.seek(max(0, file.seek(0, 2) - size))
+        return file.read(size)
 
 
 class LogLines:
@@ -37,10 +48,7 @@ class LogLines:
 
     def _read(self, path: str) -> None:
         try:
-            with Path(path).open("rb") as file:
-                file.seek(0, 2)
-                file.seek(max(0, file.tell() - TAIL))
-                text = file.read(TAIL).decode("utf-8", "replace")
+            text = tail(path, TAIL).decode("utf-8", "replace")
         except OSError:
             return
         lines = [line for line in text.splitlines() if line.strip()]

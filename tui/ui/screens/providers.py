@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import events
@@ -14,6 +13,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from tui.core.models import Origin, ProviderState, ProviderStatus, RunningModel
+from tui.services.server_log import tail
 from tui.text import clean_block
 from tui.ui.screens.parts import Rule
 from tui.ui.screens.provider_detail import columns, facts, state_mark
@@ -315,10 +315,7 @@ class ProvidersScreen(RefusingScreen):
 def log_tail(path: str) -> str:
     """The last lines of a log, cleaned; a sentence where it cannot be read."""
     try:
-        with Path(path).open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - _LOG_TAIL))
-            text = file.read(_LOG_TAIL).decode("utf-8", "replace")
+        text = tail(path, _LOG_TAIL).decode("utf-8", "replace")
     except OSError as error:
         return f"The log cannot be read: {error.strerror}"
     return clean_block(text).rstrip() or "The log is empty."
