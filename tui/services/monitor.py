@@ -105,7 +105,7 @@ class Monitor:
                     await asyncio.sleep(LOOK)
                     continue
                 started = self._clock.monotonic()
-                gpu = settings.monitor.gpu and started >= self._no_gpu_until
+                gpu = self._asks_gpu(settings)
                 if gpu or not settings.monitor.gpu:
                     self._gpu_note = ""
                 self._silent = 0.0
@@ -156,7 +156,7 @@ class Monitor:
         patience = max(interval + SILENT_AFTER, 2 * interval)
         heard = self._clock.monotonic()
         nonsense = 0
-        while self._settings().monitor == settings.monitor and (gpu or not self._asks_gpu_again()):
+        while self._settings().monitor == settings.monitor and (gpu or not self._asks_gpu(settings)):
             try:
                 async with asyncio.timeout(LOOK):  # not `wait_for`: that of Python 3.11 can swallow a cancelling
                     line = await lines.readline()
@@ -183,8 +183,8 @@ class Monitor:
                     return "the sampler talks nonsense"
         return None
 
-    def _asks_gpu_again(self) -> bool:
-        return self._settings().monitor.gpu and self._clock.monotonic() >= self._no_gpu_until
+    def _asks_gpu(self, settings: Settings) -> bool:
+        return settings.monitor.gpu and self._clock.monotonic() >= self._no_gpu_until
 
     def _keep(self, at: float, sample: Sample) -> None:
         interval = self._settings().monitor.interval

@@ -219,7 +219,7 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
         for first, last in ranges:
             self._repaint(first, last)
         self._grow(self._lines, follow)
-        if 0 <= shifted < self.scroll_offset.y:
+        if anchor is not None and 0 <= shifted < self.scroll_offset.y:
             self._drawn_anew(anchor, follow)
         if self._dirty:
             self._timer = self.set_timer(SLICE, self.flush)
