@@ -14,9 +14,8 @@ import time
 from collections.abc import Callable
 
 from common import WORDS, heading, report
-from textual.app import App, ComposeResult
 
-from tui.ui.widgets.transcript import Transcript
+from tests.support.transcript_host import Host
 
 SIZE = 270_000
 TOKEN = 5.4
@@ -46,19 +45,6 @@ def answers() -> dict[str, str]:
         "one table": "| a | b |\n|---|---|\n" + many(lambda: f"| {words(chance, 1, 4)} | {words(chance, 1, 4)} |\n"),
         "thoughts": many(lambda: words(chance, 4, 5) + " "),
     }
-
-
-class Host(App[None]):
-    """The conversation alone."""
-
-    def compose(self) -> ComposeResult:
-        """One part."""
-        yield Transcript()
-
-    @property
-    def chat(self) -> Transcript:
-        """It."""
-        return self.query_one(Transcript)
 
 
 async def cost(text: str, *, thoughts: bool) -> tuple[float, float]:

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from textual.app import App, ComposeResult
 
 from tests.support.screen import CANARIES, FORBIDDEN, screen_lines, screen_text, until
+from tests.support.transcript_host import Host
 from tui.text import clean_block
 from tui.ui.widgets.transcript import Transcript
-
-
-class Host(App[None]):
-    def compose(self) -> ComposeResult:
-        yield Transcript()
-
-    @property
-    def chat(self) -> Transcript:
-        return self.query_one(Transcript)
 
 
 async def test_streams_and_draws_markdown_when_a_block_closes() -> None:
