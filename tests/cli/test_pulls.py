@@ -19,7 +19,7 @@ from tests.support.fault_server import FaultServer
 from tui.cli import pulls
 from tui.config.paths import Paths
 from tui.core.errors import Failure, FailureKind
-from tui.core.models import Job, JobState, JobWish
+from tui.core.jobs import Job, JobState, JobWish
 from tui.demo.server import Pace
 from tui.services import jobs
 from tui.services.jobs import Jobs
@@ -122,7 +122,7 @@ def test_pull_wait_as_json_ends_with_the_job(server: FaultServer, run: Run, work
 def test_pull_wait_ends_where_the_worker_cannot_live(
     server: FaultServer, run: Run, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tui.core.models import WorkerState
+    from tui.core.jobs import WorkerState
 
     async def dead(_jobs: Jobs) -> None:
         return None

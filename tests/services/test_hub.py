@@ -12,7 +12,8 @@ import pytest
 from tests.services.live import Ollama, provider, until
 from tui.config.paths import find_paths
 from tui.config.store import ConfigStore
-from tui.core.models import AnswerState, Location, WorkerState
+from tui.core.jobs import WorkerState
+from tui.core.models import AnswerState, Location
 from tui.core.options import AppOptions
 from tui.providers.ports import Holder
 from tui.services import actions as actions_module
@@ -182,7 +183,7 @@ def test_look_changes_nothing(make: Make, ollama: Ollama, how: str) -> None:
     before = len(hub.notices.value)
     for verb in (hub.jobs.pause, hub.jobs.resume, hub.jobs.cancel, hub.jobs.retry, hub.jobs.remove):
         verb([1])
-    hub.jobs.move(1, "up")
+    hub.jobs.move([1], "up")
     until(lambda: len(hub.notices.value) == before + 6)
     assert {notice.text for notice in hub.notices.value[before:]} == {"Changing the queue is refused (security.access = look)"}
     hub.chat.use_model("lab", "phi4:14b")  # nothing is stored yet

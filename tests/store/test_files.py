@@ -195,7 +195,8 @@ def test_C02_D03_D13_a_disk_that_is_really_full(tmp_path: Path) -> None:
 ADDER = """
 import asyncio, sys
 from pathlib import Path
-from tui.core.models import Endpoint, JobKind
+from tui.core.jobs import JobKind
+from tui.core.models import Endpoint
 from tui.store.db import Database
 from tui.store.jobs import JobTable
 from tui.store.jobs import JobTable
@@ -208,7 +209,7 @@ async def main():
     for number in range(30):
         await table.add(JobKind.PULL, f"m{number}", Endpoint("box", "ollama", "http://127.0.0.1:11434"), asked_by=sys.argv[2])
         if number % 3 == 0:
-            await table.move(1, "down")
+            await table.move([1], "down")
     await database.aclose()
 
 asyncio.run(main())

@@ -17,7 +17,8 @@ import pytest
 from tui.core.clock import ManualClock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import Metrics
-from tui.core.models import AnswerState, ConversationSettings, Endpoint, JobKind, JobState, JobWish, Layer, Message, Role, Timeline
+from tui.core.jobs import JobKind, JobState, JobWish, Layer
+from tui.core.models import AnswerState, ConversationSettings, Endpoint, Message, Role, Timeline
 from tui.store.conversations import Conversations
 from tui.store.db import Database
 from tui.store.identity import alive, identify, myself
@@ -252,7 +253,7 @@ async def test_facts_do_not_overwrite_wishes(jobs: JobTable) -> None:
     job = await jobs.add(JobKind.PULL, "a", ENDPOINT)
     other = await jobs.add(JobKind.PULL, "b", ENDPOINT)
     await jobs.wish([job.id], JobWish.PAUSE)
-    await jobs.move(other.id, "first")
+    await jobs.move([other.id], "first")
     await jobs.record([replace(job, state=JobState.FETCHING)])
     found = jobs.get(job.id)
     assert found is not None
@@ -269,7 +270,7 @@ async def test_order_and_removal(jobs: JobTable) -> None:
         (b, "up", [a, b, c]),
         (c, "down", [a, b, c]),
     ):
-        await jobs.move(number, where)
+        await jobs.move([number], where)
         assert [job.id for job in jobs.list()] == order
     await jobs.record([replace(job, state=JobState.DONE) for job in jobs.list() if job.id == b])
     assert await jobs.remove([a, b]) == 1

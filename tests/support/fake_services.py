@@ -10,7 +10,7 @@ from textual.app import App
 
 from tui.config.paths import find_paths
 from tui.config.store import ConfigStore
-from tui.core.models import QueueView
+from tui.core.jobs import QueueView
 from tui.core.observe import Observable
 from tui.resources import resource
 from tui.services.api import ConversationView, DiscoveryView, MonitorView

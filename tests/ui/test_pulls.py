@@ -11,7 +11,8 @@ import pytest
 from tests.support.fake_services import FakeServices, ScreenHost
 from tests.support.screen import CANARIES, FORBIDDEN, screen_lines, screen_text, until
 from tui.core.errors import Failure
-from tui.core.models import Endpoint, Job, JobKind, JobState, JobWish, Layer, QueueView, WorkerState
+from tui.core.jobs import Job, JobKind, JobState, JobWish, Layer, QueueView, WorkerState
+from tui.core.models import Endpoint
 from tui.text import clean_label, clean_name
 from tui.ui.dialogs.pull import PullDialog
 from tui.ui.screens.parts import part_of

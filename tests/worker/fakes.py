@@ -11,7 +11,8 @@ from tui.config.settings import Settings
 from tui.core.clock import Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import JobStep
-from tui.core.models import Endpoint, Job, JobKind, Model, ModelDetail
+from tui.core.jobs import Job, JobKind
+from tui.core.models import Endpoint, Model, ModelDetail
 from tui.services.audit import Audit
 from tui.store.db import Database
 from tui.store.jobs import JobTable

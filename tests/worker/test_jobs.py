@@ -13,7 +13,8 @@ import pytest
 
 from tui.config.paths import find_paths
 from tui.core.errors import PaddockError
-from tui.core.models import Endpoint, JobKind
+from tui.core.jobs import JobKind
+from tui.core.models import Endpoint
 from tui.services import jobs as jobs_module
 from tui.services.jobs import Jobs, logout_note, spawn_worker
 from tui.services.locks import read_holder, take

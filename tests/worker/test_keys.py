@@ -11,7 +11,8 @@ from tests.worker.fakes import Bench
 from tui.config.settings import Settings, build
 from tui.core.clock import ManualClock
 from tui.core.errors import FailureKind, PaddockError
-from tui.core.models import Endpoint, JobState
+from tui.core.jobs import JobState
+from tui.core.models import Endpoint
 from tui.providers import ports
 from tui.providers.ports import Holder
 from tui.services.audit import Audit

@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from tui.config.paths import Paths, find_paths
-from tui.core.models import Endpoint, JobState, QueueView
+from tui.core.jobs import JobState, QueueView
+from tui.core.models import Endpoint
 from tui.services import jobs as jobs_module
 from tui.services.jobs import Jobs
 from tui.services.locks import WORKER_LOCK, read_holder

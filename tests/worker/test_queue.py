@@ -12,7 +12,7 @@ import pytest
 from tests.worker.fakes import CUT, END, ENDPOINT, HANG, MB, Bench, failed, step, steps
 from tui.core.clock import ManualClock
 from tui.core.errors import FailureKind, PaddockError
-from tui.core.models import JobState, JobWish
+from tui.core.jobs import JobState, JobWish
 from tui.worker import queue as queue_module
 from tui.worker import space
 
@@ -307,7 +307,7 @@ async def test_Q15_five_hundred_entries(bench: Bench) -> None:
         numbers.append(await bench.add(f"m{index}"))
     await bench.tick(2)
     assert bench.fake.open == ["m0:latest"]
-    await bench.table.move(numbers[499], "first")
+    await bench.table.move([numbers[499]], "first")
     await bench.table.wish([numbers[0]], JobWish.CANCEL)
     await bench.tick(2)
     assert bench.fake.open == ["m499:latest"]

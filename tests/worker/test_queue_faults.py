@@ -13,7 +13,7 @@ from tests.worker.fakes import END, ENDPOINT, HANG, MB, Bench, failed, step, ste
 from tui.config.settings import Settings
 from tui.core.clock import ManualClock
 from tui.core.errors import FailureKind
-from tui.core.models import Job, JobKind, JobState, JobWish
+from tui.core.jobs import Job, JobKind, JobState, JobWish
 from tui.store.jobs import JOBS, WISHES
 from tui.worker import queue as queue_module
 from tui.worker import space

@@ -18,7 +18,8 @@ import pytest
 
 from tests.worker.fakes import MB, Bench
 from tui.core.clock import SYSTEM
-from tui.core.models import Endpoint, Job, JobState, JobWish
+from tui.core.jobs import Job, JobState, JobWish
+from tui.core.models import Endpoint
 from tui.providers.factory import make_provider
 
 

@@ -10,7 +10,7 @@ from tui.cli.output import DASH, DONE, FAILED, block, emit, exit_code, facts, li
 from tui.core.capabilities import ABILITY_WORDS, Capability
 from tui.core.errors import Failure, PaddockError
 from tui.core.models import RunningModel
-from tui.services.registry import excluded
+from tui.services.asks import excluded
 from tui.text import clean_name, count, duration, tokens
 
 

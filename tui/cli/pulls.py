@@ -15,7 +15,8 @@ from tui.cli.context import Context, wrong_usage
 from tui.cli.output import DASH, DONE, FAILED, USAGE, ask, cut, emit, exit_code, message, report, table
 from tui.core.capabilities import Capability
 from tui.core.errors import Failure, FailureKind, PaddockError
-from tui.core.models import Endpoint, Job, JobState, JobWish
+from tui.core.jobs import Job, JobState, JobWish
+from tui.core.models import Endpoint
 from tui.core.names import normal
 from tui.core.names import parse as parse_name
 from tui.providers.base import Provider
@@ -227,8 +228,7 @@ async def pulls(context: Context) -> int:
     jobs = context.jobs()
     with context.audit.noting("move pull" if verb == "first" else f"{verb} pull", " ".join(str(number) for number in ids)):
         if verb == "first":
-            for number in reversed(ids):
-                await jobs.move(number, "first")
+            await jobs.move(ids, "first")
         else:
             wishes = {"pause": jobs.pause, "resume": jobs.resume, "cancel": jobs.cancel, "retry": jobs.retry, "remove": jobs.remove}
             await wishes[verb](ids)

@@ -158,7 +158,7 @@ def pulls(paths: Paths) -> dict[str, int]:
     """How many pulls are in which state."""
     if not paths.database.exists():
         return {}
-    from tui.core.models import JobState
+    from tui.core.jobs import JobState
     from tui.store.db import Database
     from tui.store.jobs import JobTable
 

@@ -34,8 +34,10 @@ from tui.config.kinds import (
     Whole,
     Words,
 )
+from tui.core.hours import PATTERN
 
 Flag = Annotated[bool, SWITCH]
+HOURS: Final = Words(f"(?:{PATTERN})?", "empty, or HH:MM-HH:MM", "23:00-07:00")
 PROVIDER_NAME: Final = Words("[A-Za-z0-9][A-Za-z0-9_.-]{0,39}", "letters, digits, - _ . (at most 40)", "gpu-box")
 
 
@@ -107,7 +109,11 @@ class Models(Section):
     preferred: Annotated[tuple[str, ...], Names()] = ()
     """Models offered first, in this order."""
     excluded: Annotated[tuple[str, ...], Names()] = ()
-    """Models that are hidden; * and ? stand for anything."""
+    """Models that are hidden; * and ? stand for anything. Pulling one asks first."""
+    max_size: Annotated[int | None, Bytes(empty=True)] = None
+    """Larger models are not pulled without asking. Empty: no limit."""
+    hf_token: Annotated[Secret, KeyReference()] = Secret()
+    """Key for Hugging Face, to read what a pull will fetch: "env:NAME" or "file:PATH". The server needs its own."""
 
 
 class Pulls(Section):
@@ -115,12 +121,16 @@ class Pulls(Section):
 
     at_once: Annotated[int, Whole(1, 5)] = 2
     """How many pulls run at the same time."""
+    bandwidth: Annotated[int | None, Bytes(10**6, empty=True)] = None
+    """Bytes a second for all pulls together, from 1 MB; kept by pausing and resuming, so it comes in bursts. Empty: no limit."""
     retries: Annotated[int, Whole(0, 20)] = 5
     """Attempts after the first, with growing pauses; then the pull has failed."""
     keep_free: Annotated[int, Bytes()] = 10 * 10**9
     """A pull waits rather than leave less room than this on the disk."""
     margin: Annotated[float, Number(1.0, 10.0)] = 1.2
     """A pull also waits rather than fill the disk beyond its size times this; the larger counts."""
+    only_between: Annotated[str, HOURS] = ""
+    """Hours of the day in which pulls run, in this machine's time, like 23:00-07:00. Empty: any time."""
     verify: Flag = True
     """After the server's success, also compare the model's weights with the layers that the registry's manifest named."""
     notify: Flag = True

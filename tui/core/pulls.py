@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from tui.core.events import JobStep
-from tui.core.models import Layer
+from tui.core.jobs import Layer
 from tui.core.record import record
 
 NOTICE: Final = 30.0

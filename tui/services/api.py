@@ -6,13 +6,14 @@ thread. What fails becomes a `Notice` (and state where it belongs to something s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tui.core.capabilities import Capability
 from tui.core.errors import Failure
 from tui.core.events import Metrics
+from tui.core.jobs import Ask, PastJob, Plan, QueueView
 from tui.core.models import (
     Activity,
     AnswerState,
@@ -25,7 +26,6 @@ from tui.core.models import (
     Notice,
     ProviderState,
     ProviderStatus,
-    QueueView,
     RunningModel,
     Timeline,
 )
@@ -283,31 +283,97 @@ class ChatApi(Protocol):
         """Write Markdown to a 0600 file in the data folder; a notice names it."""
 
 
+PreviewKey = tuple[str, str]
+"""Provider name and normal form of a model's name."""
+
+
+@record(frozen=True)
+class Preview:
+    """What a pull would mean, for the dialog: known step by step.
+
+    Attributes:
+        plan: None while it is being asked for.
+        free: Bytes of room on the server's disk where that is this machine's, None where not known.
+        queued: Bytes that the queue still brings to the same disk.
+        needed: Bytes of room it needs with the margin of the settings, the queue's included; None where the size is not known.
+        asks: What a yes is needed for.
+        failure: Why it will not be pulled: the registry says so already.
+    """
+
+    plan: Plan | None = None
+    free: int | None = None
+    queued: int = 0
+    needed: int | None = None
+    asks: frozenset[Ask] = frozenset()
+    failure: Failure | None = None
+
+
 class JobsApi(Protocol):
     """The queue that the worker works."""
 
     view: Observable[QueueView]
+    previews: Observable[Mapping[PreviewKey, Preview]]
+    past: Observable[tuple[PastJob, ...]]  # what `search_past` found last, newest first
 
-    def add(self, model: str, provider: str = "", *, insecure: bool = False, asked_by: str = "") -> None:
-        """Queue a pull on a provider (empty: the default)."""
+    def add(
+        self,
+        model: str,
+        provider: str = "",
+        *,
+        insecure: bool = False,
+        asked_by: str = "",
+        allowed: Iterable[Ask] = (),
+        warm_up: bool = False,
+        after: int = 0,
+        not_before: float | None = None,
+        limit: int | None = None,
+    ) -> None:
+        """Queue a pull on a provider (empty: the default). What needs a yes and has none in `allowed` becomes a question first."""
+
+    def push(self, model: str, provider: str, *, insecure: bool = False, asked_by: str = "") -> None:
+        """Queue an upload of a model to its registry."""
+
+    def preview(self, model: str, provider: str, *, insecure: bool = False) -> None:
+        """Find out what a pull would mean; the answer comes in `previews`, and is kept for a minute."""
 
     def pause(self, ids: Sequence[int]) -> None:
         """Wish: paused; bytes are kept."""
 
     def resume(self, ids: Sequence[int]) -> None:
-        """Wish: run."""
+        """Wish: run; a job that waits for a yes gets it."""
 
     def cancel(self, ids: Sequence[int]) -> None:
         """Wish: cancelled."""
 
     def retry(self, ids: Sequence[int]) -> None:
-        """Run failed or cancelled ones again."""
+        """Run failed or cancelled ones again, and at once those that wait for a retry."""
 
-    def move(self, job: int, where: str) -> None:
+    def move(self, ids: Sequence[int], where: str) -> None:
         """`up`, `down` or `first`."""
 
     def remove(self, ids: Sequence[int]) -> None:
-        """Drop ended ones from the list."""
+        """Drop ended ones from the list; the history keeps them."""
+
+    def limit(self, ids: Sequence[int], bytes_a_second: int | None) -> None:
+        """Limit these jobs, each for itself; None lifts it."""
+
+    def limit_queue(self, bytes_a_second: int | None) -> None:
+        """Limit all of them together: sets `pulls.bandwidth`."""
+
+    def start_at(self, ids: Sequence[int], at: float | None) -> None:
+        """Have them wait until a time (epoch seconds); None for at once."""
+
+    def chain(self, ids: Sequence[int], after: int) -> None:
+        """Have them wait until another has ended; 0 for none."""
+
+    def apply_changes(self, job: int) -> None:
+        """Apply again what an update replaced: a create from `Job.changes`."""
+
+    def forget_changes(self, job: int) -> None:
+        """Do not offer that any more."""
+
+    def search_past(self, text: str = "") -> None:
+        """Look through the history; the answer comes in `past`."""
 
 
 @record(frozen=True)

@@ -5,26 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from tui.config.paths import Paths
 from tui.config.secrets import resolve_secret
 from tui.config.settings import Settings
 from tui.config.store import ConfigStore
-from tui.core.capabilities import Capability
 from tui.core.clock import SYSTEM, Clock
-from tui.core.errors import Failure, FailureKind, PaddockError
-from tui.core.models import (
-    Model,
-    ModelDetail,
-    Notice,
-    Origin,
-    QueueView,
-    RunningModel,
-    Severity,
-)
-from tui.core.names import normal, parse
+from tui.core.errors import Failure, PaddockError
+from tui.core.models import Model, ModelDetail, Notice, Origin, RunningModel, Severity
+from tui.core.names import normal
 from tui.core.observe import Observable
 from tui.core.options import AppOptions
 from tui.core.threads import in_daemon_thread
@@ -32,16 +23,19 @@ from tui.services.actions import Actions
 from tui.services.api import Question
 from tui.services.audit import Audit
 from tui.services.engine import Engine
+from tui.services.job_verbs import JobVerbs
 from tui.services.limited import LimitedChat
 from tui.services.logs import know_secret, start_log
 from tui.services.monitor import Monitor
 from tui.services.notices import Notices
 from tui.services.ports import Ports
+from tui.services.previews import Previews
 from tui.services.registry import Registry
 from tui.text import clean_name
 
 if TYPE_CHECKING:
     from tui.services.jobs import Jobs
+    from tui.services.plan import Planner
     from tui.services.servers import ServerJobs
     from tui.store.db import Database
     from tui.store.meta import Meta
@@ -52,77 +46,6 @@ DATABASE_EVERY: Final = 0.25
 """Seconds between two looks whether another process changed something."""
 _NETWORK_SAID: Final = "said network"
 _LOG: Final = logging.getLogger("paddock.hub")
-
-
-class JobVerbs:
-    """`api.JobsApi` over the queue; callable from any thread."""
-
-    def __init__(self, hub: Hub) -> None:
-        self.view: Observable[QueueView] = Observable(QueueView())
-        self._hub = hub
-
-    def add(self, model: str, provider: str = "", *, insecure: bool = False, asked_by: str = "") -> None:
-        """Queue a pull on a provider (empty: the default)."""
-        self._hub.post(self._add, model, provider, insecure, asked_by)
-
-    async def _add(self, model: str, provider: str, insecure: bool, asked_by: str) -> None:
-        self._allow("Pulling")
-        registry = self._hub.watching
-        name = str(parse(model))
-        state = registry.state(provider) if provider else registry.default()
-        if state is None:
-            raise PaddockError.of("There is no server to pull to", "providers", "Add one on the Providers screen", FailureKind.NOT_FOUND)
-        reason = registry.can(state.name, Capability.PULL)
-        if reason:
-            raise PaddockError.of(
-                f"{name} is not pulled: {reason}", state.name, "Choose another server, or change the setting", FailureKind.REFUSED
-            )
-        if self._hub.settings().general.network == "metered":
-            choice = await self._hub.said.ask(f"Pull {name} over a metered network?", (("keep", "Not now"), ("pull", "Pull")))
-            if choice != "pull":
-                return
-        with self._hub.audit.noting("queue pull", f"{state.name}/{name}", asked_by=asked_by):
-            await self._hub.queue().add(name, state.endpoint, arguments={"insecure": True} if insecure else {}, asked_by=asked_by)
-        self._hub.said.say(f"{name} is queued on {state.name}")
-
-    def _allow(self, what: str) -> None:
-        access = self._hub.settings().security.access
-        if access != "full":
-            raise PaddockError.of(f"{what} is refused", f"security.access = {access}", "Change security.access", FailureKind.REFUSED)
-
-    def _wish(self, verb: str, *args: Any) -> None:
-        async def work() -> None:
-            self._allow("Changing the queue")
-            if verb in ("resume", "retry") and self._hub.settings().general.network == "offline":
-                raise PaddockError.of("Nothing is pulled", "general.network = offline", "Change general.network", FailureKind.REFUSED)
-            with self._hub.audit.noting(f"{verb} pull", " ".join(str(word) for word in _flat(args))):
-                await getattr(self._hub.queue(), verb)(*args)
-
-        self._hub.post(work)
-
-    def pause(self, ids: Sequence[int]) -> None:
-        """Wish: paused; bytes are kept."""
-        self._wish("pause", tuple(ids))
-
-    def resume(self, ids: Sequence[int]) -> None:
-        """Wish: run."""
-        self._wish("resume", tuple(ids))
-
-    def cancel(self, ids: Sequence[int]) -> None:
-        """Wish: cancelled."""
-        self._wish("cancel", tuple(ids))
-
-    def retry(self, ids: Sequence[int]) -> None:
-        """Run failed or cancelled ones again."""
-        self._wish("retry", tuple(ids))
-
-    def move(self, job: int, where: str) -> None:
-        """`up`, `down` or `first`."""
-        self._wish("move", job, where)
-
-    def remove(self, ids: Sequence[int]) -> None:
-        """Drop ended ones from the list."""
-        self._wish("remove", tuple(ids))
 
 
 class RegistryVerbs(Actions):
@@ -191,14 +114,6 @@ class ChatSide:
         return await self._hub.ports.ask_trust(watch.state.endpoint.url, watch.holder, "your prompt")
 
 
-def _flat(args: Iterable[Any]) -> Iterator[Any]:
-    for one in args:
-        if isinstance(one, tuple):
-            yield from one
-        else:
-            yield one
-
-
 class Hub:
     """`api.Services`."""
 
@@ -234,9 +149,11 @@ class Hub:
         self._chat_stale = True
         self._said_logout = False
         self._environ = environ
+        self._demo = options.demo
         self._start_sampler = start_sampler
         self._meta: Meta | None = None
         self._queue: Jobs | None = None
+        self._plans: Planner | None = None
         self._servers: ServerJobs | None = None
         self.watching = Registry(
             self.engine,
@@ -250,6 +167,9 @@ class Hub:
             clock=clock,
         )
         self.registry = RegistryVerbs(self.watching, self.audit, lambda: self._servers, lambda: self._queue)
+        self.previewing = Previews(
+            self._planner, self.watching.require, lambda: self.jobs.view.value.jobs, self.settings, clock, disks=not options.demo
+        )
         self.jobs = JobVerbs(self)
         self.monitor = Monitor(self.settings, clock=clock, command=sampler)
         self.chat = LimitedChat(host=ChatSide(self), clock=clock, audit=self.audit)
@@ -330,7 +250,7 @@ class Hub:
         if database.opened.sentence():
             self.said.say(database.opened.sentence(), Severity.WARNING)
         self._meta = Meta(database)
-        self._queue = Jobs(database, self.paths, self.clock)
+        self._queue = Jobs(database, self.paths, self.clock, lambda: self.settings().pulls.bandwidth)
         self._queue.view.watch(self.jobs.view.set)
         self._queue.failure.watch(lambda failure: self.said.stand("queue", failure))
         self._queue.view.watch(lambda _view: self._say_logout())
@@ -432,6 +352,13 @@ class Hub:
                 "The queue is not available: the database is not open", str(self.paths.database), "See the line at the top"
             )
         return self._queue
+
+    def _planner(self) -> Planner:
+        if self._plans is None:
+            from tui.services.plan import Planner
+
+            self._plans = Planner(self.settings, self._environ, self.clock, demo=self._demo)
+        return self._plans
 
     # --- for its parts ------------------------------------------------------------------------------------------------
 

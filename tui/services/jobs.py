@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,13 +20,15 @@ import tui
 from tui import __version__
 from tui.config.paths import Paths
 from tui.core.clock import SYSTEM, Clock
-from tui.core.errors import Failure, PaddockError
-from tui.core.models import Endpoint, Job, JobKind, JobState, JobWish, QueueView, WorkerState
+from tui.core.errors import Failure, FailureKind, PaddockError
+from tui.core.jobs import Job, JobKind, JobState, JobWish, PastJob, QueueView, Wait, WorkerState
+from tui.core.models import Endpoint
 from tui.core.observe import Observable
 from tui.core.threads import in_daemon_thread
 from tui.services.locks import WORKER_LOCK, Holder, read_holder
 from tui.store.db import Database
 from tui.store.files import make_folder, open_private
+from tui.store.history import History
 from tui.store.jobs import JOBS, JobTable, has_work
 from tui.store.meta import HAND_OVER, SERVERS, Meta, Servers, servers_have_work
 from tui.store.schema import SCHEMA
@@ -53,16 +57,18 @@ class Jobs:
         logout_note: That logging out would end the worker here (S32), or empty.
     """
 
-    def __init__(self, database: Database, paths: Paths, clock: Clock = SYSTEM) -> None:
+    def __init__(self, database: Database, paths: Paths, clock: Clock = SYSTEM, limit: Callable[[], int | None] = lambda: None) -> None:
         self.view: Observable[QueueView] = Observable(QueueView())
         self.failure: Observable[Failure | None] = Observable(None)
         self.logout_note: Observable[str] = Observable("")
         self._table = JobTable(database, clock)
+        self._history = History(database)
         self._servers = Servers(database)
         self._meta = Meta(database)
         self._changes = database.changes()
         self._paths = paths
         self._clock = clock
+        self._limit = limit
         self._child: subprocess.Popen[bytes] | None = None
         self._spawned_at = float("-inf")
         self._crashes = 0
@@ -71,14 +77,20 @@ class Jobs:
     # --- verbs -----------------------------------------------------------------------------------------------------
 
     async def add(
-        self, model: str, endpoint: Endpoint, kind: JobKind = JobKind.PULL, arguments: Mapping[str, Any] | None = None, asked_by: str = ""
+        self,
+        model: str,
+        endpoint: Endpoint,
+        kind: JobKind = JobKind.PULL,
+        arguments: Mapping[str, Any] | None = None,
+        asked_by: str = "",
+        **more: Any,
     ) -> Job:
-        """Queue a job and see that somebody works it.
+        """Queue a job and see that somebody works it; `more` as `JobTable.add` takes it.
 
         Raises:
             PaddockError: It could not be saved, or no worker could be started.
         """
-        job = await self._table.add(kind, model, endpoint, arguments, asked_by)
+        job = await self._table.add(kind, model, endpoint, arguments, asked_by, **more)
         await self._wished()
         return job
 
@@ -102,10 +114,58 @@ class Jobs:
         await self._table.retry(ids)
         await self._wished()
 
-    async def move(self, job: int, where: str) -> None:
+    async def move(self, ids: Iterable[int], where: str) -> None:
         """Change the order: `up`, `down` or `first`."""
-        await self._table.move(job, where)
+        await self._table.move(ids, where)
         await self._wished()
+
+    async def limit(self, ids: Iterable[int], bytes_a_second: int | None) -> None:
+        """Limit these jobs, each for itself; None lifts it."""
+        await self._table.limit(ids, bytes_a_second)
+        await self._wished()
+
+    async def start_at(self, ids: Iterable[int], at: float | None) -> None:
+        """Have them wait until a time (epoch seconds); None for at once."""
+        await self._table.start_at(ids, at)
+        await self._wished()
+
+    async def chain(self, ids: Iterable[int], after: int) -> None:
+        """Have them wait until another has ended; 0 for none."""
+        await self._table.chain(ids, after)
+        await self._wished()
+
+    async def allow(self, ids: Iterable[int]) -> None:
+        """Say yes to what they ask."""
+        await self._table.allow(ids)
+        await self._wished()
+
+    async def apply_changes(self, job: int) -> None:
+        """Queue a create that gives a model again what its update replaced.
+
+        Raises:
+            PaddockError: There is nothing to apply.
+        """
+        found = self._table.get(job)
+        if found is None or not found.changes:
+            raise PaddockError.of("There is nothing to apply again", str(job), "See paddock pulls", FailureKind.NOT_FOUND)
+        fields: dict[str, Any] = {"from": found.model}
+        if found.changes.system is not None:
+            fields["system"] = found.changes.system
+        if found.changes.template is not None:
+            fields["template"] = found.changes.template
+        if found.changes.options:
+            fields["parameters"] = parameters_of(found.changes.options)
+        await self.add(found.model, found.endpoint, JobKind.CREATE, fields, "update")
+        await self.forget_changes(job)
+
+    async def forget_changes(self, job: int) -> None:
+        """Do not offer to apply them any more."""
+        await self._table.forget_changes(job)
+        self.refresh()
+
+    def past(self, text: str = "") -> tuple[PastJob, ...]:
+        """The history: what ended, the newest first."""
+        return self._history.search(text)
 
     async def remove(self, ids: Iterable[int]) -> None:
         """Drop ended jobs from the list."""
@@ -124,18 +184,7 @@ class Jobs:
 
     def refresh(self) -> None:
         """Read the queue again."""
-        jobs = self._table.list()
-        running = [job for job in jobs if job.state is JobState.FETCHING]
-        rates = [job.rate for job in running if job.rate is not None]
-        etas = [job.eta for job in running if job.eta is not None]
-        self.view.set(
-            QueueView(
-                jobs=jobs,
-                worker=self.worker(),
-                rate=sum(rates) if rates else None,
-                finish_at=self._clock.time() + max(etas) if etas and len(etas) == len(running) else None,
-            )
-        )
+        self.view.set(queue_view(self._table.list(), self.worker(), self._clock.time(), self._limit()))
 
     def worker(self) -> WorkerState:
         """Who works the queue now."""
@@ -206,6 +255,57 @@ class Jobs:
         if self._logind_note is None:
             self._logind_note = await in_daemon_thread(logout_note)
             self.logout_note.set(self._logind_note)
+
+
+def parameters_of(options: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Parameters as `create` takes them: numbers and truths as such, a name that comes several times as a list."""
+    found: dict[str, Any] = {}
+    for name, text in options:
+        value: Any = text.strip('"')
+        with contextlib.suppress(ValueError):
+            value = {"true": True, "false": False}.get(text) if text in ("true", "false") else json.loads(text)
+        if name == "stop":
+            found.setdefault(name, []).append(str(value))
+        else:
+            found[name] = value
+    return found
+
+
+def queue_view(jobs: tuple[Job, ...], worker: WorkerState, now: float, limit: int | None) -> QueueView:
+    """The queue as screens show it; what nobody works is interrupted, whatever the last worker wrote."""
+    if not worker.running:
+        jobs = tuple(replace(job, state=JobState.INTERRUPTED, rate=None, eta=None) if job.state.running else job for job in jobs)
+    fetching = [job for job in jobs if job.state is JobState.FETCHING]
+    rates = [job.rate for job in fetching if job.rate is not None]
+    etas = [job.eta for job in fetching if job.eta is not None]
+    going = [job for job in jobs if not job.state.ended and job.wish is JobWish.RUN and job.kind is JobKind.PULL]
+    sized = [job for job in going if job.total is not None or (job.plan is not None and job.plan.total is not None)]
+    total = sum(_total(job) for job in sized)
+    done = sum(min(_done(job), _total(job)) for job in sized)
+    rate = sum(rates) if rates else None
+    sure = rate is not None and rate >= 1000 and len(sized) == len(going) and not any(job.wait in _OPEN_ENDED for job in going)
+    return QueueView(
+        jobs=jobs,
+        worker=worker,
+        rate=rate,
+        finish_at=now + max(etas) if etas and len(etas) == len(fetching) else None,
+        all_at=now + (total - done) / rate if sure and rate and total > done else None,
+        done=done,
+        total=total,
+        limit=limit,
+    )
+
+
+_OPEN_ENDED: Final = (Wait.HOURS, Wait.START, Wait.SPACE, Wait.SERVER, Wait.KEY, Wait.NETWORK, Wait.ANSWER)
+
+
+def _total(job: Job) -> int:
+    return job.total or (job.plan.total if job.plan is not None else None) or 0
+
+
+def _done(job: Job) -> int:
+    plan = job.plan
+    return job.done or ((plan.total or 0) - (plan.missing or 0) if plan is not None else 0)
 
 
 def _older(holder: Holder) -> bool:

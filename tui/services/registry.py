@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
 from tui.config.settings import ProviderSettings, Settings
@@ -34,6 +33,7 @@ from tui.providers.discovery import Discovery, Found, discover, find
 from tui.providers.factory import make_provider
 from tui.providers.ports import ollama_program, systemd_unit_exists
 from tui.services.api import DiscoveryView, ModelKey
+from tui.services.asks import excluded
 from tui.services.engine import Engine
 from tui.services.notices import Notices
 from tui.services.ports import Ports
@@ -593,8 +593,3 @@ def location_of(endpoint: Endpoint, provider: ProviderSettings | None) -> Locati
     if provider is not None and provider.location in ("here", "elsewhere"):
         return Location(provider.location)
     return Location.HERE if is_loopback(endpoint.url) else Location.ELSEWHERE
-
-
-def excluded(model: str, settings: Settings) -> bool:
-    """Whether `models.excluded` hides a model."""
-    return any(fnmatchcase(model.lower(), pattern.lower()) for pattern in settings.models.excluded)

@@ -5,60 +5,30 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from tui.core import names
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import PaddockError
-from tui.core.models import Endpoint, Job, JobKind, JobState, JobWish, Layer
+from tui.core.jobs import Ask, Job, JobKind, JobState, JobWish
+from tui.core.models import Endpoint
 from tui.store import codec
 from tui.store.db import Database
+from tui.store.history import write_past
+from tui.store.job_rows import SELECT, asks_text, job_of, outcome_of, plan_text, progress_of
 from tui.text import clean_name
 
 JOBS: Final = "jobs"
 """Topic: anything about jobs changed."""
 WISHES: Final = "wishes"
 """Topic: something the worker must act on changed."""
+LISTED: Final = 86_400.0
+"""Seconds a done job stays in the list; the history keeps it longer."""
 
 _log = logging.getLogger("paddock.store")
 
-_SELECT: Final = """SELECT id, kind, model, endpoint, arguments, wish, state, position, note, progress, attempts, failure,
-    created_at, started_at, ended_at, due_at, asked_by FROM job"""
 _ENDED: Final = tuple(state.value for state in JobState if state.ended)
-_FIGURES: Final = ("total", "done", "percent", "rate", "average", "peak", "eta")
-
-
-def _job(row: Sequence[Any]) -> Job:
-    progress = codec.mapping(row[9])
-    return Job(
-        id=row[0],
-        kind=JobKind(row[1]),
-        model=row[2],
-        endpoint=codec.load_endpoint(row[3]),
-        arguments=codec.mapping(row[4]),
-        wish=JobWish(row[5]),
-        state=JobState(row[6]),
-        position=row[7],
-        note=row[8],
-        layers=tuple(Layer(*layer) for layer in progress.get("layers", ())),
-        history=tuple(progress.get("history", ())),
-        attempts=row[10],
-        failure=codec.load_failure(row[11]),
-        created_at=row[12],
-        started_at=row[13],
-        ended_at=row[14],
-        due_at=row[15],
-        asked_by=row[16],
-        **{key: progress[key] for key in _FIGURES if key in progress},
-    )
-
-
-def _progress(job: Job) -> str:
-    figures: dict[str, Any] = {key: value for key in _FIGURES if (value := getattr(job, key)) is not None}
-    figures["layers"] = [(layer.digest, layer.total, layer.completed) for layer in job.layers]
-    figures["history"] = [round(value) for value in job.history]
-    return codec.dump(figures)
+_RUNNING: Final = tuple(state.value for state in JobState if state.running)
 
 
 def model_key(model: str) -> str:
@@ -84,13 +54,13 @@ class JobTable:
 
     def list(self) -> tuple[Job, ...]:
         """All jobs in the order of the queue."""
-        return self._db.read(lambda connection: tuple(self._readable(connection.execute(f"{_SELECT} ORDER BY position, id"))))
+        return self._db.read(lambda connection: tuple(self._readable(connection.execute(f"{SELECT} ORDER BY position, id"))))
 
     def _readable(self, rows: Iterable[Sequence[Any]]) -> Iterator[Job]:
         """The jobs of these rows; one that cannot be read (damage, a kind of a newer version) stays in the table and costs no other."""
         for row in rows:
             try:
-                yield _job(row)
+                yield job_of(row)
             except (ValueError, TypeError, KeyError, AttributeError):
                 if row[0] not in self._unreadable:
                     self._unreadable.add(row[0])
@@ -98,33 +68,68 @@ class JobTable:
 
     def get(self, number: int) -> Job | None:
         """One job."""
-        row = self._db.read(lambda connection: connection.execute(f"{_SELECT} WHERE id = ?", (number,)).fetchone())
-        return None if row is None else _job(row)
+        row = self._db.read(lambda connection: connection.execute(f"{SELECT} WHERE id = ?", (number,)).fetchone())
+        return None if row is None else job_of(row)
 
     # --- wishes ----------------------------------------------------------------------------------------------------
 
     async def add(
-        self, kind: JobKind, model: str, endpoint: Endpoint, arguments: Mapping[str, Any] | None = None, asked_by: str = ""
+        self,
+        kind: JobKind,
+        model: str,
+        endpoint: Endpoint,
+        arguments: Mapping[str, Any] | None = None,
+        asked_by: str = "",
+        *,
+        allowed: Iterable[Ask] = (),
+        limit: int | None = None,
+        after: int = 0,
+        not_before: float | None = None,
     ) -> Job:
         """Queue a job. One that is already there for this model and server, however spelled, is used again and goes on.
 
-        An ended one makes room for the new entry at the end of the queue.
+        An ended one makes room for the new entry at the end of the queue. What is given beyond the name replaces what the entry had.
         """
         keys = (kind, provider_key(endpoint), model_key(model))
         same = "kind = ? AND provider_key = ? AND model_key = ?"
+        said = frozenset(allowed)
 
         def work(connection: sqlite3.Connection) -> Job:
-            found = connection.execute(f"{_SELECT} WHERE {same}", keys).fetchone()
-            if found is not None and not (job := _job(found)).state.ended:
-                connection.execute("UPDATE job SET wish = ?, asked = asked + 1 WHERE id = ?", (JobWish.RUN, job.id))
-                return replace(job, wish=JobWish.RUN)
+            found = connection.execute(f"{SELECT} WHERE {same}", keys).fetchone()
+            if found is not None and not (job := job_of(found)).state.ended:
+                connection.execute(
+                    "UPDATE job SET wish = ?, asked = asked + 1, allowed = ?, rate_limit = ?, after_job = ?, not_before = ?, arguments = ?"
+                    " WHERE id = ?",
+                    (
+                        JobWish.RUN,
+                        asks_text(job.allowed | said),
+                        job.limit if limit is None else limit,
+                        after or job.after,
+                        not_before,
+                        codec.dump({**job.arguments, **(arguments or {})}),
+                        job.id,
+                    ),
+                )
+                return job_of(connection.execute(f"{SELECT} WHERE id = ?", (job.id,)).fetchone())
             connection.execute(f"DELETE FROM job WHERE {same}", keys)
             cursor = connection.execute(
-                "INSERT INTO job (kind, provider_key, model_key, model, endpoint, arguments, position, created_at, asked_by)"
-                " VALUES (?, ?, ?, ?, ?, ?, (SELECT coalesce(max(position), 0) + 1 FROM job), ?, ?)",
-                (*keys, names.normal(model), codec.dump(endpoint), codec.dump(arguments or {}), self._clock.time(), clean_name(asked_by)),
+                "INSERT INTO job (kind, provider_key, model_key, model, endpoint, arguments, position, created_at, asked_by, allowed,"
+                " rate_limit, after_job, not_before)"
+                " VALUES (?, ?, ?, ?, ?, ?, (SELECT coalesce(max(position), 0) + 1 FROM job), ?, ?, ?, ?, ?, ?)",
+                (
+                    *keys,
+                    names.normal(model),
+                    codec.dump(endpoint),
+                    codec.dump(arguments or {}),
+                    self._clock.time(),
+                    clean_name(asked_by),
+                    asks_text(said),
+                    limit,
+                    after,
+                    not_before,
+                ),
             )
-            return _job(connection.execute(f"{_SELECT} WHERE id = ?", (cursor.lastrowid,)).fetchone())
+            return job_of(connection.execute(f"{SELECT} WHERE id = ?", (cursor.lastrowid,)).fetchone())
 
         return await self._db.run(work, (JOBS, WISHES))
 
@@ -142,17 +147,61 @@ class JobTable:
             lambda connection: connection.executemany("UPDATE job SET wish = ?, asked = asked + 1 WHERE id = ?", rows), (JOBS, WISHES)
         )
 
-    async def move(self, number: int, where: str) -> None:
-        """Change the order: `up`, `down` or `first`."""
+    async def limit(self, numbers: Iterable[int], bytes_a_second: int | None) -> None:
+        """Limit these jobs, each for itself; None lifts it."""
+        await self._change("rate_limit = ?", [(bytes_a_second, number) for number in numbers])
+
+    async def start_at(self, numbers: Iterable[int], at: float | None) -> None:
+        """Have these jobs wait until a time (epoch seconds); None for at once."""
+        await self._change("not_before = ?", [(at, number) for number in numbers])
+
+    async def chain(self, numbers: Iterable[int], after: int) -> None:
+        """Have these jobs wait until another has ended, 0 for none; a circle is not made."""
 
         def work(connection: sqlite3.Connection) -> None:
-            order = [row[0] for row in connection.execute("SELECT id FROM job ORDER BY position, id")]
-            if number not in order:
-                return
-            at = order.index(number)
-            order.insert({"up": max(0, at - 1), "down": at + 1, "first": 0}[where], order.pop(at))
+            before = dict(connection.execute("SELECT id, after_job FROM job"))
+            for number in numbers:
+                seen, at = {number}, after
+                while at and at not in seen:
+                    seen.add(at)
+                    at = before.get(at, 0)
+                if at != number and after != number:
+                    before[number] = after
+                    connection.execute("UPDATE job SET after_job = ? WHERE id = ?", (after, number))
+
+        await self._db.run(work, (JOBS, WISHES))
+
+    async def allow(self, numbers: Iterable[int]) -> None:
+        """Say yes to everything these jobs ask."""
+        everything = asks_text(frozenset(Ask))
+        await self._change("allowed = ?", [(everything, number) for number in numbers])
+
+    async def _change(self, what: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        await self._db.run(lambda connection: connection.executemany(f"UPDATE job SET {what} WHERE id = ?", rows), (JOBS, WISHES))
+
+    async def move(self, numbers: Iterable[int], where: str) -> None:
+        """Change the order: `up`, `down` or `first`; several keep their order among themselves, and ended ones are passed over."""
+        chosen = set(numbers)
+
+        def work(connection: sqlite3.Connection) -> None:
+            rows = connection.execute("SELECT id, state FROM job ORDER BY position, id").fetchall()
+            order = [row[0] for row in rows if row[1] not in _ENDED]
+            moved = [number for number in order if number in chosen]
+            if where == "first":
+                order = moved + [number for number in order if number not in chosen]
+            elif where == "up":
+                for at in range(1, len(order)):
+                    if order[at] in chosen and order[at - 1] not in chosen:
+                        order[at - 1], order[at] = order[at], order[at - 1]
+            else:
+                for at in range(len(order) - 2, -1, -1):
+                    if order[at] in chosen and order[at + 1] not in chosen:
+                        order[at + 1], order[at] = order[at], order[at + 1]
+            ended = [row[0] for row in rows if row[1] in _ENDED]
+            new = iter(order)
+            whole = [number if number in ended else next(new) for number in (row[0] for row in rows)]
             connection.executemany(
-                "UPDATE job SET position = ? WHERE id = ? AND position <> ?", [(n, id, n) for n, id in enumerate(order, 1)]
+                "UPDATE job SET position = ? WHERE id = ? AND position <> ?", [(n, id, n) for n, id in enumerate(whole, 1)]
             )
 
         await self._db.run(work, (JOBS, WISHES))
@@ -167,13 +216,13 @@ class JobTable:
     # --- facts (the worker's) --------------------------------------------------------------------------------------
 
     async def adopt(self) -> None:
-        """At the worker's start: what was running waits for its turn again, in the old order."""
-        await self._db.run(
-            lambda connection: connection.execute(
-                "UPDATE job SET state = ?, note = '' WHERE state IN (?, ?)", (JobState.WAITING, JobState.FETCHING, JobState.CHECKING)
-            ),
-            (JOBS,),
-        )
+        """At the worker's start: what was running was interrupted and goes on in its turn; done jobs of yesterday leave the list."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE job SET state = ?, note = '' WHERE state IN (?, ?)", (JobState.INTERRUPTED, *_RUNNING))
+            connection.execute("DELETE FROM job WHERE state = ? AND ended_at < ?", (JobState.DONE, self._clock.time() - LISTED))
+
+        await self._db.run(work, (JOBS,))
 
     async def take_renewals(self) -> frozenset[int]:
         """The jobs whose user asked to begin anew: each is reset once and waits."""
@@ -182,8 +231,8 @@ class JobTable:
             numbers = frozenset(row[0] for row in connection.execute("SELECT id FROM job WHERE asked > seen"))
             connection.execute(
                 "UPDATE job SET seen = asked, attempts = 0, failure = NULL, due_at = NULL, ended_at = NULL, note = '',"
-                " state = CASE WHEN state IN (?, ?) THEN state ELSE ? END WHERE asked > seen",
-                (JobState.FETCHING, JobState.CHECKING, JobState.WAITING),
+                " wait = '', outcome = '{}', state = CASE WHEN state IN (?, ?) THEN state ELSE ? END WHERE asked > seen",
+                (*_RUNNING, JobState.WAITING),
             )
             return numbers
 
@@ -193,9 +242,28 @@ class JobTable:
         """Whether somebody asked for a retry that was not looked at yet."""
         return self._db.read(lambda connection: connection.execute("SELECT 1 FROM job WHERE asked > seen LIMIT 1").fetchone()) is not None
 
-    async def record(self, jobs: Sequence[Job], *, durable: bool = True) -> None:
-        """Write the facts of jobs in one transaction; progress need not wait for the disk, changes of state do."""
-        await self._db.run(lambda connection: _write_facts(connection, jobs), (JOBS,), durable)
+    async def record(self, jobs: Sequence[Job], *, ended: Sequence[Job] = (), durable: bool = True) -> None:
+        """Write the facts of jobs in one transaction, those that have just ended into the history too.
+
+        Progress need not wait for the disk, changes of state do.
+        """
+
+        def work(connection: sqlite3.Connection) -> None:
+            _write_facts(connection, jobs)
+            write_past(connection, ended)
+
+        await self._db.run(work, (JOBS,), durable)
+
+    async def forget_changes(self, number: int) -> None:
+        """Do not offer any more what could be applied again after an update."""
+        query = "UPDATE job SET outcome = json_remove(outcome, '$.changes') WHERE id = ?"
+        await self._db.run(lambda connection: connection.execute(query, (number,)), (JOBS,))
+
+    async def record_plan(self, job: Job) -> None:
+        """Write what is known of a job before it starts; seldom, and larger than the facts that move."""
+        await self._db.run(
+            lambda connection: connection.execute("UPDATE job SET plan = ? WHERE id = ?", (plan_text(job.plan), job.id)), (JOBS,)
+        )
 
 
 _NOT_ENDED: Final = f"state NOT IN ({', '.join('?' * len(_ENDED))})"
@@ -203,18 +271,21 @@ _NOT_ENDED: Final = f"state NOT IN ({', '.join('?' * len(_ENDED))})"
 
 def _write_facts(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
     connection.executemany(
-        "UPDATE job SET state = ?, note = ?, progress = ?, attempts = ?, failure = ?, started_at = ?, ended_at = ?, due_at = ?"
-        " WHERE id = ?",
+        "UPDATE job SET state = ?, note = ?, progress = ?, attempts = ?, failure = ?, started_at = ?, ended_at = ?, due_at = ?, wait = ?,"
+        " asks = ?, outcome = ? WHERE id = ?",
         [
             (
                 job.state,
                 job.note,
-                _progress(job),
+                progress_of(job),
                 job.attempts,
                 codec.dump_failure(job.failure),
                 job.started_at,
                 job.ended_at,
                 job.due_at,
+                job.wait,
+                asks_text(job.asks),
+                outcome_of(job),
                 job.id,
             )
             for job in jobs

@@ -98,7 +98,38 @@ _VERSION_1: Final = (
     "CREATE INDEX measurement_model ON measurement (provider, model, id)",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1,)
+_VERSION_2: Final = (
+    "ALTER TABLE job ADD COLUMN rate_limit INTEGER",
+    "ALTER TABLE job ADD COLUMN after_job INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE job ADD COLUMN not_before REAL",
+    "ALTER TABLE job ADD COLUMN allowed TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE job ADD COLUMN wait TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE job ADD COLUMN asks TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE job ADD COLUMN plan TEXT",
+    "ALTER TABLE job ADD COLUMN outcome TEXT NOT NULL DEFAULT '{}'",
+    """CREATE TABLE job_history (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        job INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        model TEXT NOT NULL,
+        provider TEXT NOT NULL,
+        url TEXT NOT NULL,
+        state TEXT NOT NULL,
+        total INTEGER,
+        fetched INTEGER NOT NULL,
+        busy REAL NOT NULL,
+        attempts INTEGER NOT NULL,
+        asked_by TEXT NOT NULL,
+        created_at REAL NOT NULL,
+        started_at REAL,
+        ended_at REAL NOT NULL,
+        failure TEXT,
+        digest TEXT NOT NULL DEFAULT ''
+    )""",
+    "CREATE INDEX job_history_ended ON job_history (ended_at)",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1, _VERSION_2)
 """`MIGRATIONS[n]` takes a database of schema n to n + 1."""
 
 SCHEMA: Final = len(MIGRATIONS)

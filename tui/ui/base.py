@@ -14,7 +14,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from tui.core.errors import Failure
-from tui.core.models import JobState
+from tui.core.jobs import JobState
 from tui.core.observe import Observable
 from tui.ui.follow import Follower
 from tui.ui.frame import KeyLine, Line, TopBar

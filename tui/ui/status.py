@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from textual import events
 
-from tui.core.models import JobState, ProviderState, ProviderStatus, QueueView
+from tui.core.jobs import JobState, QueueView
+from tui.core.models import ProviderState, ProviderStatus
 from tui.text import clean_name, rate
 from tui.ui.frame import Line, Part
 from tui.ui.widgets.graph import braille_line

@@ -11,7 +11,8 @@ from tui.core import names
 from tui.core.clock import Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import JobStep
-from tui.core.models import Job, JobKind, Model
+from tui.core.jobs import Job, JobKind
+from tui.core.models import Model
 from tui.core.pulls import PullMeter
 from tui.providers.base import Provider
 

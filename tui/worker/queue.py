@@ -12,16 +12,17 @@ from typing import Any, Final
 from tui.config.settings import Settings
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
-from tui.core.models import Endpoint, Job, JobState, JobWish
+from tui.core.jobs import Job, JobState, JobWish
+from tui.core.models import Endpoint
 from tui.core.pulls import Phase, PullMeter, PullProgress, Stall
 from tui.core.threads import in_daemon_thread
 from tui.providers.base import Provider
 from tui.services.audit import Audit
+from tui.services.space import AFTER_FULL, Room, room_for
 from tui.store.db import Database
 from tui.store.jobs import JobTable, has_work, provider_key
 from tui.text import clean_name, size
 from tui.worker.attempt import DELAYS, DOWN_DELAYS, Attempt, delay, is_final, is_full, is_mismatch
-from tui.worker.space import AFTER_FULL, Room, room_for
 
 LOOK_AT_DISK: Final = 10.0
 """Seconds between two looks at the room on a disk."""
@@ -197,7 +198,7 @@ class Queue:
         places = settings.pulls.at_once - sum(run.task is not None for run in self.runs.values())
         for run in sorted(self.runs.values(), key=lambda run: run.job.position):
             job = run.job
-            if job.state is not JobState.WAITING or job.wish is not JobWish.RUN or run.task is not None:
+            if job.state not in (JobState.WAITING, JobState.INTERRUPTED) or job.wish is not JobWish.RUN or run.task is not None:
                 continue
             if run.due > now:
                 self._keep_due_true(run, now)

@@ -10,7 +10,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from tui.core.models import Job, JobState, Layer, WorkerState
+from tui.core.jobs import Job, JobState, Layer, WorkerState
 from tui.text import rate
 from tui.ui.frame import Line
 from tui.ui.screens.parts import clock, part_of

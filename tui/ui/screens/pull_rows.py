@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from tui.core.models import Job, JobState, JobWish, QueueView
+from tui.core.jobs import Job, JobState, JobWish, QueueView
 from tui.text import duration, rate, size
 from tui.ui.frame import Part
 from tui.ui.screens.parts import clock, part_of

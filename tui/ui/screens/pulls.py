@@ -9,7 +9,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
-from tui.core.models import Job, JobState, JobWish, QueueView
+from tui.core.jobs import Job, JobState, JobWish, QueueView
 from tui.ui.base import AppScreen
 from tui.ui.frame import Line
 from tui.ui.screens.parts import Rule
@@ -190,8 +190,8 @@ class PullsScreen(AppScreen):
     def action_move(self, where: str) -> None:
         """Move in the queue; several keep their order."""
         jobs = [job for job in self._table.chosen if not job.state.ended]
-        for job in jobs if where == "up" else reversed(jobs):
-            self.services.jobs.move(job.id, where)
+        if jobs:
+            self.services.jobs.move([job.id for job in jobs], where)
 
     def action_copy(self) -> None:
         """Copy the names."""

@@ -1,0 +1,59 @@
+"""What becomes of an unfinished download, in words that are true for the server (Ollama reference, sections 3.5 and 3.6)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tui.core.jobs import Job, JobKind, JobState
+from tui.text import clean_name, size
+
+SPARED: Final = 3600.0
+"""Seconds: since 0.21.0 a starting Ollama spares unfinished files younger than this."""
+
+
+def kept(job: Job, now: float, *, binary: bool = False) -> str:
+    """Whether what was fetched stays, as the rest of a sentence that begins with the amount; empty where nothing was fetched.
+
+    Args:
+        job: The pull; its plan knows the server's version and whether that prunes.
+        now: Epoch seconds.
+        binary: GiB instead of GB.
+    """
+    if job.kind is not JobKind.PULL or not job.done:
+        return ""
+    amount, name = size(job.done, binary=binary), clean_name(job.endpoint.name)
+    plan = job.plan
+    if plan is not None and plan.keeps_partials:
+        return f"{amount} stay on {name} until they are used or deleted by hand: it runs with OLLAMA_NOPRUNE"
+    if plan is None or not plan.version:
+        return f"{amount} stay on {name} until it restarts; then it may drop them"
+    if _number(plan.version) < (0, 21):
+        return f"{amount} stay on {name} until it restarts, which drops them"
+    if job.started_at is not None and now - job.started_at > SPARED:
+        return f"{amount} stay on {name}; a restart of it drops what is older than an hour"
+    return f"{amount} stay on {name}; a restart of it within the hour keeps them, a later one drops them"
+
+
+def dropped_by_restart(job: Job, now: float, *, binary: bool = False) -> str:
+    """One sentence where a restart of the server would cost bytes now: an unfinished pull older than an hour, and it prunes."""
+    old = job.started_at is not None and now - job.started_at > SPARED
+    if job.kind is not JobKind.PULL or job.state is JobState.DONE or not job.done or not old:
+        return ""
+    if job.plan is not None and job.plan.keeps_partials:
+        return ""
+    sure = job.plan is not None and job.plan.keeps_partials is False
+    amount = size(job.done, binary=binary)
+    unless = "" if sure else ", unless it runs with OLLAMA_NOPRUNE"
+    return f"a restart of {clean_name(job.endpoint.name)} would drop up to {amount} of it{unless}"
+
+
+def cancel_words(job: Job, now: float, *, binary: bool = False) -> str:
+    """What a cancel does to the data, one sentence with a full stop; empty where there is nothing to say."""
+    if job.state is JobState.CHECKING:
+        return "The server is checking: it ends that anyway, and the model may appear in spite of the cancel."
+    words = kept(job, now, binary=binary)
+    return f"{words}." if words else ""
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int("".join(char for char in part if char.isdigit()) or 0) for part in version.split("-")[0].split(".")[:2])

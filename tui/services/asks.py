@@ -1,0 +1,47 @@
+"""What must be allowed before something is pulled: said in the same words by app, command line and worker."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from tui.config.settings import Settings
+from tui.core.jobs import Ask
+from tui.core.names import normal
+from tui.text import clean_name, size
+
+
+def excluded(model: str, settings: Settings) -> bool:
+    """Whether `models.excluded` hides a model."""
+    return any(fnmatchcase(model.lower(), pattern.lower()) for pattern in settings.models.excluded)
+
+
+def asks_before(settings: Settings, model: str, total: int | None) -> frozenset[Ask]:
+    """What a pull of so many bytes (None where not known) needs a yes for."""
+    found = set()
+    if settings.models.max_size is not None and total is not None and total > settings.models.max_size:
+        found.add(Ask.SIZE)
+    if excluded(normal(model), settings):
+        found.add(Ask.EXCLUDED)
+    if settings.general.network == "metered":
+        found.add(Ask.METERED)
+    return frozenset(found)
+
+
+def reasons(settings: Settings, total: int | None, asks: frozenset[Ask]) -> str:
+    """Why a yes is needed, in words."""
+    binary = settings.appearance.units == "binary"
+    words = []
+    if Ask.SIZE in asks and settings.models.max_size is not None:
+        words.append(f"{size(total, binary=binary)} is more than models.max_size ({size(settings.models.max_size, binary=binary)})")
+    if Ask.EXCLUDED in asks:
+        words.append("models.excluded names it")
+    if Ask.METERED in asks:
+        words.append("the network is metered")
+    return " and ".join(words)
+
+
+def question(settings: Settings, model: str, total: int | None, asks: frozenset[Ask]) -> str:
+    """What to ask before a pull."""
+    binary = settings.appearance.units == "binary"
+    amount = f", {size(total, binary=binary)}" if total is not None and Ask.SIZE not in asks else ""
+    return f"Pull {clean_name(model)}{amount}? {reasons(settings, total, asks)[:1].upper()}{reasons(settings, total, asks)[1:]}."

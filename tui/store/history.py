@@ -1,0 +1,69 @@
+"""The history of the queue: what ended, when, how fast, and from where it was asked."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterable
+from typing import Final
+
+from tui.core.jobs import Job, PastJob
+from tui.store import codec
+from tui.store.db import Database
+from tui.store.job_rows import PAST, past_of
+
+KEPT: Final = 2000
+"""Ended jobs that are remembered; older ones go."""
+
+_log = logging.getLogger("paddock.store")
+
+
+def write_past(connection: sqlite3.Connection, jobs: Iterable[Job]) -> None:
+    """Remember jobs that have just ended, in the transaction that says so."""
+    rows = [
+        (
+            job.id,
+            job.kind,
+            job.model,
+            job.endpoint.name,
+            job.endpoint.url,
+            job.state,
+            job.total,
+            job.fetched,
+            job.busy,
+            job.attempts,
+            job.asked_by,
+            job.created_at,
+            job.started_at,
+            job.ended_at,
+            codec.dump_failure(job.failure),
+            job.digest,
+        )
+        for job in jobs
+    ]
+    if rows:
+        connection.executemany(f"INSERT INTO job_history ({PAST.removeprefix('id, ')}) VALUES ({', '.join('?' * 16)})", rows)
+        connection.execute("DELETE FROM job_history WHERE id <= (SELECT max(id) FROM job_history) - ?", (KEPT,))
+
+
+class History:
+    """The repository of ended jobs."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def search(self, text: str = "", limit: int = 500) -> tuple[PastJob, ...]:
+        """The newest first: those that hold every word in model, provider, state, kind, where they were asked for, or failure."""
+        words = [f"%{word.replace('!', '!!').replace('%', '!%').replace('_', '!_')}%" for word in text.split()]
+        holds = (
+            "(model || ' ' || provider || ' ' || state || ' ' || kind || ' ' || asked_by || ' ' || coalesce(failure, '')) LIKE ? ESCAPE '!'"
+        )
+        where = " AND ".join([holds] * len(words)) or "1"
+        query = f"SELECT {PAST} FROM job_history WHERE {where} ORDER BY ended_at DESC, id DESC LIMIT ?"
+        found = []
+        for row in self._db.read(lambda connection: connection.execute(query, (*words, limit)).fetchall()):
+            try:
+                found.append(past_of(row))
+            except (ValueError, TypeError, KeyError, AttributeError):
+                _log.warning("entry %s of the history cannot be read", row[0])
+        return tuple(found)
