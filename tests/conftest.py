@@ -1,21 +1,40 @@
-"""Before Textual is imported: no motion, no developer's own settings."""
+"""Before Textual is imported: no motion, no developer's own settings, no registry of the world."""
 
 from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ["TEXTUAL_ANIMATIONS"] = "none"
 for _name in [
     name for name in os.environ if name.startswith(("PADDOCK_", "OLLAMA_", "NO_COLOR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"))
 ]:
     del os.environ[_name]
+os.environ["PADDOCK_REGISTRY"] = "http://127.0.0.1:9"  # nothing listens there; processes that tests start inherit it
 
 import pytest  # noqa: E402
 
 from tests.support.fake_services import FakeServices  # noqa: E402
+
+_REGISTRIES = ("registry.ollama.ai", "ollama.com", "hf.co", "huggingface.co")
+
+
+@pytest.fixture(autouse=True)
+def no_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a test gives the program an environment of its own, nobody out there is asked: the names are unknown."""
+    real = socket.getaddrinfo
+
+    def look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+        name = host.decode("latin-1") if isinstance(host, bytes) else str(host)
+        if name.lower().endswith(_REGISTRIES):
+            raise socket.gaierror(socket.EAI_NONAME, "not asked by tests")
+        return real(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
 
 
 @pytest.fixture

@@ -69,6 +69,7 @@ class Terminal:
             "COLORTERM": "truecolor",
             "LC_ALL": "C.UTF-8",
             "PYTHONPATH": str(ROOT),
+            "PADDOCK_REGISTRY": os.environ.get("PADDOCK_REGISTRY", "http://127.0.0.1:9"),
         }
         for name, value in (env or {}).items():
             if value is None:

@@ -10,16 +10,22 @@ from tui.core.record import record
 
 MAX_HEAD: Final = 65_536
 MAX_BODY: Final = 64_000_000
+UPLOADS: Final = "/api/blobs/"
 _REASONS: Final = {200: "OK", 201: "Created", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 500: "Internal Server Error"}
 
 
 @record(frozen=True)
 class Request:
-    """One request."""
+    """One request.
+
+    Attributes:
+        rest: Bytes of the body that are still to be read from the connection: of an upload, all of them.
+    """
 
     method: str
     path: str
     body: bytes
+    rest: int = 0
 
     def json(self) -> dict[str, Any]:
         """The body as an object; empty where it is none."""
@@ -78,7 +84,7 @@ class Exchange:
 
 
 async def read_request(reader: asyncio.StreamReader) -> Request | None:
-    """Read a request; None at the end of the connection, and for what is no request."""
+    """Read a request, an upload's body excepted; None at the end of the connection, and for what is no request."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
@@ -94,6 +100,8 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
             await reader.readline()
         else:
             length = int(headers.get("content-length") or 0)
+            if length >= 0 and method == "POST" and path.startswith(UPLOADS):
+                return Request(method, path, b"", length)
             if not 0 <= length <= MAX_BODY:
                 return None
             body = await reader.readexactly(length)

@@ -7,7 +7,8 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,12 @@ STATE: Final = "demo-models.json"
 
 @record(frozen=True)
 class Spec:
-    """A model of the demo's registry; sizes and shapes follow the real ones."""
+    """A model of the demo's registry; sizes and shapes follow the real ones.
+
+    Attributes:
+        weights: Bare hex digest of weights that were made here or uploaded; empty for the registry's.
+        edition: What makes this template another than the registry's.
+    """
 
     name: str
     size: int
@@ -35,10 +41,12 @@ class Spec:
     context: int
     abilities: tuple[str, ...] = ("completion",)
     licence: str = "Apache License 2.0"
+    weights: str = ""
+    edition: str = ""
 
 
 def _spec(name: str, gb: float, parameters: str, family: str, shape: tuple[int, int, int, int], context: int, *abilities: str) -> Spec:
-    quantization = "F16" if "embed" in name else "MXFP4" if "oss" in name else "Q4_K_M"
+    quantization = "F16" if "embed" in name or "fp16" in name else "MXFP4" if "oss" in name else "Q4_K_M"
     return Spec(name, int(gb * GB), parameters, quantization, family, *shape, context, abilities or ("completion",))
 
 
@@ -55,6 +63,7 @@ SPECS: Final = {
         _spec("gemma3:27b", 17.3964, "27.4B", "gemma3", (62, 5376, 32, 16), 131072, "completion", "vision"),
         _spec("llama3.2:3b", 2.0194, "3.2B", "llama", (28, 3072, 24, 8), 131072, "completion", "tools"),
         _spec("llama3.2:1b", 1.3211, "1.2B", "llama", (16, 2048, 32, 8), 131072, "completion", "tools"),
+        _spec("llama3.2:1b-instruct-fp16", 2.4794, "1.2B", "llama", (16, 2048, 32, 8), 131072, "completion", "tools"),
         _spec("llama3.1:8b", 4.9207, "8.0B", "llama", (32, 4096, 32, 8), 131072, "completion", "tools"),
         _spec("llama3.1:70b", 42.5201, "70.6B", "llama", (80, 8192, 64, 8), 131072, "completion", "tools"),
         _spec("mistral:7b", 4.3724, "7.2B", "llama", (32, 4096, 32, 8), 32768, "completion", "tools"),
@@ -74,6 +83,9 @@ SPECS: Final = {
 }
 FIRST: Final = ("qwen3:8b", "gemma3:4b", "llama3.2:3b", "nomic-embed-text:latest")
 """Installed when the demo starts for the first time."""
+OUTDATED: Final = "llama3.2:3b"
+"""The one of them that the registry has a newer template for."""
+_MADE: Final = frozenset({"size", "quantization", "weights", "edition"})
 
 
 def spec_of(name: str) -> Spec | None:
@@ -86,11 +98,56 @@ def digest_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@cache
+def config_of(spec: Spec) -> bytes:
+    """The config blob."""
+    config = {
+        "model_format": "gguf",
+        "model_family": spec.family,
+        "model_families": [spec.family],
+        "model_type": spec.parameters,
+        "file_type": spec.quantization,
+        "context_length": spec.context,
+        "architecture": "amd64",
+        "os": "linux",
+    }
+    return json.dumps(config, separators=(",", ":")).encode()
+
+
+@cache
+def parts_of(spec: Spec) -> tuple[tuple[str, str, int], ...]:
+    """Media type, digest and size of each layer, weights first, the config last."""
+    small = (("template", 1_482), ("license", 11_357), ("params", 120))
+    config = config_of(spec)
+    weights = spec.weights or digest_of(f"weights {spec.name}")
+    rest = max(0, spec.size - sum(size for _name, size in small) - len(config))
+    return (
+        ("model", weights, rest),
+        *((name, digest_of(f"{name} {spec.family} {spec.edition if name == 'template' else ''}"), size) for name, size in small),
+        ("config", hashlib.sha256(config).hexdigest(), len(config)),
+    )
+
+
 def layers_of(spec: Spec) -> tuple[tuple[str, int], ...]:
     """Digest and size of each layer, weights first."""
-    small = (("template", 1_482), ("licence", 11_357), ("params", 120), ("config", 487))
-    weights = (digest_of(f"weights {spec.name}"), spec.size - sum(size for _name, size in small))
-    return (weights, *((digest_of(f"{name} {spec.family}"), size) for name, size in small))
+    return tuple((digest, size) for _name, digest, size in parts_of(spec))
+
+
+@cache
+def manifest_of(spec: Spec) -> bytes:
+    """The manifest's exact bytes, whose SHA-256 is the model's digest."""
+    *parts, config = [
+        {"mediaType": f"application/vnd.ollama.image.{name}", "digest": f"sha256:{digest}", "size": size}
+        for name, digest, size in parts_of(spec)
+    ]
+    config["mediaType"] = "application/vnd.docker.container.image.v1+json"
+    kind = "application/vnd.docker.distribution.manifest.v2+json"
+    return json.dumps({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": parts}, separators=(",", ":")).encode()
+
+
+def sizes_of_registry() -> dict[str, int]:
+    """Bytes of every blob of the registry."""
+    return {digest: size for spec in SPECS.values() for digest, size in layers_of(spec)}
 
 
 @dataclass(slots=True)
@@ -107,34 +164,46 @@ class World:
 
     Attributes:
         partial: Bytes of each blob on the disk.
+        made: What makes an installed model another than the registry's: fields of its `Spec`, and `system`, `template`, `parameters`.
+        uploads: Bytes of each blob that was sent here.
     """
 
     home: Path
     installed: dict[str, str] = field(default_factory=dict)
     changed_at: dict[str, float] = field(default_factory=dict)
     partial: dict[str, int] = field(default_factory=dict)
+    made: dict[str, dict[str, Any]] = field(default_factory=dict)
+    uploads: dict[str, int] = field(default_factory=dict)
     loaded: dict[str, Loaded] = field(default_factory=dict)
 
     @classmethod
     def open(cls, home: Path) -> World:
-        """Read the state, or begin with the first models."""
+        """Read the state, or begin with the first models, one of them older than the registry's."""
         try:
             raw = json.loads((home / STATE).read_text(encoding="utf-8"))
-            return cls(home, dict(raw["installed"]), dict(raw["changed_at"]), dict(raw["partial"]))
-        except (OSError, ValueError, KeyError, TypeError):
+            more = dict(raw.get("made", {})), dict(raw.get("uploads", {}))
+            world = cls(home, dict(raw["installed"]), dict(raw["changed_at"]), dict(raw["partial"]), *more)
+            for name in world.installed:
+                world.spec(name)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             now = time.time()
             world = cls(home, {name: name for name in FIRST}, {name: now - 86_400 * (3 + 9 * rank) for rank, name in enumerate(FIRST)})
+            world.made[OUTDATED] = {"edition": "before"}
             world.save()
-            return world
+        return world
 
     def save(self) -> None:
         """Write the state; replaced whole."""
         path = self.home / STATE
         temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(
-            json.dumps({"installed": self.installed, "changed_at": self.changed_at, "partial": self.partial}), encoding="utf-8"
-        )
+        kept = ("installed", "changed_at", "partial", "made", "uploads")
+        temporary.write_text(json.dumps({name: getattr(self, name) for name in kept}), encoding="utf-8")
         temporary.replace(path)
+
+    def spec(self, name: str) -> Spec:
+        """An installed model as it is here."""
+        made = {key: value for key, value in self.made.get(name, {}).items() if key in _MADE}
+        return replace(SPECS[self.installed[name]], **made)
 
     def find(self, name: str) -> tuple[str, Spec] | None:
         """An installed model by any spelling."""
@@ -142,10 +211,27 @@ class World:
             key = parse(name).key
         except PaddockError:
             return None
-        for installed, source in self.installed.items():
+        for installed in self.installed:
             if parse(installed).key == key:
-                return installed, SPECS[source]
+                return installed, self.spec(installed)
         return None
+
+    def put(self, name: str, source: str, made: Mapping[str, Any] | None = None) -> None:
+        """Install a model under a name, made out of one of the registry."""
+        found = self.find(name)
+        full = found[0] if found else normal(name)
+        self.installed[full] = source
+        self.changed_at[full] = time.time()
+        self.made.pop(full, None)
+        if made:
+            self.made[full] = dict(made)
+        self.save()
+
+    def blobs(self) -> set[str]:
+        """Digests of all that is whole on the disk."""
+        used = {digest for name in self.installed for digest, _size in layers_of(self.spec(name))}
+        known = sizes_of_registry()
+        return used | set(self.uploads) | {digest for digest, done in self.partial.items() if done >= known.get(digest, done + 1)}
 
     def expire(self) -> None:
         """Forget what has outlived its keep-alive."""

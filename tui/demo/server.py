@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -11,13 +12,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from tui.core.record import record
-from tui.demo.http import Exchange, Request, read_request
-from tui.demo.models import Loaded, Spec, World, details_of, digest_of, info_of, layers_of, memory_of, spec_of
+from tui.demo.changes import Changes, registry
+from tui.demo.http import UPLOADS, Exchange, Request, read_request
+from tui.demo.models import Loaded, Spec, World, details_of, digest_of, info_of, layers_of, manifest_of, memory_of
 from tui.demo.words import THOUGHTS, answer_to, pieces_of
 
 VERSION: Final = "0.24.0"
-TICK: Final = 0.06
-"""Seconds between two progress lines of a pull, as Ollama has it."""
 CONTEXT: Final = 4096
 FOR_EVER: Final = 292 * 365 * 86_400
 Handler = Callable[[Request, Exchange], Awaitable[None]]
@@ -73,6 +73,7 @@ class DemoServer:
         self.last_used = time.monotonic()
         self.open_connections = 0
         self._loading: dict[str, asyncio.Lock] = {}
+        changes = self._changes = Changes(world, pace.pull)
         self._routes: dict[tuple[str, str], Handler] = {
             ("GET", "/"): lambda _request, answer: answer.text("Ollama is running"),
             ("GET", "/api/version"): lambda _request, answer: answer.json({"version": VERSION}),
@@ -84,11 +85,11 @@ class DemoServer:
             ("POST", "/api/chat"): self._chat,
             ("POST", "/api/generate"): self._generate,
             ("POST", "/api/embed"): self._embed,
-            ("POST", "/api/pull"): self._pull,
-            ("POST", "/api/push"): self._push,
-            ("POST", "/api/create"): self._create,
-            ("POST", "/api/copy"): self._copy,
-            ("DELETE", "/api/delete"): self._delete,
+            ("POST", "/api/pull"): changes.pull,
+            ("POST", "/api/push"): changes.push,
+            ("POST", "/api/create"): changes.create,
+            ("POST", "/api/copy"): changes.copy,
+            ("DELETE", "/api/delete"): changes.delete,
         }
 
     async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -98,7 +99,7 @@ class DemoServer:
             while (request := await read_request(reader)) is not None:
                 self.last_used = time.monotonic()
                 answer = Exchange(writer, head=request.method == "HEAD")
-                work = asyncio.ensure_future(self._serve(request, answer))
+                work = asyncio.ensure_future(self._serve(request, answer, reader))
                 gone = asyncio.ensure_future(_left(reader))
                 await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
                 gone.cancel()
@@ -113,10 +114,13 @@ class DemoServer:
             self.last_used = time.monotonic()
             writer.close()
 
-    async def _serve(self, request: Request, answer: Exchange) -> None:
+    async def _serve(self, request: Request, answer: Exchange, reader: asyncio.StreamReader) -> None:
         method = "GET" if request.method == "HEAD" else request.method
-        if request.path.startswith("/api/blobs/sha256:"):
-            await self._blob(request, answer)
+        if request.path.startswith(UPLOADS):
+            await self._changes.blob(request, answer, reader)
+            return
+        if request.path.startswith("/v2/"):
+            await registry(request, answer)
             return
         handler = self._routes.get((method, request.path))
         if handler is None:
@@ -128,22 +132,22 @@ class DemoServer:
     # --- lists --------------------------------------------------------------------------------------------------------
 
     def _entry(self, name: str, spec: Spec) -> dict[str, Any]:
-        return {"name": name, "model": name, "size": spec.size, "digest": digest_of(f"manifest {name}"), "details": details_of(spec)}
+        digest = hashlib.sha256(manifest_of(spec)).hexdigest()
+        return {"name": name, "model": name, "size": spec.size, "digest": digest, "details": details_of(spec)}
 
     async def _tags(self, _request: Request, answer: Exchange) -> None:
         found = []
         for name in sorted(self.world.installed, key=lambda name: -self.world.changed_at.get(name, 0.0)):
-            spec = spec_of(self.world.installed[name])
-            if spec is not None:
-                found.append({**self._entry(name, spec), "modified_at": stamp(self.world.changed_at.get(name, 0.0))})
+            entry = self._entry(name, self.world.spec(name))
+            found.append({**entry, "modified_at": stamp(self.world.changed_at.get(name, 0.0))})
         await answer.json({"models": found})
 
     async def _ps(self, _request: Request, answer: Exchange) -> None:
         self.world.expire()
         found = []
         for name, loaded in self.world.loaded.items():
-            spec = spec_of(self.world.installed.get(name, name))
-            if spec is not None:
+            if name in self.world.installed:
+                spec = self.world.spec(name)
                 size = memory_of(spec, loaded.context)
                 ends = stamp(loaded.expires_at if loaded.expires_at is not None else time.time() + FOR_EVER)
                 found.append(
@@ -174,11 +178,20 @@ class DemoServer:
         template = (
             "{{ if .System }}<|system|>{{ .System }}{{ end }}{{ range .Messages }}<|{{ .Role }}|>{{ .Content }}{{ end }}<|assistant|>"
         )
+        made = self.world.made.get(name, {})
+        template = made.get("template") or template
+        parameters = {"stop": "<|im_end|>", "temperature": 0.6, **made.get("parameters", {})}
+        system = {"system": made["system"]} if made.get("system") else {}
         await answer.json(
             {
+                **system,
                 "license": f"{spec.licence}\nThe demo carries the name of the licence only.",
                 "modelfile": f"# Modelfile of the demo\nFROM /demo/blobs/sha256-{weights}\nTEMPLATE {template}\n",
-                "parameters": 'stop                           "<|im_end|>"\ntemperature                    0.6',
+                "parameters": "\n".join(
+                    f"{key:<30} {json.dumps(each)}"
+                    for key, value in parameters.items()
+                    for each in (value if isinstance(value, list) else [value])
+                ),
                 "template": template,
                 "details": details_of(spec),
                 "model_info": info_of(spec),
@@ -328,102 +341,6 @@ class DemoServer:
             length = sum(value * value for value in raw) ** 0.5 or 1.0
             vectors.append([round(value / length, 6) for value in raw])
         await answer.json({"model": name, "embeddings": vectors, "prompt_eval_count": sum(len(text) // 4 + 1 for text in texts)})
-
-    # --- changing -----------------------------------------------------------------------------------------------------
-
-    async def _pull(self, request: Request, answer: Exchange) -> None:
-        name = str(request.json().get("model") or request.json().get("name") or "")
-        await answer.line({"status": "pulling manifest"})
-        spec = spec_of(name)
-        if spec is None:
-            await answer.line({"error": "pull model manifest: file does not exist"})
-            return
-        fetched = False
-        try:
-            for digest, size in layers_of(spec):
-                fetched |= await self._layer(answer, digest, size)
-        finally:
-            self.world.save()
-        await answer.line({"status": "verifying sha256 digest"})
-        if fetched:
-            await asyncio.sleep(min(3.0, spec.size / 2e9))
-        await answer.line({"status": "writing manifest"})
-        self.world.installed[spec.name] = spec.name
-        self.world.changed_at[spec.name] = time.time()
-        self.world.save()
-        await answer.line({"status": "success"})
-
-    async def _layer(self, answer: Exchange, digest: str, size: int) -> bool:
-        """Fetch one layer from where it stopped; returns whether anything was missing."""
-        label = {"status": f"pulling {digest[:12]}", "digest": f"sha256:{digest}", "total": size}
-        done = self.world.partial.get(digest, 0)
-        if digest in self._blobs_in_use() or done >= size:
-            await answer.line({**label, "completed": size})
-            return False
-        before = time.monotonic()
-        while done < size:
-            await asyncio.sleep(TICK)
-            now = time.monotonic()
-            done = min(size, done + int(self.pace.pull * (now - before)))
-            before = now
-            self.world.partial[digest] = done
-            await answer.line({**label, "completed": done})
-        return True
-
-    def _blobs_in_use(self) -> set[str]:
-        specs = [spec_of(source) for source in self.world.installed.values()]
-        return {digest for spec in specs if spec is not None for digest, _size in layers_of(spec)}
-
-    async def _push(self, _request: Request, answer: Exchange) -> None:
-        await answer.line({"status": "retrieving manifest"})
-        await answer.line({"error": "unauthorized: the demo has no account"})
-
-    async def _create(self, request: Request, answer: Exchange) -> None:
-        body = request.json()
-        source = self.world.find(str(body.get("from") or ""))
-        if source is None:
-            await answer.error(400, "neither 'from' or 'files' was specified")
-            return
-        for status in ("using existing layer sha256:" + layers_of(source[1])[0][0], "writing manifest", "success"):
-            await answer.line({"status": status})
-        self._name(str(body.get("model") or "demo"), source[1])
-
-    async def _copy(self, request: Request, answer: Exchange) -> None:
-        body = request.json()
-        source = self.world.find(str(body.get("source") or ""))
-        if source is None:
-            await answer.error(404, f'model "{body.get("source")}" not found')
-            return
-        self._name(str(body.get("destination") or "copy"), source[1])
-        await answer.text("")
-
-    def _name(self, name: str, spec: Spec) -> None:
-        full = name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"
-        self.world.installed[full] = spec.name
-        self.world.changed_at[full] = time.time()
-        self.world.save()
-
-    async def _delete(self, request: Request, answer: Exchange) -> None:
-        found = await self._installed(request.json(), answer)
-        if found is None:
-            return
-        name, spec = found
-        del self.world.installed[name]
-        self.world.loaded.pop(name, None)
-        used = self._blobs_in_use()
-        for digest, _size in layers_of(spec):
-            if digest not in used:
-                self.world.partial.pop(digest, None)
-        self.world.save()
-        await answer.text("")
-
-    async def _blob(self, request: Request, answer: Exchange) -> None:
-        digest = request.path.rsplit(":", 1)[-1]
-        there = digest in self._blobs_in_use()
-        if request.method == "HEAD":
-            await answer.text("", 200 if there else 404)
-            return
-        await answer.error(400, "the demo keeps no uploads")
 
 
 async def _left(reader: asyncio.StreamReader) -> None:

@@ -255,7 +255,10 @@ async def _leads_inside(host: str, origin: str) -> bool:
 
 
 def _public(text: str) -> bool:
-    address = ipaddress.ip_address(text.split("%", 1)[0])
+    try:
+        address = ipaddress.ip_address(text.split("%", 1)[0])
+    except ValueError:
+        return False
     mapped = getattr(address, "ipv4_mapped", None)
     return bool((mapped or address).is_global)
 

@@ -173,7 +173,7 @@ class Planner:
         url = endpoint.url if self._demo else mirror or registry_url(name, insecure=insecure)
         shown = "the registry" if self._demo or mirror else clean_name(name.host, 60)
         host = urlsplit(url).hostname or ""
-        if self._settings().general.network == "offline" and not is_near(host):
+        if self._settings().general.network == "offline" and host not in _LOOPBACK:
             return None, f"general.network is offline: {shown} is not asked, {_LATER}"
         if not self._demo and not mirror and host in _LOOPBACK and not here.local:
             return None, f"{shown} is an address of the server's own machine: {_LATER}"
