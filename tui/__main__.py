@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from tui.core.options import AppOptions
 
 COMMANDS = (
-    "ls", "ps", "show", "search", "rm", "cp", "load", "unload", "pull", "pulls", "chat", "complete", "chats", "providers", "monitor",
-    "status", "doctor", "config", "completions",
+    "ls", "ps", "show", "search", "rm", "cp", "load", "unload", "pull", "pulls", "push", "create", "import", "update",
+    "chat", "complete", "chats", "providers", "monitor", "status", "doctor", "config", "completions",
 )  # fmt: skip
 _INTERNAL = ("worker", "sampler", "demo-server")
 _FLAGS = ("--demo", "--readonly", "--ascii", "--no-mouse", "--version", "--help", "--inside-guard")
@@ -41,7 +41,7 @@ options
   --help            print this text
 
 models      ls   ps   show   search   rm   cp   load   unload
-pulls       pull   pulls
+pulls       pull   pulls   push   create   import   update
 chat        chat   complete   chats
 providers   providers
 machine     monitor   status   doctor

@@ -82,6 +82,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of our own, without looking around and without a worker."""
     monkeypatch.setenv("PADDOCK_HOME", str(tmp_path))
     monkeypatch.setenv("PADDOCK_GENERAL__DISCOVER", "false")
+    monkeypatch.setenv("PADDOCK_REGISTRY", "http://127.0.0.1:9")
     monkeypatch.setattr(Jobs, "ensure_worker", _no_worker)
     monkeypatch.setattr(machine, "PATIENCE", 2.0)
     return tmp_path

@@ -219,7 +219,7 @@ def test_a_missing_model_is_fetched_only_where_that_is_set(
         fetched.append(models)
         return 0
 
-    monkeypatch.setattr("tui.cli.pulls.fetch", fetch)
+    monkeypatch.setattr("tui.cli.pull.fetch", fetch)
     assert run("chat", "zzz", "hello").code == 1
     configure('[models]\nauto_pull = "always"\n')
     assert run("chat", "zzz", "hello").code == 1

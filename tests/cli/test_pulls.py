@@ -16,10 +16,10 @@ import pytest
 from tests.cli.conftest import Background, Run, provider, start_ollama
 from tests.cli.test_changes import audit
 from tests.support.fault_server import FaultServer
-from tui.cli import pulls
+from tui.cli import pulls, waiting
 from tui.config.paths import Paths
 from tui.core.errors import Failure, FailureKind
-from tui.core.jobs import Job, JobState, JobWish
+from tui.core.jobs import Job, JobState, JobWish, WorkerState
 from tui.demo.server import Pace
 from tui.services import jobs
 from tui.services.jobs import Jobs
@@ -60,15 +60,17 @@ class Worker:
 def worker(home: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
     found = Worker()
     monkeypatch.setattr(Jobs, "ensure_worker", lambda jobs: found(jobs))
-    monkeypatch.setattr(pulls, "LOOK", 0.01)
+    monkeypatch.setattr(waiting, "LOOK", 0.01)
     return found
 
 
 def test_pull_queues_and_says_where(server: FaultServer, run: Run, home: Path) -> None:
     said = run("pull", "library/TINY:latest", "tiny", "other:1b")
     assert said.code == 0
-    assert [line.split(" is queued as ")[0] for line in said.err.splitlines()] == ["tiny:latest", "other:1b"]
-    assert all(line.endswith(" for ollama; see paddock pulls.") for line in said.err.splitlines())
+    queued = [line for line in said.err.splitlines() if " is queued as " in line]
+    assert [line.split(" is queued as ")[0] for line in queued] == ["tiny:latest", "other:1b"]
+    assert all(line.endswith(" for ollama; see paddock pulls.") for line in queued)
+    assert "the registry cannot be reached from here" in said.err
     assert [job["model"] for job in run("pulls", "--json").json["jobs"]][-1] == "other:1b"
     assert ("queue pull", "ollama/other:1b", "ok") in audit(home)
 
@@ -76,7 +78,7 @@ def test_pull_queues_and_says_where(server: FaultServer, run: Run, home: Path) -
 def test_a_name_that_breaks_the_grammar_is_2_and_queues_nothing(server: FaultServer, run: Run) -> None:
     said = run("pull", "fine:1b", "not a name")
     assert said.code == 2 and "qwen3:8b" in said.err
-    assert not server.requests and run("pulls", "--json").json == {"jobs": []}
+    assert not server.requests and run("pulls", "--json").json["jobs"] == []
 
 
 def test_pull_goes_to_the_first_that_can_and_names_it(server: FaultServer, second: FaultServer, run: Run, configure) -> None:
@@ -92,13 +94,17 @@ def test_pull_goes_to_the_first_that_can_and_names_it(server: FaultServer, secon
     assert len(run("pulls", "--json").json["jobs"]) == 1
 
 
-def test_offline_nothing_is_fetched(server: FaultServer, run: Run, configure) -> None:
-    run("pull", "tiny")
-    configure('[general]\nnetwork = "offline"\n')
-    for words in (["pull", "other"], ["pulls", "resume", "1"], ["pulls", "retry", "1"]):
-        said = run(*words)
-        assert said.code == 3 and "offline" in said.err
-    assert len(run("pulls", "--json").json["jobs"]) == 1
+def test_offline_it_is_queued_and_waits(server: FaultServer, run: Run, configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulls, "ACTED", 0.0)
+    configure('[general]\nnetwork = "offline"\n' + provider("far", "http://192.0.2.1:11434") + provider("box", server.url))
+    said = run("pull", "tiny", "--on", "far,box")
+    assert said.code == 0 and said.err.count("waits: general.network is offline") == 2 and not said.out
+    assert [job["endpoint"]["name"] for job in run("pulls", "--json").json["jobs"]] == ["far", "box"]
+    assert {request.path for request in server.requests} == {"/api/tags"}
+    assert run("pulls", "retry", "1").code == 0
+    configure('[general]\nnetwork = "offline"\n' + provider("far", "http://192.0.2.1:11434"))
+    said = run("pull", "other")
+    assert said.code == 0 and "other:latest is queued as 3 for far" in said.err
 
 
 def test_pull_wait_is_0_when_all_are_complete(server: FaultServer, run: Run, worker: Worker) -> None:
@@ -122,8 +128,6 @@ def test_pull_wait_as_json_ends_with_the_job(server: FaultServer, run: Run, work
 def test_pull_wait_ends_where_the_worker_cannot_live(
     server: FaultServer, run: Run, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tui.core.jobs import WorkerState
-
     async def dead(_jobs: Jobs) -> None:
         return None
 
@@ -134,7 +138,7 @@ def test_pull_wait_ends_where_the_worker_cannot_live(
 
 
 def test_ctrl_c_leaves_the_pull_running(server: FaultServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulls, "LOOK", 0.01)
+    monkeypatch.setattr(waiting, "LOOK", 0.01)
     looks: list[int] = []
 
     async def pressed(_jobs: Jobs) -> None:
@@ -174,7 +178,8 @@ def test_a_wish_nobody_acted_on_yet_is_no_deed(server: FaultServer, run: Run, mo
     assert said.code == 0 and "one:1b (1) will be paused when the worker comes to it." in said.err
 
 
-def test_the_queue_as_a_table(server: FaultServer, run: Run, worker: Worker) -> None:
+def test_the_queue_as_a_table(server: FaultServer, run: Run, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Jobs, "worker", lambda _jobs: WorkerState(True, 1))
     assert "No pulls" in run("pulls").err
     worker.ends = [JobState.FAILED]
     run("pull", "one:1b", "--wait")

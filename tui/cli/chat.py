@@ -246,7 +246,7 @@ async def _installed(context: Context) -> tuple[Provider, Model]:
         name = normal(context.args.model)
         if may_ask and not await ask(f"{name} is not installed. Fetch it?"):
             raise
-        from tui.cli.pulls import fetch
+        from tui.cli.pull import fetch
 
         await fetch(context, [context.args.model], context.args.on)
         return await context.with_model(context.args.model, context.args.on)

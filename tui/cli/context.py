@@ -408,12 +408,13 @@ class Context:
             raise PaddockError(database.problem or what)
         return database
 
-    def jobs(self) -> Jobs:
-        """The queue."""
+    def jobs(self, *, write: bool = True) -> Jobs:
+        """The queue; without `write` it can only be looked at."""
         from tui.services.jobs import Jobs
 
         if self._jobs is None:
-            self._jobs = Jobs(self.writable(), self.paths)
+            database = self.writable() if write else self.database(write=False)
+            self._jobs = Jobs(database, self.paths, limit=lambda: self.settings.pulls.bandwidth)
         return self._jobs
 
     async def aclose(self) -> None:

@@ -104,18 +104,26 @@ def cut(text: str, columns: int) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
     """Print aligned columns; `right` lists the columns that are figures. On a terminal the last column is cut to fit."""
+    for row in aligned(head, rows, right):
+        line(row)
+
+
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """The lines that `table` prints."""
     cells = [list(head), *([clean_label(cell) for cell in row] for row in rows)]
     widths = [max(width(row[column]) for row in cells) for column in range(len(head))]
     if sys.stdout.isatty():
         room = shutil.get_terminal_size().columns - sum(widths[:-1]) - 2 * (len(head) - 1)
         widths[-1] = min(widths[-1], max(room, 12))
+    lines = []
     for row in cells:
         parts = []
         for at, (cell, columns) in enumerate(zip(row, widths, strict=True)):
             shown = cut(cell, columns)
             fill = " " * (columns - width(shown))
             parts.append(fill + shown if at in right else shown + fill)
-        line("  ".join(parts).rstrip())
+        lines.append("  ".join(parts).rstrip())
+    return lines
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> None:

@@ -8,7 +8,9 @@ from typing import Any, Final, NoReturn
 
 from tui.text import clean_block, strip_line
 
-PULL_VERBS: Final = ("pause", "resume", "cancel", "retry", "first", "remove")
+PULL_VERBS: Final = (
+    "pause", "resume", "cancel", "retry", "first", "up", "down", "limit", "at", "after", "allow", "remove", "history", "apply", "forget",
+)  # fmt: skip
 PROVIDER_VERBS: Final = ("add", "remove", "test", "default", "start", "stop", "logs")
 _MODEL: Final = "as paddock ls shows it"
 
@@ -66,15 +68,69 @@ def _models(add: Any) -> None:
 
 
 def _pulls(add: Any) -> None:
-    command = add("pull", "fetch models", on=True)
-    command.add_argument("models", nargs="+", metavar="model", help="like qwen3:8b, user/model:tag or hf.co/org/repo:Q4_K_M")
-    command.add_argument("--wait", action="store_true", help="stay until they are done")
+    _pull(add)
+    command = add("pulls", "the queue: list it, change it, look into its history")
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.description = _PULLS
+    command.add_argument("verb", nargs="?", choices=PULL_VERBS, metavar="VERB", help="nothing: list the queue")
+    command.add_argument("what", nargs="*", metavar="ID", help="numbers that the list shows, names of models, or all")
+    command.add_argument("--on", default="", metavar="PROVIDER", help="only those of this provider")
+    command.add_argument("--watch", action="store_true", help="show the list until interrupted")
+    command.add_argument("--yes", action="store_true", help="do not ask")
+    command = add("push", "upload a model to its registry", on=True)
+    command.add_argument("model", help=_MODEL)
     command.add_argument("--insecure", action="store_true", help="accept a registry without TLS")
-    command = add("pulls", "the queue of pulls")
-    command.add_argument(
-        "verb", nargs="?", choices=PULL_VERBS, help="nothing: list them; retry begins anew, remove drops ended ones from the list"
-    )
-    command.add_argument("ids", nargs="*", type=int, metavar="ID", help="numbers that the list shows")
+    command.add_argument("--wait", action="store_true", help="stay until it is done")
+    command = add("create", "make a model from another one", on=True)
+    command.add_argument("name", metavar="NAME", help="of the new model")
+    command.add_argument("--from", dest="from_", required=True, metavar="MODEL|FILE", help="what it is made from")
+    _making(command)
+    command = add("import", "make a model from a GGUF file or a folder with safetensors of this machine", on=True)
+    command.add_argument("path", metavar="PATH", help="the file or folder; pickles (.bin, .pt) are refused, as they may run code")
+    command.add_argument("name", metavar="NAME", help="of the new model")
+    _making(command)
+    command = add("update", "fetch newer versions of installed models", on=True)
+    command.add_argument("model", nargs="?", default="", help=_MODEL)
+    command.add_argument("--all", action="store_true", help="all that their registry has newer")
+    command.add_argument("--wait", action="store_true", help="stay until they are done")
+    command.add_argument("--yes", action="store_true", help="allow what needs a yes")
+
+
+_PULLS: Final = """\
+The queue: list it, change it, look into its history.
+
+  pause resume cancel retry remove ID...   remove drops ended ones from the list; the history keeps them
+  first up down ID...                      change the order
+  limit ID... 20MB|none                    of one; limit all 20MB is that of the whole queue (pulls.bandwidth)
+  at ID... 23:00|+2h|none                  start then
+  after ID... OTHER|none                   start when another has ended
+  allow ID...                              say yes to what it asks
+  apply forget ID...                       what an update replaced: apply it again, or do not offer it any more
+  history [TEXT...]                        what ended, with how long it took and how fast it was
+"""
+
+
+def _pull(add: Any) -> None:
+    command = add("pull", "fetch models")
+    command.add_argument("models", nargs="*", metavar="model", help="like qwen3:8b, user/model:tag or hf.co/org/repo:Q4_K_M")
+    command.add_argument("--on", default="", metavar="PROVIDER[,PROVIDER...]", help="fetch on these providers")
+    command.add_argument("--file", default="", metavar="LIST", help="names from a text file, one a line; - is standard input")
+    command.add_argument("--wait", action="store_true", help="stay until they are done")
+    command.add_argument("--then-load", action="store_true", help="load each into memory when it is there")
+    command.add_argument("--insecure", action="store_true", help="accept a registry without TLS; so does http:// before a name")
+    command.add_argument("--limit", default="", metavar="20MB", help="bytes a second, of each; kept in bursts")
+    command.add_argument("--at", default="", metavar="23:00|+2h", help="start then")
+    command.add_argument("--after", default="", metavar="ID", help="start when this one of the queue has ended")
+    command.add_argument("--yes", action="store_true", help="allow what needs a yes: its size, models.excluded, a metered network")
+    command.add_argument("--dry-run", action="store_true", help="show what would be fetched, and queue nothing")
+
+
+def _making(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--system", default="", help="system prompt")
+    command.add_argument("--option", action="append", default=[], metavar="K=V", help="a parameter of the model")
+    command.add_argument("-q", "--quantize", default="", metavar="Q4_K_M", help="make the weights smaller; they must be F16, BF16 or F32")
+    command.add_argument("--wait", action="store_true", help="stay until it is done")
+    command.add_argument("--yes", action="store_true", help="replace a model of that name")
 
 
 def _chat(add: Any) -> None:

@@ -12,6 +12,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Coroutine
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any, Final
 
 from tui.cli.output import DONE, FAILED, INTERRUPTED, USAGE, message, report
@@ -22,10 +23,11 @@ from tui.text import clean_label, clean_name
 
 _MODULES: Final = {
     "ls": "models", "ps": "models", "show": "models", "search": "models", "cp": "changes", "rm": "changes", "load": "changes",
-    "unload": "changes", "pull": "pulls", "pulls": "pulls", "chat": "chat", "complete": "chat", "chats": "chats",
-    "providers": "providers", "monitor": "machine", "status": "machine", "doctor": "doctor", "config": "settings",
+    "unload": "changes", "pull": "pull", "pulls": "pulls", "push": "make", "create": "make", "import": "make", "update": "make",
+    "chat": "chat", "complete": "chat", "chats": "chats", "providers": "providers", "monitor": "machine", "status": "machine",
+    "doctor": "doctor", "config": "settings",
 }  # fmt: skip
-"""Where each command is; its function has its name. Only the one that runs is imported."""
+"""Where each command is; its function has its name (and `_` where that is a word of Python). Only the one that runs is imported."""
 _WITH_BAD_SETTINGS: Final = ("config", "doctor", "status")
 """Commands that work while the configuration has errors."""
 _LOG: Final = logging.getLogger("paddock.cli")
@@ -109,7 +111,8 @@ async def _work(args: Namespace, options: AppOptions, demo_url: str) -> int:
             for problem in wrong:
                 report(problem.failure())
             return USAGE
-        command = getattr(import_module(f"tui.cli.{_MODULES[args.command]}"), args.command)
+        function = f"{args.command}_" if iskeyword(args.command) else args.command
+        command = getattr(import_module(f"tui.cli.{_MODULES[args.command]}"), function)
         return await _stoppable(command(context))
     finally:
         await context.aclose()

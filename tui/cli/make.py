@@ -1,0 +1,221 @@
+"""push, create, import, update: each a job of the same queue."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Any, Final
+
+from tui.cli.asked import Wanted
+from tui.cli.chat import read_options
+from tui.cli.context import Context, wrong_usage
+from tui.cli.output import DONE, FAILED, REFUSED, USAGE, ask, emit, message, report
+from tui.cli.planning import Candidate, look
+from tui.cli.pull import ASKED_BY, UPDATE, Order, allow, run
+from tui.cli.waiting import wait_for, worse
+from tui.cli.weights import Weights, find_weights, looks_like_path
+from tui.core.capabilities import Capability
+from tui.core.errors import FailureKind, PaddockError
+from tui.core.jobs import JobKind, Plan
+from tui.core.models import Model
+from tui.core.names import normal, parse, same
+from tui.providers.base import Provider
+from tui.services.registry import OFFLINE
+from tui.text import clean_name
+
+_FULL: Final = ("F16", "F32", "BF16", "")
+"""What a server can quantize; empty where it does not say."""
+
+
+async def push(context: Context) -> int:
+    """Queue the upload of a model to its registry."""
+    allow(context, "Pushing")
+    provider, model = await context.with_model(context.args.model, context.args.on, alone=True)
+    _able(provider, Capability.PUSH, "push models")
+    if model.remote:
+        raise PaddockError.of(f"{model.name} runs in a cloud: there is nothing to push", provider.endpoint.name, "Choose another model")
+    arguments = {"insecure": True} if context.args.insecure else {}
+    if context.offline and not context.json:
+        message(f"The push of {normal(model.key)} waits: {OFFLINE}.")
+    return await _queue(context, provider, JobKind.PUSH, normal(model.key), arguments)
+
+
+async def create(context: Context) -> int:
+    """Queue the making of a model from another one, or from a file."""
+    allow(context, "Making a model")
+    name, fields = _name(context.args.name), _fields(context)
+    source = context.args.from_
+    if looks_like_path(source):
+        return await _from_files(context, name, await find_weights(source), fields)
+    provider, model = await context.with_model(source, context.args.on, alone=True)
+    _able(provider, Capability.CREATE, "make models")
+    if model.remote:
+        raise PaddockError.of(f"{model.name} runs in a cloud: nothing can be made from it", provider.endpoint.name, "Choose another model")
+    quantize = fields.get("quantize")
+    if quantize and model.quantization.upper() not in _FULL:
+        what = f"{model.name} is quantized already ({clean_name(model.quantization)}): servers quantize F16, BF16 and F32 only"
+        raise PaddockError.of(what, provider.endpoint.name, "Name a model with full weights, like an -fp16 tag", FailureKind.BAD_REQUEST)
+    if not quantize and not fields and not same(name, model.key):
+        raise PaddockError.of("Nothing would be different", "create", "Add --system, --option or -q, or use paddock cp", FailureKind.CONFIG)
+    if not await _free(context, provider, name):
+        return FAILED
+    kind = JobKind.QUANTIZE if quantize else JobKind.CREATE
+    return await _queue(context, provider, kind, name, {"from": model.key, **fields})
+
+
+async def import_(context: Context) -> int:
+    """Queue the upload of weights of this machine, and the making of a model from them."""
+    allow(context, "Making a model")
+    name = _name(context.args.name)
+    return await _from_files(context, name, await find_weights(context.args.path), _fields(context))
+
+
+async def _from_files(context: Context, name: str, weights: Weights, fields: Mapping[str, Any]) -> int:
+    provider = await _maker(context)
+    if not await _free(context, provider, name):
+        return FAILED
+    if not context.json:
+        several = f"{len(weights.files)} files" if len(weights.files) > 1 else next(iter(weights.files))
+        message(f"{name}: {clean_name(several)}, {context.size(weights.size)}, sent to {clean_name(provider.endpoint.name)}.")
+    return await _queue(context, provider, JobKind.UPLOAD, name, {"files": dict(weights.files), **fields})
+
+
+def _name(text: str) -> str:
+    try:
+        return str(parse(text))
+    except PaddockError as error:
+        raise wrong_usage(error) from None
+
+
+def _fields(context: Context) -> dict[str, Any]:
+    """What a create is given beside its source."""
+    fields: dict[str, Any] = {}
+    if context.args.system:
+        fields["system"] = context.args.system
+    if context.args.option:
+        fields["parameters"] = read_options(context.args.option)
+    if context.args.quantize:
+        fields["quantize"] = context.args.quantize
+    return fields
+
+
+def _able(provider: Provider, capability: Capability, what: str) -> None:
+    if capability not in provider.capabilities:
+        name, kind = provider.endpoint.name, provider.endpoint.kind
+        raise PaddockError.of(f"{name} cannot {what}", f"kind {kind}", "Choose another with --on", FailureKind.UNSUPPORTED)
+
+
+async def _maker(context: Context) -> Provider:
+    """The server a new model goes to: the one named or the default, else the first that answers and can."""
+    only, first = bool(context.args.on or context.settings.general.default_provider), None
+    async with aclosing(context.answers(context.args.on)) as answers:
+        async for provider, _ in answers:
+            first = first or provider
+            if Capability.CREATE in provider.capabilities:
+                for failure in context.failed:
+                    report(failure)
+                return provider
+            if only:
+                break
+    assert first is not None
+    _able(first, Capability.CREATE, "make models")
+    return first
+
+
+async def _free(context: Context, provider: Provider, name: str) -> bool:
+    """Whether a name may be used: one that is taken only after a yes, as the model behind it is replaced."""
+    taken = next((model for model in await provider.models() if same(model.key, name)), None)
+    if taken is None or context.args.yes:
+        return True
+    server = clean_name(provider.endpoint.name)
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise PaddockError.of(f"There is a model named {name} already", server, "Choose another name, or add --yes", FailureKind.REFUSED)
+    if await ask(f"{name} on {server} is there already. Replace it?"):
+        return True
+    message("Nothing was made.")
+    return False
+
+
+async def _queue(context: Context, provider: Provider, kind: JobKind, name: str, arguments: Mapping[str, Any]) -> int:
+    endpoint, jobs = context.endpoint_of(provider), context.jobs()
+    with context.audit.noting(f"queue {kind.value}", f"{endpoint.name}/{name}", asked_by=ASKED_BY):
+        job = await jobs.add(name, endpoint, kind, dict(arguments), ASKED_BY)
+    if context.args.wait:
+        return await wait_for(context, [job.id])
+    if context.json:
+        emit({"jobs": [job]})
+    else:
+        what = {JobKind.PUSH: "The push of ", JobKind.PULL: ""}.get(kind, "The making of ")
+        message(f"{what}{job.model} is queued as {job.id} for {clean_name(endpoint.name)}; see paddock pulls.")
+    return DONE
+
+
+# --- update --------------------------------------------------------------------------------------------------------------
+
+
+async def update(context: Context) -> int:
+    """Queue the pull of newer versions: of one model, or of all that their registry has newer."""
+    allow(context)
+    if bool(context.args.model) == context.args.all:
+        message("Which one? paddock update MODEL, or paddock update --all.")
+        return USAGE
+    if context.offline and not context.options.demo:
+        where = "general.network = offline"
+        raise PaddockError.of("It cannot be asked what is newer", where, "Change general.network", FailureKind.REFUSED)
+    code = DONE
+    if context.args.model:
+        provider, model = await context.with_model(context.args.model, context.args.on, alone=True)
+        _able(provider, Capability.PULL, "fetch models")
+        chosen = [(provider, model)]
+    else:
+        everybody = await context.everybody(context.args.on)
+        code = FAILED if context.failed else DONE
+        able = [listed for listed in everybody if Capability.PULL in listed.provider.capabilities]
+        chosen = [(one.provider, model) for one in able for model in one.models if not model.remote]
+    looked = await asyncio.gather(*(look(context, [Wanted(normal(model.key))], [provider], ()) for provider, model in chosen))
+    newer: list[Candidate] = []
+    current: list[Model] = []
+    for (_, model), (candidate,) in zip(chosen, looked, strict=True):
+        known = is_current(model, candidate.plan)
+        if known:
+            current.append(model)
+        elif candidate.failure is not None:
+            code = worse(code, _unknown(context, candidate))
+        elif known is None and context.args.all:
+            note = candidate.plan.note if candidate.plan is not None else ""
+            message(f"{candidate.label}: it is not known whether there is a newer one{f': {note}' if note else ''}.")
+            code = worse(code, FAILED)
+        else:
+            newer.append(candidate)
+    return await _update(context, newer, current, code)
+
+
+def is_current(model: Model, plan: Plan | None) -> bool | None:
+    """Whether the registry has what is installed; None where that is not known (Ollama reference, section 4.4)."""
+    if plan is None or not plan.digest or not model.digest:
+        return None
+    return model.digest.removeprefix("sha256:").lower() in (plan.digest, plan.canonical)
+
+
+def _unknown(context: Context, candidate: Candidate) -> int:
+    """A model that its registry does not have: one of your own where all are updated, else a failure."""
+    assert candidate.failure is not None
+    if context.args.all and candidate.failure.kind is FailureKind.NOT_FOUND:
+        return DONE
+    return worse(REFUSED if candidate.failure.kind is FailureKind.REFUSED else FAILED, report(candidate.failure))
+
+
+async def _update(context: Context, newer: list[Candidate], current: list[Model], code: int) -> int:
+    if not context.json:
+        if context.args.model:
+            for model in current:
+                message(f"{model.name} is the newest already.")
+        elif not newer:
+            message(f"Nothing to update: {len(current)} model{'s are' if len(current) != 1 else ' is'} the newest already.")
+    if not newer and context.json:
+        emit({"jobs": [], "refused": [], "plans": [], "current": [model.name for model in current]})
+    if not newer:
+        return code
+    return await run(context, newer, Order(asked_by=UPDATE, yes=context.args.yes), code, wait=context.args.wait)
