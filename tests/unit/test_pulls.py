@@ -35,9 +35,14 @@ def recorded(name: str) -> list[list[tuple[float, JobStep]]]:
     return pulls
 
 
+def fed(meter: PullMeter, step: JobStep, now: float) -> PullProgress:
+    meter.feed(step, now)
+    return meter.progress(now)
+
+
 def replay(lines: list[tuple[float, JobStep]], meter: PullMeter | None = None, start: float = 0.0) -> list[PullProgress]:
     meter = meter or PullMeter(start)
-    return [meter.feed(step, start + at) for at, step in lines]
+    return [fed(meter, step, start + at) for at, step in lines]
 
 
 def layer(completed: Any, total: Any = 100 * MB, digest: str = "sha256:a", status: str = "pulling a") -> JobStep:
@@ -103,21 +108,21 @@ def test_everything_there_makes_no_rate() -> None:
 
 def test_Q01_stall_is_measured_in_bytes_not_lines() -> None:
     meter = PullMeter(0.0)
-    meter.feed(layer(5 * MB), 1.0)
+    fed(meter, layer(5 * MB), 1.0)
     seen = {}
     for tick in range(1, 1600):  # a line every 60 ms, as Ollama sends them
         now = 1.0 + tick * 0.06
-        seen[now] = meter.feed(layer(5 * MB), now)
+        seen[now] = fed(meter, layer(5 * MB), now)
     assert all(one.stall is Stall.NONE for now, one in seen.items() if now < 30.9)
     assert all(one.stall is Stall.NOTICE for now, one in seen.items() if 31.1 < now < 90.9)
     assert all(one.stall is Stall.RECONNECT for now, one in seen.items() if now > 91.1)
-    assert meter.feed(layer(6 * MB), 97.0).stall is Stall.NONE
+    assert fed(meter, layer(6 * MB), 97.0).stall is Stall.NONE
 
 
 def test_Q01_no_stall_while_checking() -> None:
     meter = PullMeter(0.0)
-    meter.feed(layer(99 * MB), 1.0)
-    meter.feed(JobStep("verifying sha256 digest"), 2.0)
+    fed(meter, layer(99 * MB), 1.0)
+    fed(meter, JobStep("verifying sha256 digest"), 2.0)
     assert meter.progress(9.0).silent == 0
     for now in range(10, 600, 5):
         assert meter.progress(float(now)).stall is Stall.NONE
@@ -126,10 +131,10 @@ def test_Q01_no_stall_while_checking() -> None:
 def test_Q01_stalled_speed_falls_to_nothing() -> None:
     meter = PullMeter(0.0)
     for tick in range(1, 41):
-        meter.feed(layer(tick * MB), tick * 0.25)
+        fed(meter, layer(tick * MB), tick * 0.25)
     assert 3.5 * MB < (meter.progress(10.0).rate or 0) < 4.5 * MB
     for tick in range(1, 240):
-        meter.feed(layer(40 * MB), 10 + tick * 0.25)
+        fed(meter, layer(40 * MB), 10 + tick * 0.25)
     stuck = meter.progress(70.0)
     assert (stuck.rate or 0) < 1000
     assert stuck.eta is None
@@ -138,17 +143,17 @@ def test_Q01_stalled_speed_falls_to_nothing() -> None:
 def test_Q04_rollback_is_absorbed_and_named() -> None:
     meter = PullMeter(0.0)
     for tick in range(1, 61):
-        meter.feed(layer(tick * MB), tick * 0.25)
-    fallen = meter.feed(layer(20 * MB), 15.25)
+        fed(meter, layer(tick * MB), tick * 0.25)
+    fallen = fed(meter, layer(20 * MB), 15.25)
     assert fallen.restarted
     assert fallen.done == 60 * MB
     assert fallen.percent == 60.0
     for tick in range(1, 41):
-        again = meter.feed(layer((20 + tick) * MB), 15.25 + tick * 0.25)
+        again = fed(meter, layer((20 + tick) * MB), 15.25 + tick * 0.25)
         assert (again.rate or 0) >= 0
         assert again.done == 60 * MB
     assert not again.restarted
-    assert meter.feed(layer(61 * MB), 26.0).done == 61 * MB
+    assert fed(meter, layer(61 * MB), 26.0).done == 61 * MB
 
 
 def test_Q04_recorded_resets_never_show_a_negative_speed() -> None:
@@ -162,7 +167,7 @@ def test_Q04_recorded_resets_never_show_a_negative_speed() -> None:
 def test_Q05_senseless_figures(total: Any, completed: Any) -> None:
     meter = PullMeter(0.0)
     for tick in range(8):
-        seen = meter.feed(layer(completed, total), tick * 0.5)
+        seen = fed(meter, layer(completed, total), tick * 0.5)
         assert seen.percent is None or 0 <= seen.percent <= 99
         assert seen.done >= 0
         assert seen.rate is None or seen.rate >= 0
@@ -171,10 +176,10 @@ def test_Q05_senseless_figures(total: Any, completed: Any) -> None:
 def test_Q05_several_digests_interleaved() -> None:
     meter = PullMeter(0.0)
     for digest in "abc":
-        meter.feed(layer(None, 10 * MB, digest, ""), 0.0)
+        fed(meter, layer(None, 10 * MB, digest, ""), 0.0)
     for tick in range(1, 9):
         for digest in "abc":
-            seen = meter.feed(layer(tick * MB, 10 * MB, digest, ""), tick * 0.5)
+            seen = fed(meter, layer(tick * MB, 10 * MB, digest, ""), tick * 0.5)
     assert seen.done == 24 * MB
     assert seen.total == 30 * MB
     assert seen.percent == pytest.approx(80.0)
@@ -183,9 +188,9 @@ def test_Q05_several_digests_interleaved() -> None:
 def test_Q12_a_suspended_program_is_no_stall() -> None:
     meter = PullMeter(0.0)
     for tick in range(1, 21):
-        meter.feed(layer(tick * MB), tick * 0.25)
+        fed(meter, layer(tick * MB), tick * 0.25)
     before = meter.progress(5.0).rate
-    after = meter.feed(layer(20 * MB), 305.0)
+    after = fed(meter, layer(20 * MB), 305.0)
     assert after.stall is Stall.NONE
     assert meter.progress(306.0).stall is Stall.NONE
     assert after.rate == pytest.approx(before, rel=0.3)
@@ -193,13 +198,13 @@ def test_Q12_a_suspended_program_is_no_stall() -> None:
 
 def test_time_left_is_rounded_and_waits_for_data() -> None:
     meter = PullMeter(0.0)
-    assert meter.feed(layer(MB), 0.1).eta is None
+    assert fed(meter, layer(MB), 0.1).eta is None
     for tick in range(1, 21):
-        seen = meter.feed(layer(MB + tick * MB), 0.1 + tick * 0.25)
+        seen = fed(meter, layer(MB + tick * MB), 0.1 + tick * 0.25)
     assert seen.eta == 20.0  # 79 MB at 4 MB/s
     meter = PullMeter(0.0)
     for tick in range(21):
-        seen = meter.feed(layer(tick * MB, 2000 * MB), tick * 0.25)
+        seen = fed(meter, layer(tick * MB, 2000 * MB), tick * 0.25)
     assert seen.eta is not None
     assert seen.eta % 30 == 0
 
@@ -207,12 +212,12 @@ def test_time_left_is_rounded_and_waits_for_data() -> None:
 def test_history_has_one_value_a_second_and_merges_old_ones() -> None:
     meter = PullMeter(0.0)
     for tick in range(41):
-        meter.feed(layer(tick * MB, 10_000 * MB), tick * 0.25)
+        fed(meter, layer(tick * MB, 10_000 * MB), tick * 0.25)
     history = meter.progress(10.0).history
     assert len(history) == 10
     assert history[5] == pytest.approx(4 * MB, rel=0.3)
     for tick in range(41, 4000):
-        meter.feed(layer(tick * MB, 10_000 * MB), tick * 0.25)
+        fed(meter, layer(tick * MB, 10_000 * MB), tick * 0.25)
     history = meter.progress(1000.0).history
     assert HISTORY / 2 <= len(history) <= HISTORY
     assert sum(history) / len(history) == pytest.approx(4 * MB, rel=0.1)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tui.config.settings import Settings
 from tui.core.clock import Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import JobStep
-from tui.core.jobs import Job, JobKind
+from tui.core.jobs import Job, JobKind, Plan
 from tui.core.models import Endpoint, Model, ModelDetail
 from tui.services.audit import Audit
 from tui.store.db import Database
@@ -108,12 +109,20 @@ class Bench:
         self.settings = settings or Settings()
         self.database = Database(folder / "data" / "paddock.db")
         self.table = JobTable(self.database, clock)
+        self.plans: dict[str, Plan | Exception] = {}
         self.key: Callable[[str], str] = lambda reference: ""
         self.queue = self.new_queue()
 
+    async def plan(self, provider: Any, model: str, *, insecure: bool = False) -> Plan:
+        found = self.plans.get(model)
+        if isinstance(found, Exception):
+            raise found
+        return replace(found or Plan(), made_at=self.clock.time())
+
     def new_queue(self) -> Queue:
         audit = Audit(self.folder / "state", self.clock)
-        return Queue(self.database, lambda: self.settings, self.fake.make, self.check, audit, self.clock, lambda a, b: 1.0)
+        planner = cast("Any", self)
+        return Queue(self.database, lambda: self.settings, self.fake.make, self.check, planner, audit, self.clock, lambda a, b: 1.0)
 
     async def check(self, endpoint: Endpoint) -> None:
         self.key(endpoint.key)
@@ -130,7 +139,7 @@ class Bench:
 
     async def settle(self) -> None:
         """Ticks enough for an attempt to begin, end and be written down."""
-        await self.tick(4)
+        await self.tick(6)
 
     def job(self, number: int) -> Job:
         job = self.table.get(number)

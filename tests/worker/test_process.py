@@ -254,7 +254,7 @@ async def test_it_ends_within_seconds_when_told_to_and_keeps_the_queue(home: Hom
     assert time.monotonic() - began < 5
     home.jobs.refresh()
     (job,) = home.jobs.view.value.jobs
-    assert job.state is JobState.WAITING
+    assert job.state is JobState.INTERRUPTED
     assert not home.jobs.view.value.worker.running
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,8 @@ from tests.worker.fakes import CUT, END, ENDPOINT, HANG, MB, Bench, failed, step
 from tui.core.clock import ManualClock
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.jobs import JobState, JobWish
-from tui.worker import queue as queue_module
-from tui.worker import space
+from tui.services import space
+from tui.worker import disks
 
 RESET = failed("The connection to the registry broke", FailureKind.INTERRUPTED, "max retries exceeded: EOF")
 FULL = failed("The server's disk is full", FailureKind.DISK, "write /x-partial: no space left on device")
@@ -40,10 +41,12 @@ async def test_a_pull_is_done_when_success_came_and_the_model_is_listed(bench: B
 
 
 async def test_P06_success_without_the_model_in_the_list_is_not_done(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def at_once(seconds: float) -> None:
-        pass
+    sleep = asyncio.sleep
 
-    monkeypatch.setattr("tui.worker.attempt.asyncio.sleep", at_once)
+    async def at_once(seconds: float) -> None:
+        await sleep(0)
+
+    monkeypatch.setattr("tui.worker.proof.asyncio.sleep", at_once)
     number = await bench.add("ghost:1b")
     bench.fake.scripts["ghost:1b"] = [[*steps(100), *END]]
     bench.fake.listed = _Never()
@@ -166,10 +169,10 @@ async def test_Q07_a_full_disk_rests_the_queue_of_that_server(bench: Bench, monk
     free = [500 * 10**9]
     room: dict[str, Any] = {"free": free}
 
-    def fake_room(job: Any, settings: Any, *, extra: int = 0) -> space.Room:
+    def fake_room(job: Any, settings: Any, others: Any = (), *, extra: int = 0) -> space.Room:
         return space.Room(10**9 + extra, room["free"][0], tmp_path)
 
-    monkeypatch.setattr(queue_module, "room_for", fake_room)
+    monkeypatch.setattr(disks, "room_for", fake_room)
     bench.fake.scripts["a:latest"] = [[*steps(40), FULL], [*steps(100), *END]]
     first, second = await bench.add("a"), await bench.add("b")
     bench.settings = bench.settings.model_copy(update={"pulls": bench.settings.pulls.model_copy(update={"at_once": 1})})
@@ -285,7 +288,7 @@ async def test_Q15_wishes_while_running(bench: Bench) -> None:
     await bench.tick(2)
     job = bench.job(number)
     assert (job.state, bench.fake.open) == (JobState.PAUSED, [])
-    assert job.note == "paused, 40 MB of 100 MB kept until box restarts"
+    assert job.note == "paused: 40 MB stay on box until it restarts; then it may drop them"
     assert not bench.queue.busy
     await bench.table.wish([number], JobWish.RUN)
     await bench.tick(2)
@@ -397,10 +400,10 @@ async def test_D03_a_database_that_cannot_be_written_keeps_the_facts(bench: Benc
     record = bench.table.__class__.record
     full = [True]
 
-    async def refuse(self: Any, jobs: Any, *, durable: bool = True) -> None:
+    async def refuse(self: Any, jobs: Any, **more: Any) -> None:
         if full[0]:
             raise failed("Not saved: the disk is full", FailureKind.DISK)
-        await record(self, jobs, durable=durable)
+        await record(self, jobs, **more)
 
     monkeypatch.setattr(bench.table.__class__, "record", refuse)
     await bench.settle()

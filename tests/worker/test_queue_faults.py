@@ -14,9 +14,9 @@ from tui.config.settings import Settings
 from tui.core.clock import ManualClock
 from tui.core.errors import FailureKind
 from tui.core.jobs import Job, JobKind, JobState, JobWish
+from tui.services import space
 from tui.store.jobs import JOBS, WISHES
-from tui.worker import queue as queue_module
-from tui.worker import space
+from tui.worker import disks
 
 NAMED = "a" * 64
 OTHER = "b" * 64
@@ -136,13 +136,13 @@ async def test_Q21_a_disk_that_hangs_costs_one_look_and_no_pull(bench: Bench, mo
     over = threading.Event()
     looks: list[threading.Thread] = []
 
-    def hang(job: Job, settings: Any, *, extra: int = 0) -> space.Room | None:
+    def hang(job: Job, settings: Any, others: Any = (), *, extra: int = 0) -> space.Room | None:
         looks.append(threading.current_thread())
         over.wait()
         return None
 
-    monkeypatch.setattr(queue_module, "room_for", hang)
-    monkeypatch.setattr(queue_module, "DISK_WITHIN", 0.05)
+    monkeypatch.setattr(disks, "room_for", hang)
+    monkeypatch.setattr(disks, "DISK_WITHIN", 0.05)
     bench.fake.scripts["b:latest"] = [[*steps(10), HANG]]
     first, second = await bench.add("a"), await bench.add("b")
     try:

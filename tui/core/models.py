@@ -192,6 +192,7 @@ class ModelDetail:
 
     Attributes:
         weights_digest: Hex of the weight blob, from the FROM line.
+        parent: The model that a create made this one from, or empty.
         tensors: (name, type, shape) rows where the server lists them.
     """
 
@@ -212,6 +213,7 @@ class ModelDetail:
     projector: Mapping[str, Any] = field(default_factory=dict)
     tensors: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
     weights_digest: str = ""
+    parent: str = ""
     context: int | None = None
     modified_at: float | None = None
     requires: str = ""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from tui.core.events import JobStep
-from tui.core.jobs import Layer
+from tui.core.jobs import Layer, Plan
 from tui.core.record import record
 
 NOTICE: Final = 30.0
@@ -24,6 +26,13 @@ _GAP: Final = 10.0
 _RATE_AFTER: Final = 1.0
 _ETA_AFTER: Final = 3.0
 _LARGEST: Final = 1 << 60
+_ONE_COUNTER: Final = "sha256:model"
+"""The digest that stands for all layers of a safetensors model (Ollama reference, section 3.1)."""
+_PLANNED_CAP: Final = 99.4
+"""Percent at most before the check, where the whole is known: it must not be rounded to 100."""
+_CAP: Final = 99.0
+_WINDOW: Final = 30.0
+"""Seconds over which the rate of a pull that comes in bursts is measured."""
 _CHECKING: Final = ("verifying", "writing manifest", "removing unused", "couldn't remove")
 
 
@@ -49,6 +58,8 @@ class PullProgress:
     """A pull at one moment; the fields are those of `Job`.
 
     Attributes:
+        fetched: Bytes that came over the line, all attempts together, in `busy` seconds.
+        planned: The layers are those of the manifest.
         percent: 0 to 100, never falling during an attempt; None while no total is known.
         eta: Seconds, rounded to 5 s below two minutes and to 30 s above; None while it would be a guess.
         silent: Seconds without a new byte, 0 outside fetching.
@@ -57,6 +68,9 @@ class PullProgress:
 
     phase: Phase
     done: int
+    fetched: int
+    busy: float
+    planned: bool
     total: int | None
     percent: float | None
     rate: float | None
@@ -75,6 +89,7 @@ class _Blob:
     total: int = 0
     completed: int | None = None
     high: int = 0
+    kind: str = ""
 
 
 def whole(value: Any) -> int | None:
@@ -87,24 +102,42 @@ def whole(value: Any) -> int | None:
 
 
 class PullMeter:
-    """Follows the lines of a pull; times are monotonic seconds given by the caller."""
+    """Follows the lines of a pull; times are monotonic seconds given by the caller.
 
-    def __init__(self, now: float) -> None:
-        self._history: list[float] = []
+    Args:
+        now: When it begins.
+        fetched: Bytes that came before, in `busy` seconds, with `history` as their graph.
+    """
+
+    def __init__(self, now: float, *, fetched: int = 0, busy: float = 0.0, history: Sequence[float] = ()) -> None:
+        self._history = list(history)
         self._width = 1.0
         self._bucket_from = now
         self._bucket = 0
         self._seen = now
-        self._fetched = 0
-        self._busy = 0.0
-        self._peak: float | None = None
+        self._fetched = fetched
+        self._busy = busy
+        self._peak: float | None = max(history, default=None)
         self._percent: float | None = None
         self._done = 0
         self._total = 0
+        self._plan = Plan()
+        self._last: dict[str, int] = {}
+        self._bursts: deque[tuple[float, int]] | None = None
         self._start(now)
+
+    def expect(self, plan: Plan) -> None:
+        """From the next attempt on, measure against the manifest of this plan."""
+        self._plan = plan
+
+    def in_bursts(self, on: bool, now: float) -> None:
+        """The pull is paused and resumed to keep to a limit: its rate is measured over half a minute, pauses included."""
+        if on is (self._bursts is None):
+            self._bursts = deque([(now, self._fetched)]) if on else None
 
     def _start(self, now: float) -> None:
         self._blobs: dict[str, _Blob] = {}
+        self._planned = False
         self._current = ""
         self._interleaved = False
         self._phase = Phase.ASKING
@@ -120,12 +153,12 @@ class PullMeter:
         """A new attempt begins; what was shown stays until the server reports bytes again."""
         self._start(now)
 
-    def feed(self, step: JobStep, now: float) -> PullProgress:
-        """Take one line of the stream."""
+    def feed(self, step: JobStep, now: float) -> int:
+        """Take one line of the stream; returns the bytes that came since the last one."""
         self._pass_time(now)
-        completed, total = whole(step.completed), whole(step.total)
+        before = self._fetched
         if step.digest:
-            self._layer(step, total, completed, now)
+            self._layer(step, whole(step.total), whole(step.completed), now)
         elif step.status == "success":
             self._close_all()
             self._phase = Phase.DONE
@@ -135,12 +168,15 @@ class PullMeter:
             self._grown_at = now
         elif step.status and self._current:
             self._close(self._current)
-        return self.progress(now)
+        return self._fetched - before
 
     def _layer(self, step: JobStep, total: int | None, completed: int | None, now: float) -> None:
         if self._fresh:
             self._fresh = False
             self._percent, self._done, self._total = None, 0, 0
+            self._lay_out()
+        if step.digest not in self._blobs and self._planned:
+            self._set_plan_aside(step.digest)
         if not step.status:
             self._interleaved = True  # the client2 protocol announces all layers, then moves them together
         if self._phase is not Phase.FETCHING or step.digest != self._current:
@@ -159,16 +195,38 @@ class PullMeter:
         before = blob.completed
         if before is None:
             self._sampled_at = now  # resumed bytes are no speed
+            # What came after we had left was fetched for us all the same.
+            self._came(completed - self._last.get(step.digest, completed))
         else:
             self._pending += max(0, completed - before)
+            self._came(completed - before)
             self._sampled_at = now if self._sampled_at is None else self._sampled_at
         if completed != before:
             self._grown_at = now
-        blob.completed = completed
+        blob.completed = self._last[step.digest] = completed
         blob.high = max(blob.high, completed)
         if blob.total and completed >= blob.total and not self._pending:
             self._sampled_at = None  # a full layer waits for the next one: that is no slowness
         self._sample(now)
+
+    def _came(self, count: int) -> None:
+        if count > 0:
+            self._fetched += count
+            self._bucket += count
+
+    def _lay_out(self) -> None:
+        """Begin with the manifest's layers; what the server has is full."""
+        there = self._plan.present or frozenset()
+        for layer in self._plan.layers:
+            self._blobs[layer.digest] = _Blob(layer.size, None, layer.size if layer.digest in there else 0, layer.kind)
+        self._planned = bool(self._blobs)
+
+    def _set_plan_aside(self, digest: str) -> None:
+        """The server fetches something else than the manifest names, or counts all layers as one."""
+        weights = "weights" if digest == _ONE_COUNTER else ""
+        self._blobs = {name: blob for name, blob in self._blobs.items() if blob.completed is not None}
+        self._blobs[digest] = _Blob(kind=weights)
+        self._planned = False
 
     def _close(self, digest: str) -> None:
         blob = self._blobs[digest]
@@ -190,8 +248,6 @@ class PullMeter:
             return
         bytes_, self._pending = self._pending, 0
         self._sampled_at = now
-        self._fetched += bytes_
-        self._bucket += bytes_
         self._busy += passed
         self._measured += passed
         share = 1 - math.exp(-passed / _SMOOTH)
@@ -229,23 +285,27 @@ class PullMeter:
         done = min(self._done, self._total)
         checking = self._phase in (Phase.CHECKING, Phase.DONE)
         if self._total and not self._fresh:
-            percent = 100.0 if checking else min(99.0, 100.0 * done / self._total)
+            cap = _PLANNED_CAP if self._planned else _CAP
+            percent = 100.0 if checking else min(cap, 100.0 * done / self._total)
             self._percent = max(self._percent or 0.0, percent)
         elif self._phase is Phase.DONE:
             self._percent = 100.0
         fetching = self._phase is Phase.FETCHING and self._measured >= _RATE_AFTER
-        rate = self._smoothed / self._weight if fetching else None
+        rate = self._burst_rate(now) if self._bursts is not None else self._smoothed / self._weight if fetching else None
         silent = 0.0 if checking else now - self._grown_at
         return PullProgress(
             phase=self._phase,
             done=done,
+            fetched=self._fetched,
+            busy=self._busy,
+            planned=self._planned,
             total=self._total or None,
             percent=self._percent,
             rate=rate,
             average=self._fetched / self._busy if self._busy >= _RATE_AFTER else None,
             peak=self._peak,
             eta=self._eta(self._total - done, rate),
-            layers=tuple(Layer(digest, blob.total, blob.high) for digest, blob in self._blobs.items()),
+            layers=tuple(Layer(digest, blob.total, blob.high, blob.kind) for digest, blob in self._blobs.items()),
             history=tuple(self._history),
             silent=silent,
             stall=Stall.RECONNECT if silent >= RECONNECT else Stall.NOTICE if silent >= NOTICE else Stall.NONE,
@@ -255,8 +315,18 @@ class PullMeter:
             ),
         )
 
+    def _burst_rate(self, now: float) -> float | None:
+        """Bytes a second over the last half minute, pauses included."""
+        assert self._bursts is not None
+        if now - self._bursts[-1][0] >= 1.0:
+            self._bursts.append((now, self._fetched))
+        while len(self._bursts) > 2 and now - self._bursts[1][0] >= _WINDOW:
+            self._bursts.popleft()
+        since, before = self._bursts[0]
+        return (self._fetched - before) / (now - since) if now - since >= _ETA_AFTER else None
+
     def _eta(self, left: int, rate: float | None) -> float | None:
-        if rate is None or rate < 1000 or left <= 0 or self._measured < _ETA_AFTER:
+        if rate is None or rate < 1000 or left <= 0 or (self._measured < _ETA_AFTER and self._bursts is None):
             return None
         seconds = left / rate
         step = 5.0 if seconds < 120 else 30.0

@@ -197,6 +197,7 @@ def detail_of(provider: str, model: str, value: Any) -> ModelDetail:
         projector=map_of(_plain(map_of(entry.get("projector_info")))),
         tensors=_tensors(entry.get("tensors")),
         weights_digest=weights[1] if weights else "",
+        parent=clean_name(text_of(details.get("parent_model")), 200),
         context=int_of(info.get(f"{architecture}.context_length")) or None,
         modified_at=time_of(entry.get("modified_at")),
         requires=_name(entry.get("requires")),

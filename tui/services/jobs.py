@@ -134,6 +134,11 @@ class Jobs:
         await self._table.chain(ids, after)
         await self._wished()
 
+    async def warm_up(self, ids: Iterable[int], on: bool) -> None:
+        """Have these models loaded once they are there, or not."""
+        await self._table.warm_up(ids, on)
+        await self._wished()
+
     async def allow(self, ids: Iterable[int]) -> None:
         """Say yes to what they ask."""
         await self._table.allow(ids)

@@ -52,16 +52,21 @@ class History:
     def __init__(self, database: Database) -> None:
         self._db = database
 
+    def last_digest(self, job: Job) -> str:
+        """The digest of a model when we pulled it last on the same server, or empty."""
+        same = "kind = 'pull' AND state = 'done' AND model = ? AND url = ?"
+        query = f"SELECT digest FROM job_history WHERE {same} ORDER BY ended_at DESC, id DESC LIMIT 1"
+        row = self._db.read(lambda connection: connection.execute(query, (job.model, job.endpoint.url)).fetchone())
+        return str(row[0]) if row is not None else ""
+
     def search(self, text: str = "", limit: int = 500) -> tuple[PastJob, ...]:
         """The newest first: those that hold every word in model, provider, state, kind, where they were asked for, or failure."""
-        words = [f"%{word.replace('!', '!!').replace('%', '!%').replace('_', '!_')}%" for word in text.split()]
-        holds = (
-            "(model || ' ' || provider || ' ' || state || ' ' || kind || ' ' || asked_by || ' ' || coalesce(failure, '')) LIKE ? ESCAPE '!'"
-        )
-        where = " AND ".join([holds] * len(words)) or "1"
+        patterns = [f"%{word.replace('!', '!!').replace('%', '!%').replace('_', '!_')}%" for word in text.split()]
+        columns = "model || ' ' || provider || ' ' || state || ' ' || kind || ' ' || asked_by || ' ' || coalesce(failure, '')"
+        where = " AND ".join([f"({columns}) LIKE ? ESCAPE '!'"] * len(patterns)) or "1"
         query = f"SELECT {PAST} FROM job_history WHERE {where} ORDER BY ended_at DESC, id DESC LIMIT ?"
         found = []
-        for row in self._db.read(lambda connection: connection.execute(query, (*words, limit)).fetchall()):
+        for row in self._db.read(lambda connection: connection.execute(query, (*patterns, limit)).fetchall()):
             try:
                 found.append(past_of(row))
             except (ValueError, TypeError, KeyError, AttributeError):

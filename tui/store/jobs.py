@@ -171,6 +171,10 @@ class JobTable:
 
         await self._db.run(work, (JOBS, WISHES))
 
+    async def warm_up(self, numbers: Iterable[int], on: bool) -> None:
+        """Have these models loaded once they are there, or not."""
+        await self._change("arguments = json_set(arguments, '$.warm_up', json(?))", [(codec.dump(on), number) for number in numbers])
+
     async def allow(self, numbers: Iterable[int]) -> None:
         """Say yes to everything these jobs ask."""
         everything = asks_text(frozenset(Ask))
@@ -242,8 +246,8 @@ class JobTable:
         """Whether somebody asked for a retry that was not looked at yet."""
         return self._db.read(lambda connection: connection.execute("SELECT 1 FROM job WHERE asked > seen LIMIT 1").fetchone()) is not None
 
-    async def record(self, jobs: Sequence[Job], *, ended: Sequence[Job] = (), durable: bool = True) -> None:
-        """Write the facts of jobs in one transaction, those that have just ended into the history too.
+    async def record(self, jobs: Sequence[Job], *, ended: Sequence[Job] = (), plans: Sequence[Job] = (), durable: bool = True) -> None:
+        """Write the facts of jobs in one transaction, those that have just ended into the history too, and new plans.
 
         Progress need not wait for the disk, changes of state do.
         """
@@ -251,6 +255,7 @@ class JobTable:
         def work(connection: sqlite3.Connection) -> None:
             _write_facts(connection, jobs)
             write_past(connection, ended)
+            connection.executemany("UPDATE job SET plan = ? WHERE id = ?", [(plan_text(job.plan), job.id) for job in plans])
 
         await self._db.run(work, (JOBS,), durable)
 
@@ -258,12 +263,6 @@ class JobTable:
         """Do not offer any more what could be applied again after an update."""
         query = "UPDATE job SET outcome = json_remove(outcome, '$.changes') WHERE id = ?"
         await self._db.run(lambda connection: connection.execute(query, (number,)), (JOBS,))
-
-    async def record_plan(self, job: Job) -> None:
-        """Write what is known of a job before it starts; seldom, and larger than the facts that move."""
-        await self._db.run(
-            lambda connection: connection.execute("UPDATE job SET plan = ? WHERE id = ?", (plan_text(job.plan), job.id)), (JOBS,)
-        )
 
 
 _NOT_ENDED: Final = f"state NOT IN ({', '.join('?' * len(_ENDED))})"

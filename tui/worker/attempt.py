@@ -2,112 +2,128 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Final
 
-from tui.core import names
 from tui.core.clock import Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import JobStep
-from tui.core.jobs import Job, JobKind
-from tui.core.models import Model
+from tui.core.jobs import Changes, Job, JobKind
+from tui.core.models import ModelDetail
 from tui.core.pulls import PullMeter
 from tui.providers.base import Provider
+from tui.worker.proof import MISMATCH, changed, compare, listed, prove
+from tui.worker.upload import upload
 
 DELAYS: Final = (5.0, 15.0, 45.0, 120.0, 300.0)
 """Seconds before the retries of a failed attempt; the last is used again."""
 DOWN_DELAYS: Final = (2.0, 5.0, 15.0, 30.0, 60.0)
 """Seconds between looks at a server that does not answer; they cost no attempt."""
 _FINAL: Final = (FailureKind.NOT_FOUND, FailureKind.AUTH, FailureKind.FORBIDDEN, FailureKind.BAD_REQUEST, FailureKind.UNSUPPORTED)
-_LIST_TRIES: Final = 3
-MISMATCH: Final = "digest mismatch"
-"""What Ollama says, and we, where bytes are not those of the manifest."""
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}\Z")
+_OURS: Final = frozenset({"insecure", "size", "warm_up", "files"})
+"""Arguments of a job that are not fields of a create."""
 
 
 class Attempt:
     """One attempt; `run` returns when the job is done and raises what went wrong.
 
+    Args:
+        job: What to do.
+        provider: Closed at the end.
+        meter: Is told every line.
+        clock: For the meter.
+        came: Called with the bytes of every line that brought some.
+        verify: Compare what is listed with what was announced.
+        pulled: Digest of the same model as we pulled it last, or empty.
+
     Attributes:
         answered: The server said anything at all.
         succeeded: It said `success`.
         digest: Of the model as listed afterwards.
+        changes: What a person had changed of the model, and this update replaced.
     """
 
-    def __init__(self, job: Job, provider: Provider, meter: PullMeter, clock: Clock, *, verify: bool = True) -> None:
+    def __init__(
+        self,
+        job: Job,
+        provider: Provider,
+        meter: PullMeter,
+        clock: Clock,
+        came: Callable[[int], None] = lambda _count: None,
+        *,
+        verify: bool = True,
+        pulled: str = "",
+    ) -> None:
         self.job = job
         self.answered = False
         self.succeeded = False
         self.digest = ""
+        self.changes: Changes | None = None
         self._provider = provider
         self._meter = meter
         self._clock = clock
+        self._came = came
         self._verify = verify
+        self._pulled = pulled
         self._announced: set[str] = set()
 
     async def run(self) -> None:
         """Work the job to its end; cancelling closes the connection, and the server keeps its bytes."""
         try:
-            steps = self._stream()
-            try:
-                async for step in steps:
-                    self.answered = True
-                    self._meter.feed(step, self._clock.monotonic())
-                    self._announced.add(step.digest.removeprefix("sha256:"))
-                    self.succeeded = step.status == "success"
-            finally:
-                if isinstance(steps, AsyncGenerator):
-                    await steps.aclose()
+            pulling = self.job.kind is JobKind.PULL
+            before = await self._before() if pulling else None
+            await self._follow()
             if self.job.kind is not JobKind.PUSH:
-                await self._prove()
-            if self.job.kind is JobKind.PULL and self._verify:
-                await self._compare()
+                self.digest = (await prove(self._provider, self.job)).digest
+            if pulling and self._verify:
+                await compare(self._provider, self.job, self.digest, self._announced)
+            if before is not None:
+                with contextlib.suppress(PaddockError):
+                    self.changes = changed(before, await self._provider.show(self.job.model))
         finally:
             await self._provider.aclose()
+
+    async def _follow(self) -> None:
+        steps = self._stream()
+        try:
+            async for step in steps:
+                self.answered = True
+                count = self._meter.feed(step, self._clock.monotonic())
+                if step.digest:
+                    self._announced.add(step.digest)
+                self.succeeded = step.status == "success"
+                if count:
+                    self._came(count)
+        finally:
+            if isinstance(steps, AsyncGenerator):
+                await steps.aclose()
 
     def _stream(self) -> AsyncIterator[JobStep]:
         job = self.job
         insecure = bool(job.arguments.get("insecure"))
+        fields = {key: value for key, value in job.arguments.items() if key not in _OURS}
+        if job.kind is JobKind.PULL:
+            return self._provider.pull(job.model, insecure=insecure)
         if job.kind is JobKind.PUSH:
             return self._provider.push(job.model, insecure=insecure)
-        if job.kind is JobKind.CREATE:
-            return self._provider.create(job.model, {key: value for key, value in job.arguments.items() if key != "insecure"})
-        return self._provider.pull(job.model, insecure=insecure)
+        if job.kind is JobKind.UPLOAD:
+            return upload(self._provider, job, fields)
+        return self._provider.create(job.model, fields)
 
-    async def _prove(self) -> None:
-        """Done is what the server lists, not what it says."""
-        found: Model | None = None
-        for attempt in range(_LIST_TRIES):
-            if attempt:
-                await asyncio.sleep(1.0)
-            try:
-                models = await self._provider.models()
-            except PaddockError:
-                if attempt == _LIST_TRIES - 1:
-                    raise
-                continue
-            found = next((model for model in models if names.same(model.key, self.job.model)), None)
-            if found is not None:
-                self.digest = found.digest
-                return
-        raise PaddockError.of(
-            f"The server said success, and its list lacks {self.job.model}", self.job.endpoint.url, "Retry", FailureKind.PROTOCOL
-        )
+    async def _before(self) -> ModelDetail | None:
+        """The model that this pull replaces, where a person made it from another or it is not the one we pulled; else None.
 
-    async def _compare(self) -> None:
-        """The weights that the server now has for the model must be among the layers that the registry's manifest named."""
-        named = {digest for digest in self._announced if _DIGEST.match(digest)}
-        if not named:
-            return
+        A server that cannot tell is asked for the pull all the same.
+        """
         try:
-            weights = (await self._provider.show(self.job.model)).weights_digest
+            found = await listed(self._provider, self.job.model)
+            if found is None:
+                return None
+            detail = await self._provider.show(self.job.model)
         except PaddockError:
-            return  # it is listed; what cannot be asked cannot be compared
-        if weights and weights not in named:
-            what = f"The server lists {self.job.model} with other weights ({weights[:12]}) than the registry named: {MISMATCH}"
-            raise PaddockError.of(what, self.job.endpoint.url, "Delete the model, then retry", FailureKind.PROTOCOL)
+            return None
+        return detail if detail.parent or (self._pulled and found.digest not in ("", self._pulled)) else None
 
 
 def is_final(failure: Failure) -> bool:

@@ -22,6 +22,7 @@ from tui.core.models import Endpoint
 from tui.providers.base import Provider
 from tui.services.audit import Audit
 from tui.services.locks import WORKER_LOCK, take
+from tui.services.plan import Planner
 from tui.store.db import Database
 from tui.store.jobs import WISHES, JobTable, has_work
 from tui.store.meta import HAND_OVER, META, Meta, Servers, servers_have_work
@@ -57,7 +58,8 @@ class Worker:
         def provider(endpoint: Endpoint) -> Provider:
             return make(endpoint, lambda _reference: keys.key(endpoint), SYSTEM)
 
-        self._queue = Queue(database, settings, provider, keys.check, audit, space=space)
+        planner = Planner(settings, os.environ, SYSTEM, demo=paths.demo)
+        self._queue = Queue(database, settings, provider, keys.check, planner, audit, space=space, demo=paths.demo)
         self._servers = Supervisor(database, paths.logs, audit)
         self._linger = linger
         self._stop = asyncio.Event()
@@ -156,8 +158,11 @@ def _work_while_there_is_work(paths: Paths, options: argparse.Namespace, make: M
 
 
 def _real() -> Make:
-    from tui.providers.factory import make_provider  # tests bring their own provider
+    """What makes providers of every family, all read now: an upgrade of the files under a running worker must not break it."""
+    from tui.providers import client, llamacpp, manifest, ollama, openai_compat
+    from tui.providers.factory import make_provider
 
+    del client, llamacpp, manifest, ollama, openai_compat
     return make_provider
 
 

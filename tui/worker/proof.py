@@ -1,0 +1,95 @@
+"""Done is what the server lists, not what it says: the model is there, and it is the one the registry announced."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from tui.core import names
+from tui.core.errors import FailureKind, PaddockError
+from tui.core.jobs import Changes, Job, Plan
+from tui.core.models import Model, ModelDetail
+from tui.providers.base import Provider
+
+MISMATCH: Final = "digest mismatch"
+"""What Ollama says, and we, where bytes are not those of the manifest."""
+_LIST_TRIES: Final = 3
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}\Z")
+
+
+async def listed(provider: Provider, model: str) -> Model | None:
+    """The model as the server lists it, however it is spelled; None where it does not."""
+    return next((found for found in await provider.models() if names.same(found.key, model)), None)
+
+
+async def prove(provider: Provider, job: Job) -> Model:
+    """The model of a job that succeeded, as listed; a list that lags behind is asked again.
+
+    Raises:
+        PaddockError: It is not listed, or the list cannot be had.
+    """
+    for attempt in range(_LIST_TRIES):
+        if attempt:
+            await asyncio.sleep(1.0)
+        try:
+            found = await listed(provider, job.model)
+        except PaddockError:
+            if attempt == _LIST_TRIES - 1:
+                raise
+            continue
+        if found is not None:
+            return found
+    what = f"The server said success, and its list lacks {job.model}"
+    raise PaddockError.of(what, job.endpoint.url, "Retry", FailureKind.PROTOCOL)
+
+
+async def compare(provider: Provider, job: Job, digest: str, announced: Iterable[str]) -> None:
+    """What is listed must be what was announced.
+
+    The digest of the list is that of the manifest the registry gave (servers before 0.19 wrote it anew, so theirs is that of the rewritten
+    one). Where it is another, the tag may have moved since, or the registry answers each client differently (Hugging Face does): then the
+    weights decide.
+
+    Raises:
+        PaddockError: The server has other weights than the registry named.
+    """
+    plan = job.plan or Plan()
+    if digest and digest in (plan.digest, plan.canonical):
+        return
+    named = plan.weights or {found for one in announced if _DIGEST.match(found := one.removeprefix("sha256:"))}
+    if not named:
+        return
+    try:
+        weights = (await provider.show(job.model)).weights_digest
+    except PaddockError:
+        return  # it is listed; what cannot be asked cannot be compared
+    if weights and weights not in named and weights not in {one.removeprefix("sha256:") for one in announced}:
+        what = f"The server lists {job.model} with other weights ({weights[:12]}) than the registry named: {MISMATCH}"
+        raise PaddockError.of(what, job.endpoint.url, "Delete the model, then retry", FailureKind.PROTOCOL)
+
+
+def changed(before: ModelDetail, after: ModelDetail) -> Changes | None:
+    """What a model had and has no more; None where nothing."""
+    names_now = {name: {value for other, value in after.options if other == name} for name, _ in after.options}
+    was = {name: {value for other, value in before.options if other == name} for name, _ in before.options}
+    options = tuple((name, value) for name, value in before.options if was[name] != names_now.get(name))
+    found = Changes(
+        options,
+        before.system if before.system and before.system != after.system else None,
+        before.template if before.template and before.template != after.template else None,
+    )
+    return found or None
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file as `sha256:…`; reads all of it: call it in a thread.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"

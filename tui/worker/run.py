@@ -1,0 +1,100 @@
+"""What the worker remembers of a job while it lives, and how that is said."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from tui.core.errors import Failure, FailureKind
+from tui.core.jobs import Job, JobKind, JobState
+from tui.core.pace import Pace
+from tui.core.pulls import Phase, PullMeter, PullProgress, Stall
+from tui.worker.attempt import Attempt
+
+
+@dataclass(slots=True)
+class Run:
+    """One job in the worker's memory.
+
+    Attributes:
+        failures: In a row, without new bytes to speak of.
+        best: Bytes when they were last counted.
+        downs: Looks in a row at a server that did not answer.
+        due: Monotonic time of the next look.
+        reason: Why we closed the stream: `pause`, `cancel`, `stall`, `space`, `hours`, `pace`, `end`, or empty.
+        paced: The stream is closed for a while to keep to a limit; the job keeps its place.
+        again: The one fresh attempt after damaged bytes was used.
+        unclear: The stream ended without a word and the model was asked for again at once.
+        full: The disk was full, so more room is asked for.
+        warming: Loads the model after the pull.
+    """
+
+    job: Job
+    meter: PullMeter
+    pace: Pace
+    attempt: Attempt | None = None
+    task: asyncio.Task[None] | None = None
+    failures: int = 0
+    best: int = 0
+    downs: int = 0
+    due: float = 0.0
+    reason: str = ""
+    paced: bool = False
+    again: bool = False
+    unclear: bool = False
+    full: bool = False
+    warming: asyncio.Task[None] | None = field(default=None)
+
+    @property
+    def placed(self) -> bool:
+        """Whether it takes one of the places."""
+        return self.task is not None or self.paced
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether it waits for its turn, in whatever way."""
+        return self.job.state in (JobState.WAITING, JobState.INTERRUPTED) and not self.placed
+
+
+def figures_of(figures: PullProgress, job: Job) -> dict[str, Any]:
+    """The meter's figures as fields of a job; what is not known yet leaves what was shown."""
+    found: dict[str, Any] = {"fetched": figures.fetched, "busy": figures.busy}
+    if figures.total is None:
+        return found | ({"history": figures.history} if figures.history else {})
+    return found | {
+        "total": figures.total,
+        "done": figures.done,
+        "percent": figures.percent if figures.percent is not None else job.percent,
+        "rate": figures.rate,
+        "average": figures.average,
+        "peak": figures.peak,
+        "eta": figures.eta,
+        "layers": figures.layers,
+        "planned": figures.planned,
+        "history": figures.history,
+    }
+
+
+def doing(figures: PullProgress, kind: JobKind) -> str:
+    """What a running job does, in words without figures; empty while it simply fetches."""
+    if figures.stall is not Stall.NONE:
+        return "stalled: no new bytes for 30s; reconnects after 90s"
+    if figures.restarted:
+        return "restarted by the server"
+    if figures.phase is Phase.ASKING:
+        return "asks for the manifest" if kind is JobKind.PULL else "begins"
+    if figures.phase in (Phase.CHECKING, Phase.DONE):
+        return "checks what arrived" if kind is JobKind.PULL else "ends"
+    return "quantizes" if kind is JobKind.QUANTIZE else ""
+
+
+def stalled(job: Job) -> Failure:
+    """The failure of a stream on which nothing came."""
+    return Failure("No new bytes for 90s", job.endpoint.url, "Check the server's network; it reconnects by itself", FailureKind.TIMEOUT)
+
+
+def waits_for_server(job: Job, failure: Failure) -> str:
+    """The note of a job whose server does not answer."""
+    reason = failure.what.split(": ", 1)[-1]
+    return f"waits for {job.endpoint.name} at {failure.where or job.endpoint.url}: {reason}"
