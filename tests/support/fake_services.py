@@ -80,6 +80,8 @@ class FakeJobs(Recorder):
     def __init__(self, calls: list[Call]) -> None:
         super().__init__(calls)
         self.view: Observable[Any] = Observable(QueueView())
+        self.previews: Observable[Any] = Observable({})
+        self.past: Observable[Any] = Observable(())
 
 
 class FakeMonitor:

@@ -16,8 +16,9 @@ from tui.core.errors import Failure
 from tui.core.models import Activity, Location, ProviderStatus
 from tui.text import clean_block, clean_label, clean_name
 from tui.ui.dialogs.pull import PullDialog
-from tui.ui.screens.library import FilterInput, LibraryScreen, ModelTable, only
+from tui.ui.screens.library import LibraryScreen, ModelTable, only
 from tui.ui.widgets.confirm import ChoiceDialog, ConfirmDialog, InputDialog
+from tui.ui.widgets.filter import FilterInput
 
 CHAT_ONLY_ABILITY = frozenset({Ability.COMPLETION})
 

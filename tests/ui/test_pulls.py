@@ -11,7 +11,7 @@ import pytest
 from tests.support.fake_services import FakeServices, ScreenHost
 from tests.support.screen import CANARIES, FORBIDDEN, screen_lines, screen_text, until
 from tui.core.errors import Failure
-from tui.core.jobs import Job, JobKind, JobState, JobWish, Layer, QueueView, WorkerState
+from tui.core.jobs import Job, JobKind, JobState, JobWish, Layer, Plan, PlanLayer, QueueView, Wait, WorkerState
 from tui.core.models import Endpoint
 from tui.text import clean_label, clean_name
 from tui.ui.dialogs.pull import PullDialog
@@ -32,21 +32,33 @@ def job(number: int, model: str, state: JobState, **changes: Any) -> Job:
     return Job(number, JobKind.PULL, model, OLLAMA, {}, wish, state, number, **values)
 
 
+def plan(total: int, there: int = 0, **changes: Any) -> Plan:
+    layers = (PlanLayer(DIGEST, total - there, "weights"), *((PlanLayer("sha256:there", there, "weights"),) if there else ()))
+    values: dict[str, Any] = {"present": frozenset({"sha256:there"}), "digest": "ab" * 32, "version": "0.24.0", **changes}
+    return Plan(layers, **values)
+
+
 def queue(jobs: Sequence[Job] | None = None, **changes: Any) -> QueueView:
-    layers = (Layer(DIGEST, 5_190_000_000, 3_200_000_000), *(Layer(f"sha256:{n:064d}", 1000 * n, 0) for n in range(1, 5)))
+    kinds = ("template", "licence", "parameters", "metadata")
+    layers = (
+        Layer(DIGEST, 5_190_000_000, 3_200_000_000, "weights"),
+        *(Layer(f"sha256:{n:064d}", 1000 * n, 0, kind) for n, kind in enumerate(kinds, 1)),
+    )
     rows = jobs if jobs is not None else (
         job(1, "qwen3:8b", JobState.FETCHING, total=5_200_000_000, done=3_200_000_000, percent=62.0, rate=31e6, average=29e6, peak=44e6,
-            eta=65.0, layers=layers, history=tuple(float(10e6 + n * 1e6 % 30e6) for n in range(110))),
+            eta=65.0, layers=layers, planned=True, plan=plan(5_200_000_000),
+            history=tuple(float(10e6 + n * 1e6 % 30e6) for n in range(110))),
         job(2, "gemma3:27b", JobState.FETCHING, total=17_000_000_000, done=1_400_000_000, percent=8.2, rate=7e6, eta=2280.0),
-        job(3, "llama3.1:70b", JobState.WAITING, note="waits for space: 42.5 GB needed, 39.1 free in /var"),
-        job(4, "phi4:14b", JobState.WAITING, note="waits for a place (2 at once)"),
+        job(3, "llama3.1:70b", JobState.WAITING, wait=Wait.SPACE, note="waits for space: 42.5 GB needed, 39.1 free in /var"),
+        job(4, "phi4:14b", JobState.WAITING, wait=Wait.PLACE, started_at=None, attempts=0, plan=plan(9_100_000_000, 8_200_000_000)),
         job(5, "mixtral:8x7b", JobState.PAUSED, note="paused, 10.8 of 26 GB kept until ollama restarts", done=10_800_000_000,
             total=26_000_000_000),
         job(6, "mistral:7b", JobState.FAILED, note="failed after 5 retries: no route to the registry", attempts=6,
             failure=Failure("The registry cannot be reached", "registry.ollama.ai", "Check the server's network, then r")),
         job(7, "nomic-embed-text", JobState.DONE, total=274_000_000, done=274_000_000, percent=100.0, ended_at=NOON + 9),
     )  # fmt: skip
-    return QueueView(tuple(rows), WorkerState(True, 4242, "0.1.0"), 38e6, NOON + 3660, **changes)
+    figures: dict[str, Any] = {"rate": 38e6, "finish_at": NOON + 3660, "done": 15_400_000_000, "total": 22_200_000_000, **changes}
+    return QueueView(tuple(rows), WorkerState(True, 4242, "0.1.0"), **figures)
 
 
 def host(fake: FakeServices, **changes: Any) -> ScreenHost:
@@ -73,11 +85,13 @@ async def test_the_queue_as_drawn(fake: FakeServices, size: tuple[int, int]) -> 
             assert ("running ones done ~13:09" if size[0] > 80 else "38 MB/s  done ~13:09") in text
             assert "waits for space: 42.5 GB needed, 39.1 free in /var" in text
             assert "done 12:08, 274 MB in 9.0s" in text
-            assert "layer 1 of 5, weights 500a1f067a9f; then 4 more" in text
-            assert "peak 44 MB/s, average 29 MB/s" in text
+            assert "layer 1 of 5, weights 500a1f067a9f; then template, licence, parameters" in text
+            assert "peak 44, average 29, now 31 MB/s" in text
             assert "asked for 12:07 from the library, started 12:08, first attempt" in text
             assert "goes on while this machine is awake, also when you quit or the line drops" in text
-            assert "a add  p pause/go on  d cancel  r retry  K J T move  y copy name" in lines[-1]
+            assert "waits for a place (2 at once); 9.1 GB, of which 8.2" in text
+            assert lines[-1].startswith(" a add  p pause/go on  d cancel  r retry  K J T move  b bandwidth")
+            assert lines[-1].endswith("space mark")
 
 
 async def test_empty_queue_says_what_to_do(fake: FakeServices) -> None:
@@ -147,10 +161,10 @@ async def test_marks_apply_the_key_to_all_and_keep_the_order(fake: FakeServices)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("j", "space", "space", "p", "K", "T", "y")
         assert fake.called("pause") == [([2, 3],)]
-        assert fake.called("move") == [(2, "up"), (3, "up"), (3, "first"), (2, "first")]
+        assert fake.called("move") == [([2, 3], "up"), ([2, 3], "first")]
         assert app.copied == ["gemma3:27b\nllama3.1:70b"]
         await pilot.press("escape", "J")
-        assert fake.called("move")[-1] == (4, "down")
+        assert fake.called("move")[-1] == ([4], "down")
 
 
 async def test_P12_cancelling_asks_with_the_safe_answer_first(fake: FakeServices) -> None:
@@ -162,7 +176,7 @@ async def test_P12_cancelling_asks_with_the_safe_answer_first(fake: FakeServices
         dialog = app.screen
         assert isinstance(dialog, ConfirmDialog)
         words = " ".join(screen_text(app).replace("│", " ").split())
-        assert "Cancel gemma3:27b? 1.4 GB stay on the server until ollama restarts." in words
+        assert "Cancel gemma3:27b? 1.4 GB stay on ollama until it restarts; then it may drop them." in words
         assert "Go on" in screen_text(app)
         assert fake.called("cancel") == []
         await until(lambda: dialog.armed)

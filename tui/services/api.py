@@ -366,6 +366,9 @@ class JobsApi(Protocol):
     def chain(self, ids: Sequence[int], after: int) -> None:
         """Have them wait until another has ended; 0 for none."""
 
+    def warm_up(self, ids: Sequence[int], on: bool) -> None:
+        """Have these models loaded once they are there, or not."""
+
     def apply_changes(self, job: int) -> None:
         """Apply again what an update replaced: a create from `Job.changes`."""
 

@@ -199,6 +199,10 @@ class JobVerbs:
         """Have them wait until another has ended; 0 for none."""
         self._wish("chain", tuple(ids), after)
 
+    def warm_up(self, ids: Sequence[int], on: bool) -> None:
+        """Have these models loaded once they are there, or not."""
+        self._wish("warm_up", tuple(ids), on)
+
     def apply_changes(self, job: int) -> None:
         """Apply again what an update replaced: a create from `Job.changes`."""
         self._wish("apply_changes", job)

@@ -6,7 +6,7 @@ from typing import Final
 
 from rich.cells import cell_len
 from textual import events
-from textual.binding import Binding
+from textual.binding import ActiveBinding, Binding
 from textual.content import Content
 from textual.widget import Widget
 
@@ -18,6 +18,7 @@ SCREENS: Final = (
     ("monitor", "Monitor"),
     ("settings", "Settings"),
 )
+_MARK: Final = "mark"
 _KEY_WORDS: Final = {
     "question_mark": "?",
     "slash": "/",
@@ -147,20 +148,28 @@ class KeyLine(Line):
         width = self.size.width or 80
         parts: list[Part] = [(" ", "")]
         used = 1
-        seen: set[str] = set()
-        for active in self.screen.active_bindings.values():
+        shown = self._shown()
+        last = shown[-1] if shown and shown[-1].binding.action == _MARK else None
+        kept = cell_len(" ".join((key_text(last.binding), last.binding.description))) + 2 if last is not None else 0
+        for active in shown:
             binding = active.binding
-            if not binding.show or binding.action in seen or not binding.description:
-                continue
-            seen.add(binding.action)
             key = key_text(binding)
             size = cell_len(key) + 1 + cell_len(binding.description) + 2
-            if used + size > width + 2:
+            if used + size + (kept if active is not last else 0) > width + 2:
                 continue
             parts.append((key, "$accent" if active.enabled else "$text-disabled"))
             parts.append((f" {binding.description}  ", "$foreground" if active.enabled else "$text-disabled"))
             used += size
         self.show(*parts)
+
+    def _shown(self) -> list[ActiveBinding]:
+        """The keys with words, each action once; marking, the same everywhere, comes last and always has its room."""
+        found: dict[str, ActiveBinding] = {}
+        for active in self.screen.active_bindings.values():
+            binding = active.binding
+            if binding.show and binding.description:
+                found.setdefault(binding.action, active)
+        return sorted(found.values(), key=lambda active: active.binding.action == _MARK)
 
 
 def key_text(binding: Binding) -> str:

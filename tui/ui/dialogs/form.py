@@ -23,6 +23,7 @@ class Field:
         key: Its name in the result.
         hint: Shown while it is empty.
         check: Text to a problem in words, or None where it is fine.
+        choices: Texts that ctrl+o puts there, one after another.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Field:
     value: str = ""
     hint: str = ""
     check: Callable[[str], str | None] | None = None
+    choices: tuple[str, ...] = ()
 
 
 class FormDialog(ModalScreen[Mapping[str, str] | None]):
@@ -52,6 +54,7 @@ class FormDialog(ModalScreen[Mapping[str, str] | None]):
         Binding("escape", "leave", "back", id="form.back", tooltip="Change nothing"),
         Binding("down", "app.focus_next", "next", show=False, id="form.next", tooltip="Next field"),
         Binding("up", "app.focus_previous", "previous", show=False, id="form.previous", tooltip="Previous field"),
+        Binding("ctrl+o", "choice", "choice", show=False, priority=True, id="form.choice", tooltip="Another of the usual values"),
     ]
 
     def __init__(self, title: str, fields: Sequence[Field], *, hint: str = "") -> None:
@@ -86,6 +89,16 @@ class FormDialog(ModalScreen[Mapping[str, str] | None]):
                 self.query_one(f"#field-{field.key}", Input).focus()
                 return
         self.dismiss(values)
+
+    def action_choice(self) -> None:
+        """The next of the field's usual values."""
+        line = self.focused
+        field = next((field for field in self._fields if line is not None and line.id == f"field-{field.key}"), None)
+        if field is None or not field.choices or not isinstance(line, Input):
+            return
+        at = field.choices.index(line.value) if line.value in field.choices else -1
+        line.value = field.choices[(at + 1) % len(field.choices)]
+        line.cursor_position = len(line.value)
 
     def action_leave(self) -> None:
         """Without a change."""

@@ -28,6 +28,7 @@ from tui.ui.screens.fits import Fits, machine_of
 from tui.ui.screens.parts import Rule
 from tui.ui.screens.refusing import ActivityLine, RefusingScreen
 from tui.ui.widgets.detail import DetailPane, Fact
+from tui.ui.widgets.filter import FilterInput
 from tui.ui.widgets.rows import Rows
 
 VIEWS = (("installed", "Installed"), ("catalogue", "Catalogue"))
@@ -67,15 +68,6 @@ class CatalogueTable(Rows[CatalogueModel]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "pull", id="rows.open", tooltip="pull this model"),
-    ]
-
-
-class FilterInput(Input):
-    """The filter, in place: enter and down go back to the table, esc clears."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,down,tab", "screen.filter_done", "to the list", id="filter.done", tooltip="Back to the list"),
-        Binding("escape", "screen.filter_clear", "clear", id="filter.clear", tooltip="Clear the filter"),
     ]
 
 

@@ -1,8 +1,9 @@
-"""The lower part of the Pulls screen: one pull in detail."""
+"""The lower part of the Pulls screen: one entry of the queue, or of the history, in detail."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from textual.app import ComposeResult
@@ -10,15 +11,21 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from tui.core.jobs import Job, JobState, Layer, WorkerState
-from tui.text import rate
-from tui.ui.frame import Line
+from tui.core.jobs import Job, JobKind, JobState, Layer, PastJob, Plan, WorkerState
+from tui.core.partials import dropped_by_restart
+from tui.text import duration, rate, size
+from tui.ui.frame import Line, Part
+from tui.ui.screens.fits import Fits, words
 from tui.ui.screens.parts import clock, part_of
-from tui.ui.screens.pull_rows import RUNNING
+from tui.ui.screens.pull_words import changed_names, there
 from tui.ui.widgets.bars import bar
 from tui.ui.widgets.graph import Graph
 
 _ORDINALS = ("", "first", "second", "third", "fourth", "fifth", "sixth")
+
+
+_SMALL = ("metadata", "config")
+"""Layers of a few hundred bytes that nobody asked for."""
 
 
 def squeeze(values: Sequence[float], count: int) -> list[float]:
@@ -29,25 +36,40 @@ def squeeze(values: Sequence[float], count: int) -> list[float]:
     return [sum(values[low:high]) / (high - low) for low, high in pairwise(edges)]
 
 
+def kind_of(layer: Layer, layers: Sequence[Layer]) -> str:
+    """What a layer holds: as the manifest says, else the largest is taken for the weights."""
+    if layer.kind:
+        return layer.kind
+    guessed = not any(one.kind for one in layers) and layer is max(layers, key=lambda one: one.total)
+    return "weights" if guessed else ""
+
+
 def layer_line(job: Job) -> str:
-    """Which layer is fetched; the server names them one after another, so how many follow is not always known."""
+    """Which layer is fetched, and what follows where the manifest is known."""
     layers = job.layers
     if not layers:
-        return job.note if job.state in RUNNING else ""
+        return job.note if job.state.running else ""
     at = next((index for index, layer in enumerate(layers) if layer.completed < layer.total), len(layers) - 1)
     layer = layers[at]
-    largest = max(layers, key=lambda one: one.total)
-    words = "weights " if layer is largest else ""
+    kind = kind_of(layer, layers)
+    name = f"{f'{kind} ' if kind else ''}{layer.digest.removeprefix('sha256:')[:12]}"
     if all(one.completed >= one.total for one in layers):
-        return f"{len(layers)} layers, {words}{layer.digest.removeprefix('sha256:')[:12]}" if len(layers) > 1 else "1 layer"
-    total = f" of {len(layers)}" if at + 1 < len(layers) else ""
-    after = len(layers) - at - 1
-    then = f"; then {after} more" if after else ""
-    return f"layer {at + 1}{total}, {words}{layer.digest.removeprefix('sha256:')[:12]}{then}"
+        return f"{len(layers)} layers, {_kinds(layers) or name}" if len(layers) > 1 else f"1 layer, {name}"
+    rest = [one for one in layers[at + 1 :] if one.completed < one.total]
+    total = f" of {len(layers)}" if job.planned or rest else ""
+    kinds = _kinds(rest)
+    then = f"; then {kinds or f'{len(rest)} more'}" if rest else ""
+    return f"layer {at + 1}{total}, {name}{then}"
 
 
-def history_line(job: Job) -> str:
-    """When and by whom it was asked for, and which attempt this is."""
+def _kinds(layers: Sequence[Layer]) -> str:
+    """`template, licence, parameters`; empty where one of them is not known."""
+    kinds = [layer.kind for layer in layers if layer.kind not in _SMALL]
+    return ", ".join(dict.fromkeys(kinds)) if all(kinds) else ""
+
+
+def asked_line(job: Job, names: Mapping[int, str], *, binary: bool = False) -> str:
+    """When and by whom it was asked for, which attempt this is, and what was wished for it."""
     parts = [f"asked for {clock(job.created_at)}" + (f" from the {job.asked_by}" if job.asked_by else "")] if job.created_at else []
     if job.started_at is not None:
         parts.append(f"started {clock(job.started_at)}")
@@ -56,7 +78,50 @@ def history_line(job: Job) -> str:
     if job.attempts:
         order = _ORDINALS[job.attempts] if job.attempts < len(_ORDINALS) else f"{job.attempts}th"
         parts.append(f"{order} attempt")
+    if job.state.ended:
+        return ", ".join(parts)
+    if job.not_before is not None and job.started_at is None:
+        parts.append(f"to start {clock(job.not_before)}")
+    if job.after:
+        parts.append(f"after {names.get(job.after, 'another entry')}")
+    if job.arguments.get("warm_up"):
+        parts.append("loaded afterwards")
+    if job.arguments.get("insecure"):
+        parts.append("without TLS")
+    parts.append("no limit" if job.limit is None else f"at most {rate(job.limit, binary=binary)}, in bursts")
     return ", ".join(parts)
+
+
+def plan_line(job: Job, fits: Fits, *, binary: bool = False) -> str:
+    """Size, what was there, whether it fits on this machine, and the manifest."""
+    plan = job.plan
+    if plan is None or job.kind is not JobKind.PULL:
+        return ""
+    begun = job.started_at is not None
+    parts = []
+    if begun and plan.total is not None:
+        before = plan.total - (plan.missing or 0)
+        was = f", {size(before, binary=binary)} of it was there at the start" if before and plan.present is not None else ""
+        parts.append(f"{size(plan.total, binary=binary)}{was}")
+    elif words_of := there(plan, binary=binary):
+        parts.append(words_of)
+    verdict = fit_words(plan, fits, job.endpoint.name, binary=binary)
+    if verdict:
+        parts.append(verdict)
+    if plan.parameters or plan.quantization:
+        parts.append(" ".join(part for part in (plan.parameters, plan.quantization) if part))
+    if plan.requires:
+        parts.append(f"needs {plan.requires} or newer")
+    if plan.digest:
+        parts.append(f"manifest {plan.digest[:12]}")
+    return "; ".join(parts)
+
+
+def fit_words(plan: Plan, fits: Fits, provider: str, *, binary: bool = False) -> str:
+    """`fits: good`, where the provider is on this machine and the size is known."""
+    weights = sum(layer.size for layer in plan.layers if layer.kind in ("weights", "tensor", "projector")) or plan.total
+    fit = fits.of_bytes(weights, plan.context) if weights and fits.here(provider) else None
+    return f"fits: {words(fit, binary=binary)}" if fit is not None else ""
 
 
 def worker_line(job: Job, worker: WorkerState) -> tuple[str, str]:
@@ -70,86 +135,121 @@ def worker_line(job: Job, worker: WorkerState) -> tuple[str, str]:
     return "goes on while this machine is awake, also when you quit or the line drops", "$text-muted"
 
 
+def facts(job: Job, worker: WorkerState, fits: Fits, names: Mapping[int, str], now: float, *, opened: bool, binary: bool) -> list[Part]:
+    """The lines below the graph, the pressing ones first."""
+    lines: list[Part] = []
+    if job.failure is not None:
+        tone = "$text-error" if job.state is JobState.FAILED else "$text-warning"
+        lines.append((job.failure.sentence(), tone))
+        lines.append((job.failure.remedy, "$foreground"))
+        if opened:
+            lines.append((job.failure.details[:2000], "$text-muted"))
+    if job.changes:
+        lines.append((f"you had changed {changed_names(job.changes)}: u applies that again", "$text-accent"))
+    lines.append((job.warmed, "$foreground"))
+    lines.append((plan_line(job, fits, binary=binary), "$foreground"))
+    if job.plan is not None:
+        lines.append((job.plan.note, "$text-muted"))
+    lines.append((asked_line(job, names, binary=binary), "$text-muted"))
+    dropped = dropped_by_restart(job, now, binary=binary)
+    working = worker_line(job, worker)
+    lines += [(dropped, "$warning"), working] if not job.state.running else [working, (dropped, "$warning")]
+    return [line for line in lines if line[0]]
+
+
+def past_facts(past: PastJob, *, binary: bool = False) -> list[Part]:
+    """An entry of the history in words."""
+    lines: list[Part] = []
+    if past.failure is not None:
+        lines += [(past.failure.sentence(), "$text-error"), (past.failure.remedy, "$foreground")]
+    began = past.started_at or past.created_at
+    span = f"{clock(past.started_at)} to {clock(past.ended_at)}" if past.started_at is not None else clock(past.ended_at)
+    parts = [f"{past.state.value} {span}", duration(past.ended_at - began)]
+    if past.total:
+        parts.append(size(past.total, binary=binary))
+    if past.total and past.fetched < past.total:
+        parts.append(f"{size(past.fetched, binary=binary)} of it came over the line")
+    lines.append((", ".join(parts), "$foreground"))
+    tries = f"{past.attempts} {'try' if past.attempts == 1 else 'tries'}"
+    speed = [f"average {rate(past.average, binary=binary)}"] if past.average is not None else []
+    asked = f"asked for {clock(past.created_at)}" + (f" from the {past.asked_by}" if past.asked_by else "")
+    lines.append((", ".join([*speed, tries, asked]), "$text-muted"))
+    where = f"{past.provider}, {past.url}" if past.url else past.provider
+    lines.append((where + (f"; model {past.digest[:12]}" if past.digest else ""), "$text-muted"))
+    return [line for line in lines if line[0]]
+
+
 class PullDetail(VerticalScroll):
-    """Everything about the pull under the cursor; with the focus it grows and lists the layers."""
+    """Everything about the entry under the cursor; with the focus it grows and lists the layers."""
 
     def __init__(self, *, ascii: bool, id: str) -> None:
         super().__init__(id=id)
         self._ascii = ascii
-        self._layers: tuple[Layer, ...] = ()
-        self._shown: tuple[Content, int] | None = None
+        self._said: dict[str, Content] = {}
 
     def compose(self) -> ComposeResult:
-        """Lines, graph, layers."""
+        """Lines, graph, facts, layers."""
         yield Line(id="pull-layer")
         with Horizontal(id="pull-speed"):
             yield Graph(upper=None, id="pull-graph")
             yield Line(id="pull-figures")
-        yield Line(id="pull-history")
-        yield Static(id="pull-failure", markup=False)
-        yield Line(id="pull-worker")
+        yield Static(id="pull-facts", markup=False)
         yield Static(id="pull-layers", markup=False)
 
-    def show_job(self, job: Job | None, worker: WorkerState, *, binary: bool) -> None:
-        """Draw a pull; None empties the pane."""
-        for name in ("layer", "history", "worker"):
-            self.query_one(f"#pull-{name}", Line).display = job is not None
-        speed = self.query_one("#pull-speed")
+    def show_job(self, job: Job | None, worker: WorkerState, fits: Fits, names: Mapping[int, str], *, binary: bool) -> None:
+        """Draw an entry; None empties the pane."""
         if job is None:
-            speed.display = False
-            self.query_one("#pull-failure").display = self.query_one("#pull-layers").display = False
+            self.show_lines([])
             return
-        words = "; ".join(part for part in (layer_line(job), job.note if job.state in RUNNING and job.layers else "") if part)
-        self.query_one("#pull-layer", Line).display = bool(words)
-        self.query_one("#pull-layer", Line).show((f" {words}", "$foreground"))
+        words = "; ".join(part for part in (layer_line(job), job.note if job.state.running and job.layers else "") if part)
+        line = self.query_one("#pull-layer", Line)
+        line.display = bool(words)
+        line.show((f" {words}", "$foreground"))
         self._show_speed(job, binary=binary)
-        history = history_line(job)
-        self.query_one("#pull-history", Line).show((f" {history}", "$text-muted"))
-        self._show_failure(job)
-        text, style = worker_line(job, worker)
-        self.query_one("#pull-worker", Line).show((f" {text}", style))
+        self._say("facts", facts(job, worker, fits, names, time.time(), opened=self.has_class("-open"), binary=binary))
         self._show_layers(job, binary=binary)
 
+    def show_lines(self, lines: Sequence[Part]) -> None:
+        """Draw lines only."""
+        self.query_one("#pull-layer").display = self.query_one("#pull-speed").display = False
+        self._say("facts", lines)
+        self._say("layers", [])
+
     def _show_speed(self, job: Job, *, binary: bool) -> None:
-        self.query_one("#pull-speed").display = bool(job.history)
-        if job.history:
-            graph = self.query_one("#pull-graph", Graph)
-            graph.set_values(squeeze(job.history, max(2, graph.size.width * 2)))
-            figures = []
-            if job.peak is not None:
-                figures.append(f"peak {rate(job.peak, binary=binary)}")
-            if job.average is not None:
-                figures.append(f"average {rate(job.average, binary=binary)}")
-            self.query_one("#pull-figures", Line).show(("  " + ", ".join(figures), "$foreground"))
-
-    def _show_failure(self, job: Job) -> None:
-        box = self.query_one("#pull-failure", Static)
-        failure = job.failure
-        box.display = failure is not None
-        if failure is None:
+        shown = bool(job.history)
+        self.query_one("#pull-speed").display = shown
+        if not shown:
             return
-        tone = "$text-error" if job.state is JobState.FAILED else "$text-warning"
-        parts = [(f" {failure.sentence()}", tone)]
-        if failure.remedy:
-            parts.append((f"\n {failure.remedy}", "$foreground"))
-        if failure.details and self.has_class("-open"):
-            parts.append((f"\n {failure.details[:2000]}", "$text-muted"))
-        self._update(box, Content.assemble(*parts))
+        graph = self.query_one("#pull-graph", Graph)
+        graph.set_values(squeeze(job.history, max(2, graph.size.width * 2)))
+        figures = [("peak", job.peak), ("average", job.average), ("now", job.rate if job.state.running else None)]
+        known = ", ".join(f"{name} {rate(value, binary=binary)}" for name, value in figures if value is not None)
+        # The unit once: `peak 44, average 29, now 31 MB/s`.
+        units = {rate(value, binary=binary).rpartition(" ")[2] for _name, value in figures if value is not None}
+        if len(units) == 1:
+            unit = f" {units.pop()}"
+            known = known.replace(unit, "") + unit
+        self.query_one("#pull-figures", Line).show((f"  {known}", "$foreground"))
 
-    def _update(self, box: Static, content: Content) -> None:
-        if getattr(box, "_last", None) != content:
-            box._last = content  # type: ignore[attr-defined]
-            box.update(content)
+    def _say(self, part: str, lines: Sequence[Part]) -> None:
+        content = Content("\n").join(Content.assemble((f" {text}", style)) for text, style in lines)
+        if self._said.get(part) == content:
+            return
+        self._said[part] = content
+        box = self.query_one(f"#pull-{part}", Static)
+        box.display = bool(lines)
+        box.update(content)
 
     def _show_layers(self, job: Job, *, binary: bool) -> None:
-        box = self.query_one("#pull-layers", Static)
-        box.display = bool(job.layers) and self.has_class("-open")
-        if box.display:
-            lines = []
-            for number, layer in enumerate(job.layers, 1):
-                share = layer.completed / layer.total if layer.total else None
-                digest = layer.digest.removeprefix("sha256:")[:12]
-                lines.append(
-                    f" {number:>3}  {digest:<12}  {bar(share, 16, self._ascii)}  {part_of(layer.completed, layer.total, binary=binary)}"
-                )
-            self._update(box, Content("\n".join(lines)))
+        if not job.layers or not self.has_class("-open"):
+            self._say("layers", [])
+            return
+        lines = []
+        width = max(len(kind_of(layer, job.layers)) for layer in job.layers)
+        for number, layer in enumerate(job.layers, 1):
+            share = layer.completed / layer.total if layer.total else None
+            digest = layer.digest.removeprefix("sha256:")[:12]
+            kind = kind_of(layer, job.layers)
+            amount = part_of(layer.completed, layer.total, binary=binary)
+            lines.append((f"{number:>3}  {digest:<12}  {kind:<{width}}  {bar(share, 16, self._ascii)}  {amount}", "$foreground"))
+        self._say("layers", lines)

@@ -1,95 +1,193 @@
-"""What is coming, and when it is here: the queue, and one pull in detail."""
+"""What is coming, and when it is here: the queue, its history, and one entry in detail."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.timer import Timer
 from textual.widget import Widget
+from textual.widgets import Input
 
-from tui.core.jobs import Job, JobState, JobWish, QueueView
-from tui.ui.base import AppScreen
-from tui.ui.frame import Line
+from tui.core.jobs import Job, PastJob, QueueView
+from tui.ui.frame import Line, Part
+from tui.ui.screens import pull_history
+from tui.ui.screens.fits import Fits
 from tui.ui.screens.parts import Rule
-from tui.ui.screens.pull_detail import PullDetail
-from tui.ui.screens.pull_rows import Percents, PullTable, bar_width, cancel_question, columns, state_of, summary
+from tui.ui.screens.pull_detail import PullDetail, past_facts
+from tui.ui.screens.pull_history import PastTable
+from tui.ui.screens.pull_rows import PullTable, QueueWords, bar_width, columns, state_of
+from tui.ui.screens.pull_verbs import PullVerbs
+from tui.ui.screens.pull_words import summary, title
+from tui.ui.widgets.filter import FilterInput
 from tui.ui.widgets.rows import Rows
 
-_CHANGES = frozenset({"pause", "drop", "retry", "move"})
+VIEWS = (("queue", "Queue"), ("history", "History"))
+_SEARCH_AFTER = 0.15
+"""Seconds without a key until the history is searched."""
+_NAMED_FROM = 100
+"""Cells from which the views' names stand beside the summary of the queue."""
 
 
-class PullsScreen(AppScreen):
+class PullsScreen(PullVerbs):
     """The queue of downloads."""
 
     NAME = "pulls"
-    HELP_LINES = "Downloads are worked by a process of their own: they go on when you quit. Marks apply a key to several rows."
+    HELP_LINES = (
+        "Downloads are worked by a process of their own: they go on when you quit. Marks apply a key to several rows. "
+        "Ollama has no bandwidth limit: pulls pause and go on in turns, so it comes in bursts."
+    )
     AUTO_FOCUS = "#queue"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("a", "add", "add", id="pulls.add", tooltip="pull a model"),
-        Binding("p", "pause", "pause/go on", id="pulls.pause", tooltip="pause the pull, or go on; what was fetched is kept"),
-        Binding("d", "drop", "cancel", id="pulls.cancel", tooltip="cancel the pull, or drop an ended one from the list; asks"),
-        Binding("r", "retry", "retry", id="pulls.retry", tooltip="run a failed or cancelled pull again"),
-        Binding("K", "move('up')", "move", key_display="K J T", id="pulls.up", tooltip="K up in the queue, J down, T first"),
-        Binding("J", "move('down')", "down", show=False, id="pulls.down", tooltip="down in the queue"),
-        Binding("T", "move('first')", "first", show=False, id="pulls.first", tooltip="first in the queue"),
-        Binding("y", "copy", "copy name", id="pulls.copy", tooltip="copy the model's name"),
+        Binding("right_square_bracket", "view(1)", "view", key_display="[ ]", id="pulls.next_view", tooltip="queue or history"),
+        Binding("left_square_bracket", "view(-1)", "view", show=False, id="pulls.previous_view", tooltip="queue or history"),
+        Binding("slash", "filter", "filter", id="pulls.filter", tooltip="show only rows that hold some words; esc clears"),
     ]
 
     def __init__(self, services: Any) -> None:
         super().__init__(services)
-        self._percents = Percents()
-        self._bar = -1
-        self._units = ""
+        self._words = QueueWords(lambda: self.services.config.current.value)
+        self._fits = Fits()
+        self._view = "queue"
+        self._filters = {"queue": "", "history": ""}
+        self._drawn_for: tuple[int, str, int] = (0, "", 0)
         self._states: tuple[Any, ...] = ()
+        self._ended: frozenset[tuple[int, float | None]] = frozenset()
+        self._search_timer: Timer | None = None
 
     def body(self) -> Iterator[Widget]:
-        """Summary, queue, detail."""
-        yield Line(id="pulls-summary")
+        """Views and summary, tables, detail."""
+        with Horizontal(id="pulls-head"):
+            yield Line(id="pulls-views")
+            yield FilterInput(placeholder="words", compact=True, select_on_focus=False, id="pulls-filter")
+            yield Line(id="pulls-summary")
         yield PullTable(
-            self._columns(80),
+            columns(self._words, 80, ascii=self.ascii, binary=self.binary),
             key=lambda job: job.id,
             state=state_of,
-            text=lambda job: f"{job.model} {job.endpoint.name}",
+            text=self._words.searched,
             empty="Nothing is queued. a pulls a model.",
             gap=1,
             id="queue",
+        )
+        yield PastTable(
+            pull_history.columns(80, binary=self.binary),
+            key=lambda past: past.id,
+            state=pull_history.state_of,
+            empty="Nothing has ended yet.",
+            gap=1,
+            id="history",
         )
         yield Rule(ascii=self.ascii, id="pulls-rule")
         yield PullDetail(ascii=self.ascii, id="pull")
 
     def start(self) -> None:
-        """Follow the queue."""
+        """Follow the queue and its history."""
+        self._past.display = False
+        field = self.query_one("#pulls-filter", Input)
+        field.display, field.cursor_blink = False, False
         self.follow(self.services.jobs.view, self._draw, fps=4)
+        self.follow(self.services.jobs.past, self._draw_past, fps=4)
+        self.follow(self.services.config.current, lambda _settings: self._draw(self.services.jobs.view.value), fps=4)
 
     # --- drawing ------------------------------------------------------------------------------------------------------
 
-    def _columns(self, width: int) -> list[Any]:
-        return columns(self._percents, width, ascii=self.ascii, binary=self.binary)
+    @property
+    def _queue(self) -> PullTable:
+        return self.query_one(PullTable)
 
     @property
-    def _table(self) -> PullTable:
-        return self.query_one("#queue", PullTable)
+    def _past(self) -> PastTable:
+        return self.query_one(PastTable)
+
+    @property
+    def _table(self) -> Rows[Any]:
+        return self._queue if self._view == "queue" else self._past
+
+    @property
+    def chosen_jobs(self) -> list[Job]:
+        """See `PullVerbs`."""
+        return self._queue.chosen if self._view == "queue" else []
+
+    @property
+    def chosen_past(self) -> list[PastJob]:
+        """See `PullVerbs`."""
+        return self._past.chosen if self._view == "history" else []
+
+    def forget_marks(self) -> None:
+        """See `PullVerbs`."""
+        self._table.clear_marks()
 
     def _draw(self, view: QueueView) -> None:
-        self._percents.take(view.jobs)
+        self._words.take(view.jobs)
         self._fit_columns(self.size.width or 80)
-        self.query_one("#pulls-summary", Line).show(*summary(view, self.size.width or 80, binary=self.binary))
-        self._table.set_items(view.jobs)
+        self._queue.set_items(view.jobs)
+        ended = frozenset((job.id, job.ended_at) for job in view.jobs if job.state.ended)
+        if self._view == "history" and ended != self._ended:
+            self._search()
+        self._ended = ended
+        self._draw_head()
         self._draw_detail()
 
+    def _draw_past(self, past: tuple[PastJob, ...]) -> None:
+        self._past.set_items(past)
+        words = self._filters["history"]
+        self._past.set_empty(f"No entry of the history holds {words!r}." if words else "Nothing has ended yet.")
+        if self._view == "history":
+            self._draw_head()
+            self._draw_detail()
+
     def _fit_columns(self, width: int) -> None:
-        if (bar_width(width), str(self.binary)) != (self._bar, self._units):
-            self._bar, self._units = bar_width(width), str(self.binary)
-            self._table.set_columns(self._columns(width))
+        wanted = (bar_width(width), str(self.binary), int(width >= _NAMED_FROM))
+        if wanted != self._drawn_for:
+            self._drawn_for = wanted
+            self._queue.set_columns(columns(self._words, width, ascii=self.ascii, binary=self.binary))
+            self._past.set_columns(pull_history.columns(width, binary=self.binary))
+
+    def _draw_head(self) -> None:
+        width = self.size.width or 80
+        views = self.query_one("#pulls-views", Line)
+        views.display = self._view != "queue" or width >= _NAMED_FROM
+        parts: list[Part] = [(" ", "")]
+        for name, words in VIEWS:
+            here = name == self._view
+            parts.append((f"[{words}]" if here else f" {words} ", "bold $primary" if here else "$text-muted"))
+        views.show(*parts)
+        field = self.query_one("#pulls-filter", Input)
+        field.display = bool(self._filters[self._view]) or field.has_focus
+        room = width - (19 if views.display else 0) - (field.size.width + 2 if field.display else 0)
+        line = self.query_one("#pulls-summary", Line)
+        if self._view == "history":
+            number = self._past.total
+            line.show((f" {number} {'entry' if number == 1 else 'entries'}, newest first", "$foreground"), *self._marked())
+        elif self._filters["queue"]:
+            line.show((f" {self._queue.shown} of {self._queue.total}", "$foreground"), *self._marked())
+        else:
+            line.show(*summary(self.services.jobs.view.value, room, binary=self.binary))
+
+    def _marked(self) -> list[Part]:
+        table = self._table
+        number, hidden = len(table.marks), table.marked_hidden
+        if not number:
+            return []
+        return [(f", {number} marked{f' ({hidden} hidden)' if hidden else ''}", "$text-accent")]
 
     def _draw_detail(self) -> None:
-        job = self._table.highlighted
-        self.query_one("#pulls-rule", Rule).set_title(job.model if job is not None else "")
-        self.query_one("#pulls-rule").visible = job is not None
-        self.query_one("#pull", PullDetail).show_job(job, self.services.jobs.view.value.worker, binary=self.binary)
-        states = tuple((one.id, one.state, one.wish) for one in self._table.chosen)
+        self._fits.take(self.services)
+        rule, pane = self.query_one("#pulls-rule", Rule), self.query_one("#pull", PullDetail)
+        item = self._table.highlighted
+        rule.visible = item is not None
+        if isinstance(item, PastJob):
+            rule.set_title(pull_history.name_of(item))
+            pane.show_lines(past_facts(item, binary=self.binary))
+        else:
+            rule.set_title(title(item) if item is not None else "")
+            pane.show_job(item, self.services.jobs.view.value.worker, self._fits, self._words.names, binary=self.binary)
+        states = (self._view, *((one.id, one.state, getattr(one, "wish", ""), getattr(one, "wait", "")) for one in self._table.chosen))
         if states != self._states:
             self._states = states
             self.refresh_bindings()
@@ -98,19 +196,27 @@ class PullsScreen(AppScreen):
         """More of the bar where there is room."""
         super().on_resize(event)
         self._fit_columns(event.size.width)
-        self.call_after_refresh(self._draw_detail)
+        self.call_after_refresh(self._redraw)
+
+    def _redraw(self) -> None:
+        self._draw_head()
+        self._draw_detail()
 
     def on_rows_highlighted(self, event: Rows.Highlighted) -> None:
-        """Another pull in detail."""
+        """Another entry in detail."""
         self._draw_detail()
 
     def on_rows_marked(self, event: Rows.Marked) -> None:
         """Keys may do more or less now."""
+        self._draw_head()
         self.refresh_bindings()
 
     def on_rows_selected(self, event: Rows.Selected) -> None:
-        """Enter: the detail with its layers."""
-        self._open_detail(True)
+        """Enter: the detail with its layers; in the history, pull it again."""
+        if self._view == "history":
+            self.action_retry()
+        else:
+            self._open_detail(True)
 
     def _open_detail(self, on: bool) -> None:
         detail = self.query_one("#pull", PullDetail)
@@ -119,82 +225,74 @@ class PullsScreen(AppScreen):
         self._draw_detail()
 
     def action_back(self) -> None:
-        """Esc: close the detail, else end a range or unmark."""
+        """Esc: close the detail, else end a range, clear the filter, unmark, or leave the history."""
         if self.query_one("#pull", PullDetail).has_class("-open"):
             self._open_detail(False)
-        else:
-            self._table.step_back()
+        elif self._filters[self._view]:
+            self.action_filter_clear()
+        elif not self._table.step_back() and self._view == "history":
+            self._show_view("queue")
 
-    # --- what may be done ---------------------------------------------------------------------------------------------
+    # --- views and filter ---------------------------------------------------------------------------------------------
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Grey what does nothing now."""
-        if not self.is_mounted or action not in (*_CHANGES, "add", "copy"):
-            return super().check_action(action, parameters)
-        if action != "copy" and self.services.config.current.value.security.access != "full":
-            return None
-        if action == "add":
-            return True
-        chosen = self._table.chosen
-        if action == "pause":
-            return True if any(not job.state.ended for job in chosen) else None
-        if action == "retry":
-            return True if any(job.state in (JobState.FAILED, JobState.CANCELLED) for job in chosen) else None
-        if action == "move":
-            return True if any(not job.state.ended for job in chosen) else None
-        return True if chosen else None
+    def action_view(self, step: int) -> None:
+        """The other view."""
+        names = [name for name, _words in VIEWS]
+        self._show_view(names[(names.index(self._view) + step) % len(names)])
 
-    def action_add(self) -> None:
-        """Ask which model."""
-        from tui.ui.dialogs.pull import PullDialog
+    def _show_view(self, name: str) -> None:
+        self.query_one("#pull", PullDetail).remove_class("-open")
+        self._view = name
+        self._queue.display = name == "queue"
+        self._past.display = name == "history"
+        self.query_one("#pulls-filter", Input).value = self._filters[name]
+        if name == "history":
+            self._search()
+        self._table.focus()
+        self.refresh_bindings()
+        self.call_after_refresh(self._redraw)
 
-        self.app.push_screen(PullDialog(self.services))
+    def _search(self) -> None:
+        self._search_timer = None
+        self.services.jobs.search_past(self._filters["history"])
 
-    def action_pause(self) -> None:
-        """Pause what is wanted, else go on with what is paused."""
-        open_jobs = [job for job in self._table.chosen if not job.state.ended]
-        wanted = [job.id for job in open_jobs if job.wish is JobWish.RUN]
-        if wanted:
-            self.services.jobs.pause(wanted)
-        elif open_jobs:
-            self.services.jobs.resume([job.id for job in open_jobs])
+    def action_filter(self) -> None:
+        """Type the filter."""
+        field = self.query_one("#pulls-filter", Input)
+        field.display = True
+        field.focus()
+        self.call_after_refresh(self._draw_head)
 
-    def action_drop(self) -> None:
-        """Cancel what runs or waits, drop what has ended: always asks."""
-        from tui.ui.widgets.confirm import ConfirmDialog
-
-        jobs = list(self._table.chosen)
-        if not jobs:
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filter while typing; the history is searched in the database."""
+        if event.input.id != "pulls-filter" or event.value == self._filters[self._view]:
             return
-        question, choices = cancel_question(jobs, binary=self.binary)
-        self.app.push_screen(ConfirmDialog(question, choices), lambda answer: self._dropped(jobs, answer))
+        self._filters[self._view] = event.value
+        if self._view == "queue":
+            self._queue.set_filter(event.value)
+        else:
+            if self._search_timer is not None:
+                self._search_timer.stop()
+            self._search_timer = self.set_timer(_SEARCH_AFTER, self._search)
+        self._redraw()
 
-    def _dropped(self, jobs: list[Job], answer: str | None) -> None:
-        ended = [job.id for job in jobs if job.state.ended]
-        going = [job.id for job in jobs if not job.state.ended]
-        if answer == "pause" and going:
-            self.services.jobs.pause(going)
-        elif answer == "cancel":
-            if going:
-                self.services.jobs.cancel(going)
-            if ended:
-                self.services.jobs.remove(ended)
-            self._table.clear_marks()
+    def action_filter_done(self) -> None:
+        """Back to the list, the filter stays."""
+        self._table.focus()
+        self.call_after_refresh(self._draw_head)
 
-    def action_retry(self) -> None:
-        """Run failed or cancelled ones again."""
-        ids = [job.id for job in self._table.chosen if job.state in (JobState.FAILED, JobState.CANCELLED)]
-        if ids:
-            self.services.jobs.retry(ids)
+    def action_filter_clear(self) -> None:
+        """Clear, and back to the list."""
+        self.query_one("#pulls-filter", Input).value = ""
+        self._filters[self._view] = ""
+        if self._view == "queue":
+            self._queue.set_filter("")
+        else:
+            self._search()
+        self.action_filter_done()
+        self._draw_detail()
 
-    def action_move(self, where: str) -> None:
-        """Move in the queue; several keep their order."""
-        jobs = [job for job in self._table.chosen if not job.state.ended]
-        if jobs:
-            self.services.jobs.move([job.id for job in jobs], where)
-
-    def action_copy(self) -> None:
-        """Copy the names."""
-        names = [job.model for job in self._table.chosen]
-        if names:
-            self.app.copy_to_clipboard("\n".join(names))
+    @property
+    def now(self) -> float:
+        """See `PullVerbs`."""
+        return time.time()

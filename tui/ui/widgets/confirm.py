@@ -210,3 +210,54 @@ class ChoiceDialog(ModalScreen[str | None]):
     def action_leave(self) -> None:
         """Without a choice."""
         self.dismiss(None)
+
+
+class MarkDialog(ModalScreen[list[str] | None]):
+    """A list to mark in; the result is the keys marked (else the one under the cursor), None for esc.
+
+    Args:
+        title: What is to be chosen.
+        choices: (key, label, note); the note stands at the right.
+        marked: Keys marked at first.
+    """
+
+    DEFAULT_CSS = f"MarkDialog {{ {_CSS} }}"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "back", id="mark.back", tooltip="Change nothing")]
+
+    def __init__(self, title: str, choices: Sequence[tuple[str, str, str]], *, marked: Sequence[str] = ()) -> None:
+        super().__init__()
+        self._ask, self._choices, self._marked = title, tuple(choices), frozenset(marked)
+
+    def compose(self) -> ComposeResult:
+        """Title, list, hint."""
+        with Vertical(classes="dialog"):
+            yield Static(Content(self._ask))
+            yield Rows[tuple[str, str, str]](
+                [
+                    Column("label", "", lambda choice: Text(choice[1]), flex=2),
+                    Column("note", "", lambda choice: Text(choice[2]), flex=3, align="right"),
+                ],
+                key=lambda choice: choice[0],
+                header=False,
+            )
+            yield Static(Content("space marks   A all   enter takes them   esc back"), classes="hint")
+
+    def on_mount(self) -> None:
+        """Fill the list, mark what is marked."""
+        rows = self.query_one(Rows)
+        rows.styles.height = max(1, min(14, len(self._choices)))
+        rows.set_items(self._choices)
+        for key, _label, _note in self._choices:
+            if key in self._marked and rows.move_to_key(key):
+                rows.action_mark()
+        rows.move_to(0)
+        rows.focus()
+
+    def on_rows_selected(self, event: Rows.Selected) -> None:
+        """Done."""
+        event.stop()
+        self.dismiss([choice[0] for choice in self.query_one(Rows).chosen])
+
+    def action_leave(self) -> None:
+        """Without a change."""
+        self.dismiss(None)
