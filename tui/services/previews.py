@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 from tui.config.settings import Settings
 from tui.core.clock import Clock
@@ -24,8 +24,30 @@ if TYPE_CHECKING:
 
 FRESH: Final = 60.0
 """Seconds an answer is shown without asking again."""
+BRIEF: Final = 10.0
+"""The same where the registry could not be asked."""
 KEPT: Final = 100
+AT_ONCE: Final = 3
+SETTLE: Final = 0.15
+"""Seconds a name waits for the next key: who types is asked about once, not at every letter."""
 DISK_WITHIN: Final = 1.0
+
+
+@dataclass(eq=False, slots=True)
+class _Look:
+    """One lookup; the newest of a key is the one that counts.
+
+    Attributes:
+        at: Monotonic seconds.
+        how: What makes an answer another one: address of the server, `insecure`.
+        typed_on: Set when the name was one key short of what was meant.
+    """
+
+    text: str
+    at: float
+    how: tuple[str, bool]
+    typed_on: asyncio.Event
+    fresh: float = FRESH
 
 
 class Previews:
@@ -54,49 +76,107 @@ class Previews:
         self._settings = settings
         self._clock = clock
         self._disks = disks
-        self._looked_at: dict[PreviewKey, float] = {}
+        self._looks: dict[PreviewKey, _Look] = {}
+        self._typing: dict[str, _Look] = {}
+        self._turn = asyncio.Semaphore(AT_ONCE)
+
+    def fresh(self, model: str, provider: str) -> Preview | None:
+        """What was found out within the last minute; None where nothing was, or it is still asked for."""
+        key = (provider, normal(model))
+        look, preview = self._looks.get(key), self.found.value.get(key)
+        if look is None or preview is None or (preview.plan is None and preview.failure is None):
+            return None
+        return preview if self._clock.monotonic() - look.at < look.fresh else None
 
     async def look(self, model: str, provider: str, insecure: bool) -> None:
-        """Ask, unless the answer is fresh or on its way.
+        """Ask, unless the answer is fresh or on its way. A cancelled lookup leaves no trace.
 
         Raises:
             PaddockError: There is no such server.
         """
-        key = (provider, normal(model))
-        now = self._clock.monotonic()
-        if now - self._looked_at.get(key, float("-inf")) < FRESH:
-            return
-        self._looked_at[key] = now
         connection = self._provider(provider)
-        self._put(key, self.found.value.get(key, Preview()))
+        key, now = (provider, normal(model)), self._clock.monotonic()
+        how = (connection.endpoint.url, insecure)
+        last = self._looks.get(key)
+        if last is not None and last.how == how and now - last.at < last.fresh and not last.typed_on.is_set():
+            return
+        typing = self._typing.get(provider)
+        if typing is not None and _one_key(typing.text, model.strip()):
+            typing.typed_on.set()
+        self._looks.pop(key, None)  # to the end: the oldest is dropped first
+        look = self._looks[key] = self._typing[provider] = _Look(model.strip(), now, how, asyncio.Event())
+        if last is None or last.how != how:
+            self._put(key, Preview())
+        found: Preview | None = None
+        try:
+            if not await _settled(look):
+                return
+            async with self._turn:
+                found = await self._found(connection, model, insecure)
+        finally:
+            if self._looks.get(key) is look:
+                self._end(key, look, found)
+            if self._typing.get(provider) is look:
+                del self._typing[provider]
+
+    def _end(self, key: PreviewKey, look: _Look, found: Preview | None) -> None:
+        """Keep an answer; without one, nothing is known and the next to ask asks anew."""
+        if found is not None:
+            known = found.failure is not None or (found.plan is not None and bool(found.plan.layers))
+            look.fresh = FRESH if known else BRIEF
+            self._put(key, found)
+            return
+        del self._looks[key]
+        self.found.set({other: preview for other, preview in self.found.value.items() if other != key})
+
+    async def _found(self, connection: Provider, model: str, insecure: bool) -> Preview:
         try:
             plan = await self._planner().plan(connection, str(parse(model)), insecure=insecure)
         except PaddockError as error:
-            self._put(key, Preview(failure=error.failure))
-            return
-        except BaseException:
-            self._looked_at.pop(key, None)
-            raise
-        self._put(key, await self._preview(connection, model, plan))
+            return Preview(failure=error.failure)
+        return await self._preview(connection, model, plan)
 
     async def _preview(self, connection: Provider, model: str, plan: Plan) -> Preview:
         settings = self._settings()
-        asks = asks_before(settings, model, plan.total)
-        preview = Preview(plan, asks=asks)
+        preview = Preview(plan, asks=asks_before(settings, model, plan.total))
         if not self._disks:
             return preview
         job = Job(0, JobKind.PULL, normal(model), connection.endpoint, {}, JobWish.RUN, JobState.WAITING, 0, plan=plan)
-        others = [other for other in self._queue() if not other.state.ended and other.wish is JobWish.RUN and other.model != job.model]
+        others = [other for other in self._queue() if not other.state.ended and other.wish is JobWish.RUN and not _same(other, job)]
         look = asyncio.ensure_future(in_daemon_thread(lambda: (room_for(job, settings, others), room_for(job, settings))))
         await asyncio.wait({look}, timeout=DISK_WITHIN)
-        together, alone = look.result() if look.done() else (None, None)
+        if not look.done():
+            look.cancel()
+            return preview
+        together, alone = look.result()
         if together is None or alone is None:
             return preview
-        return replace(preview, free=together.free, needed=together.needed, queued=together.coming - alone.coming)
+        needed = together.needed if plan.total is not None else None
+        return replace(preview, free=together.free, needed=needed, queued=together.coming - alone.coming)
 
     def _put(self, key: PreviewKey, preview: Preview) -> None:
-        found: dict[PreviewKey, Any] = {**self.found.value, key: preview}
+        found = {**self.found.value, key: preview}
         while len(found) > KEPT:
-            self._looked_at.pop(oldest := next(iter(found)), None)
-            del found[oldest]
+            oldest = next(iter(self._looks))
+            del self._looks[oldest]
+            found.pop(oldest, None)
         self.found.set(found)
+
+
+async def _settled(look: _Look) -> bool:
+    """Whether nobody typed on."""
+    try:
+        async with asyncio.timeout(SETTLE):
+            await look.typed_on.wait()
+    except TimeoutError:
+        return True
+    return False
+
+
+def _one_key(before: str, after: str) -> bool:
+    """Whether one key at the end makes the one of the other."""
+    return abs(len(before) - len(after)) == 1 and (after.startswith(before) or before.startswith(after))
+
+
+def _same(one: Job, other: Job) -> bool:
+    return one.model == other.model and one.endpoint.name == other.endpoint.name
