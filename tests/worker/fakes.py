@@ -52,6 +52,8 @@ class Fake:
         self.listed: set[str] = set()
         self.digests: dict[str, str] = {}
         self.weights: dict[str, str | Exception] = {}
+        self.shows: dict[str, list[ModelDetail]] = {}
+        self.loads: dict[str, Exception] = {}
 
     def make(self, endpoint: Endpoint) -> Any:
         return _Connection(self, endpoint)
@@ -90,10 +92,16 @@ class _Connection:
         return tuple(Model(self.endpoint.name, name, name, digest=self.fake.digests.get(name, "")) for name in sorted(self.fake.listed))
 
     async def show(self, model: str, *, verbose: bool = False) -> ModelDetail:
+        if self.fake.shows.get(model):
+            return self.fake.shows[model].pop(0)
         weights = self.fake.weights.get(model, "")
         if isinstance(weights, Exception):
             raise weights
         return ModelDetail(self.endpoint.name, model, weights_digest=weights)
+
+    async def load(self, model: str, *, keep_alive: str = "", options: Any = None) -> None:
+        if model in self.fake.loads:
+            raise self.fake.loads[model]
 
     async def aclose(self) -> None:
         pass

@@ -31,7 +31,7 @@ _ONE_COUNTER: Final = "sha256:model"
 _PLANNED_CAP: Final = 99.4
 """Percent at most before the check, where the whole is known: it must not be rounded to 100."""
 _CAP: Final = 99.0
-_WINDOW: Final = 30.0
+_WINDOW: Final = 60.0
 """Seconds over which the rate of a pull that comes in bursts is measured."""
 _CHECKING: Final = ("verifying", "writing manifest", "removing unused", "couldn't remove")
 
@@ -124,16 +124,18 @@ class PullMeter:
         self._plan = Plan()
         self._last: dict[str, int] = {}
         self._bursts: deque[tuple[float, int]] | None = None
+        self._limit: float | None = None
         self._start(now)
 
     def expect(self, plan: Plan) -> None:
         """From the next attempt on, measure against the manifest of this plan."""
         self._plan = plan
 
-    def in_bursts(self, on: bool, now: float) -> None:
-        """The pull is paused and resumed to keep to a limit: its rate is measured over half a minute, pauses included."""
-        if on is (self._bursts is None):
-            self._bursts = deque([(now, self._fetched)]) if on else None
+    def in_bursts(self, limit: float | None, now: float) -> None:
+        """The pull is paused and resumed to keep to a limit (bytes a second): its rate is measured over a minute, pauses included."""
+        self._limit = limit
+        if (limit is None) is not (self._bursts is None):
+            self._bursts = None if limit is None else deque([(now, self._fetched)])
 
     def _start(self, now: float) -> None:
         self._blobs: dict[str, _Blob] = {}
@@ -316,14 +318,16 @@ class PullMeter:
         )
 
     def _burst_rate(self, now: float) -> float | None:
-        """Bytes a second over the last half minute, pauses included."""
+        """Bytes a second over the last minute, pauses included; one burst is no speed above the limit."""
         assert self._bursts is not None
         if now - self._bursts[-1][0] >= 1.0:
             self._bursts.append((now, self._fetched))
         while len(self._bursts) > 2 and now - self._bursts[1][0] >= _WINDOW:
             self._bursts.popleft()
         since, before = self._bursts[0]
-        return (self._fetched - before) / (now - since) if now - since >= _ETA_AFTER else None
+        if now - since < _ETA_AFTER:
+            return None
+        return min((self._fetched - before) / (now - since), self._limit or math.inf)
 
     def _eta(self, left: int, rate: float | None) -> float | None:
         if rate is None or rate < 1000 or left <= 0 or (self._measured < _ETA_AFTER and self._bursts is None):

@@ -180,8 +180,8 @@ class Queue:
     def _watch(self, run: Run, now: float, *, shut: bool) -> None:
         """Carry the meter's figures over, end a stream on which nothing comes, and keep to limits and hours."""
         run.pace.set_limit(run.job.limit, now)
-        limited = run.job.kind is JobKind.PULL and (run.job.limit is not None or self._settings().pulls.bandwidth is not None)
-        run.meter.in_bursts(limited, now)
+        limits = [limit for limit in (run.job.limit, self._settings().pulls.bandwidth) if limit is not None]
+        run.meter.in_bursts(min(limits) if limits and run.job.kind is JobKind.PULL else None, now)
         figures = run.meter.progress(now)
         if run.paced:
             self._set(run, durable=False, note="pauses to keep to its limit", **figures_of(figures, run.job))
