@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support.fault_server import Exchange, FaultServer
+from tests.support.registry import FakeRegistry, answer, digest_of, registry_on_a_thread
 from tui.cli import machine, main
 from tui.core.options import AppOptions
 from tui.demo.models import World
@@ -124,6 +125,8 @@ async def _serve(exchange: Exchange) -> None:
         await exchange.json({"models": []})
     elif path == "/api/version":
         await exchange.json({"version": "0.24.0"})
+    elif path.startswith("/api/blobs/"):
+        await exchange.reply(404)
     elif path == "/api/chat":
         await exchange.stream(
             b'{"model":"tiny","message":{"role":"assistant","content":"hi \\u001b[31mred"},"done":false}\n',
@@ -170,6 +173,25 @@ def second(background: Background) -> Iterator[FaultServer]:
     found.routes["*"] = _serve
     yield found
     background.run(found.stop())
+
+
+@pytest.fixture
+def registry(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRegistry]:
+    """Ollama's own registry, with some models: tiny (3 MB, in two layers), big (40 GB), mine/other."""
+    with registry_on_a_thread(_stock) as found:
+        monkeypatch.setenv("PADDOCK_REGISTRY", found.url)
+        yield found
+
+
+def _stock(registry: FakeRegistry) -> None:
+    registry.add("tiny", [("model", 2_999_000), ("template", 1000)], config={"a": "b" * 90})
+    registry.add("big:70b", [("model", 40_000_000_000)])
+    registry.add("mine/other", [("model", 1_000_000)])
+
+
+def has_blob(server: FaultServer, kind: str) -> None:
+    """The server has this layer of everything in the registry."""
+    server.routes[f"HEAD /api/blobs/{digest_of(kind)}"] = answer()
 
 
 @pytest.fixture

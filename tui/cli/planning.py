@@ -220,6 +220,8 @@ def size_words(context: Context, plan: Plan | None) -> str:
     there = plan.total - plan.missing
     if plan.present is None or not there:
         some = ""
+    elif plan.missing and context.size(there) == context.size(plan.total):
+        some = f", all but {context.size(plan.missing)} of it already there"
     elif plan.missing:
         some = f", of which {context.size(there)} is already there"
     else:

@@ -41,14 +41,14 @@ _DONE: Final = {
     "remove": "was taken off the list; the history keeps it",
     "forget": "keeps the new version as it is",
 }
-_VALUE: Final = {"limit": "20MB, or none", "at": "23:00, +2h or none", "after": "another ID, or none"}
+_VALUE: Final = {"limit": " 20MB|none", "at": " 23:00|+2h|none", "after": " OTHER|none"}
 """Verbs whose last word is a value, and what it looks like."""
 _SHOWN: Final = ("first", "up", "down", "limit", "at", "after")
 
 
 async def pulls(context: Context) -> int:
     """Show the queue, or change it."""
-    verb, words = context.args.verb, list(dict.fromkeys(context.args.what))
+    verb, words = context.args.verb, context.args.what
     if verb is None:
         return await listing.show(context)
     if context.args.watch:
@@ -57,8 +57,7 @@ async def pulls(context: Context) -> int:
     if verb == "history":
         return listing.history(context, words)
     if len(words) < (2 if verb in _VALUE else 1):
-        value = f" {_VALUE[verb].split(',')[0].upper()}" if verb in _VALUE else ""
-        message(f"Which one? paddock pulls {verb} ID{value}, as paddock pulls lists them; a model's name or all will do.")
+        message(f"Which one? paddock pulls {verb} ID{_VALUE.get(verb, '')}, as paddock pulls lists them; a model's name or all will do.")
         return USAGE
     allow(context, "Changing the queue")
     if verb in _VALUE:
