@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
@@ -14,10 +15,12 @@ from tests.support.screen import until
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.events import Delta, Done, Thinking, ToolCall
 from tui.core.models import ChatRequest, Endpoint, Message, Role
+from tui.core.names import parse
 from tui.demo.launch import RECORD, ensure_running
-from tui.demo.models import FIRST, World
+from tui.demo.models import FIRST, OUTDATED, SPECS, STATE, World, layers_of
 from tui.demo.server import Pace, seconds_of, serve
 from tui.providers.factory import make_provider
+from tui.providers.manifest import Registry
 
 FAST = Pace(pull=40e9, tokens=5000, load=0.01, idle=600)
 
@@ -131,6 +134,159 @@ async def test_embeddings_have_the_models_length(demo):
     (vector,) = await demo.embed("nomic-embed-text", ["hello"])
     assert len(vector) == 768
     assert sum(value * value for value in vector) == pytest.approx(1.0, abs=1e-3)
+
+
+# --- its registry, uploads, pushes and creates -----------------------------------------------------------------------
+
+
+async def manifest(demo, name: str):
+    registry = Registry(demo.endpoint.url, version="0.24.0")
+    try:
+        return await registry.manifest(parse(name))
+    finally:
+        await registry.aclose()
+
+
+async def listed(demo, name: str):
+    return next((model for model in await demo.models() if model.name == name), None)
+
+
+async def test_what_the_registry_announces_is_what_is_listed_after_a_pull(demo):
+    for name in SPECS:
+        found = await manifest(demo, name)
+        assert sum(layer.size for layer in found.layers) == SPECS[name].size
+        assert found.canonical == found.digest
+        assert (found.family, found.parameters) == (SPECS[name].family, SPECS[name].parameters)
+        assert [layer.kind for layer in found.layers] == ["weights", "template", "licence", "parameters", "config"]
+    announced = await manifest(demo, "qwen3:0.6b")
+    assert [await demo.has_blob(layer.digest) for layer in announced.layers] == [False, True, True, True, False]
+    seen = {step.digest: step.total async for step in demo.pull("qwen3:0.6b") if step.digest}
+    assert seen == {layer.digest: layer.size for layer in announced.layers}
+    assert (await listed(demo, "qwen3:0.6b")).digest == announced.digest
+    assert all([await demo.has_blob(layer.digest) for layer in announced.layers])
+
+
+async def test_one_of_the_first_models_has_an_update_of_a_few_bytes(demo):
+    digests = {name: ((await manifest(demo, name)).digest, (await listed(demo, name)).digest) for name in FIRST}
+    assert [name for name, (there, here) in digests.items() if there != here] == [OUTDATED]
+    announced = await manifest(demo, OUTDATED)
+    missing = [layer.kind for layer in announced.layers if not await demo.has_blob(layer.digest)]
+    assert missing == ["template"]
+    async for _step in demo.pull(OUTDATED):
+        pass
+    assert (await listed(demo, OUTDATED)).digest == announced.digest
+
+
+async def test_an_unfinished_blob_is_not_there_and_a_finished_one_is(tmp_path):
+    stop, ports = asyncio.Event(), []
+    task = asyncio.create_task(serve(World.open(tmp_path), Pace(pull=200e6), 0, ports.append, stop))
+    await until(lambda: ports)
+    provider = make_provider(Endpoint("demo", "ollama", f"http://127.0.0.1:{ports[0]}"), lambda reference: "")
+    weights, *_rest, config = [f"sha256:{digest}" for digest, _size in layers_of(SPECS["nomic-embed-text:latest"])]
+    await provider.delete("nomic-embed-text")
+    assert not await provider.has_blob(weights)
+    stream, halfway = provider.pull("nomic-embed-text"), False
+    async for step in stream:
+        if step.digest == weights and step.completed and not halfway:
+            halfway = True
+            assert not await provider.has_blob(weights)
+        if step.digest not in ("", weights):
+            break
+    await stream.aclose()
+    assert halfway
+    assert await provider.has_blob(weights)
+    assert not await provider.has_blob(config)
+    assert await listed(provider, "nomic-embed-text:latest") is None
+    await provider.aclose()
+    stop.set()
+    await task
+
+
+async def test_a_file_is_sent_and_made_into_a_smaller_model(demo, tmp_path):
+    file = tmp_path / "tiny.gguf"
+    file.write_bytes(b"GGUF" + os.urandom(3_000_000))
+    digest = f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
+    told = []
+    await demo.upload_blob(digest, file, told.append)
+    assert told[-1] == 3_000_004
+    assert await demo.has_blob(digest)
+    with pytest.raises(PaddockError):
+        await demo.upload_blob("sha256:" + "0" * 64, file)
+    assert not await demo.has_blob("sha256:" + "0" * 64)
+    steps = [step async for step in demo.create("me/tiny", {"files": {"tiny.gguf": digest}, "quantize": "q4_k_m"})]
+    working = [step for step in steps if step.status == "quantizing F16 model to Q4_K_M"]
+    assert working[-1].completed == working[-1].total == 3_000_004
+    assert steps[-1].status == "success"
+    made = await listed(demo, "me/tiny:latest")
+    assert made.quantization == "Q4_K_M"
+    assert made.size < 1_000_000
+    with pytest.raises(PaddockError):
+        async for _step in demo.create("other", {"files": {"x.gguf": "sha256:" + "1" * 64}}):
+            pass
+
+
+async def test_quantizing_is_for_wide_models(demo):
+    with pytest.raises(PaddockError) as caught:
+        async for _step in demo.create("small", {"from": "qwen3:8b", "quantize": "q4_K_M"}):
+            pass
+    assert "only supported for F16" in caught.value.failure.details
+    steps = [step.status async for step in demo.create("small", {"from": "llama3.2:1b-instruct-fp16", "quantize": "q8_0"})]
+    assert steps[0] == "pulling manifest"  # it was not there
+    assert "verifying conversion" in steps
+    assert (await listed(demo, "small:latest")).quantization == "Q8_0"
+    with pytest.raises(PaddockError) as caught:
+        async for _step in demo.create("other", {"from": "llama3.2:1b-instruct-fp16", "quantize": "q9_9"}):
+            pass
+    assert "unsupported quantization type q9_9" in caught.value.failure.details
+
+
+async def test_what_a_create_changes_is_shown_until_the_next_pull(demo):
+    plain = await listed(demo, "qwen3:8b")
+    async for _step in demo.create("qwen3:8b", {"from": "qwen3:8b", "system": "Be brief", "parameters": {"temperature": 0.1, "top_k": 7}}):
+        pass
+    changed, detail = await listed(demo, "qwen3:8b"), await demo.show("qwen3:8b")
+    assert changed.digest != plain.digest
+    assert detail.system == "Be brief"
+    lines = [line.split() for line in detail.parameters.splitlines()]
+    assert lines == [["stop", '"<|im_end|>"'], ["temperature", "0.1"], ["top_k", "7"]]
+    async for _step in demo.pull("qwen3:8b"):
+        pass
+    assert (await listed(demo, "qwen3:8b")).digest == plain.digest
+    assert not (await demo.show("qwen3:8b")).system
+
+
+async def test_a_push_goes_to_a_namespace_of_ones_own(demo):
+    with pytest.raises(PaddockError) as caught:
+        async for _step in demo.push("qwen3:8b"):
+            pass
+    assert caught.value.failure.kind is FailureKind.AUTH
+    with pytest.raises(PaddockError):
+        async for _step in demo.push("me/nothing"):
+            pass
+    await demo.copy("nomic-embed-text", "me/embed:v1")
+    steps = [step async for step in demo.push("me/embed:v1")]
+    assert steps[0].status == "retrieving manifest"
+    assert [step.status for step in steps[-2:]] == ["pushing manifest", "success"]
+    moved = [step for step in steps if step.digest]
+    assert {step.digest for step in moved} == {f"sha256:{digest}" for digest, _size in layers_of(SPECS["nomic-embed-text:latest"])}
+    assert all(step.status == f"pushing {step.digest[7:19]}" for step in moved)
+    again = [step for step in [step async for step in demo.push("me/embed:v1")] if step.digest]
+    assert len(again) == 5
+    assert all(step.completed == step.total for step in again)
+
+
+@pytest.mark.parametrize("state", [{}, {"installed": {"qwen3:8b": "gone"}, "changed_at": {}, "partial": {}}, {"made": 5}, []])
+def test_a_state_that_cannot_be_used_begins_anew(tmp_path, state):
+    (tmp_path / STATE).write_text(json.dumps(state))
+    assert set(World.open(tmp_path).installed) == set(FIRST)
+
+
+def test_what_was_made_is_there_after_a_restart(tmp_path):
+    world = World.open(tmp_path)
+    world.put("me/x", "qwen3:8b", {"quantization": "Q8_0", "system": "Be brief"})
+    again = World.open(tmp_path)
+    assert again.made["me/x:latest"]["system"] == "Be brief"
+    assert again.spec("me/x:latest").quantization == "Q8_0"
 
 
 @pytest.mark.parametrize(
