@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tui.core.events import JobStep
+from tui.core.jobs import Plan, PlanLayer
 from tui.core.pulls import HISTORY, Phase, PullMeter, PullProgress, Stall
 
 PULLS = Path(__file__).parents[1] / "recordings" / "pulls"
@@ -221,3 +223,66 @@ def test_history_has_one_value_a_second_and_merges_old_ones() -> None:
     history = meter.progress(1000.0).history
     assert HISTORY / 2 <= len(history) <= HISTORY
     assert sum(history) / len(history) == pytest.approx(4 * MB, rel=0.1)
+
+
+# --- against the manifest ---------------------------------------------------------------------------------------------
+
+
+def manifest(lines: list[tuple[float, JobStep]], *extra: int, present: frozenset[str] | None = frozenset()) -> Plan:
+    """The plan of a recorded pull: the layers it named and small ones that it never names."""
+    sizes = {step.digest: step.total for _, step in lines if step.digest and step.total}
+    layers = [PlanLayer(digest, total, "weights") for digest, total in sizes.items()]
+    return Plan((*layers, *(PlanLayer(f"sha256:extra{n}", size, "licence") for n, size in enumerate(extra))), present)
+
+
+@pytest.mark.parametrize("name", ["0.24_pull_fresh", "0.33_pull_fresh", "0.24_pull_cancel_resume", "0.24_pull_reset"])
+def test_recorded_pulls_against_their_manifest_never_jump(name: str) -> None:
+    for lines in recorded(name):
+        meter = PullMeter(0.0)
+        plan = manifest(lines, 1500, 11_000)
+        meter.expect(plan)
+        seen = replay(lines, meter)
+        percents = [one.percent for one in seen if one.percent is not None]
+        assert percents == sorted(percents)
+        assert {one.total for one in seen if one.layers} <= {plan.total}
+        assert all(one.percent is None or one.percent < 99.5 for one in seen if one.phase in (Phase.ASKING, Phase.FETCHING))
+        assert all(one.planned for one in seen if one.layers)
+        if lines[-1][1].status == "success":
+            assert (seen[-1].percent, seen[-1].done) == (100.0, plan.total)
+
+
+def test_everything_there_by_the_manifest_is_done_at_once() -> None:
+    (lines,) = recorded("0.33_pull_cached")[:1]
+    plan = manifest(lines)
+    meter = PullMeter(0.0)
+    meter.expect(replace(plan, present=frozenset(plan.sizes())))
+    seen = replay(lines, meter)
+    assert (seen[-1].percent, seen[-1].fetched, seen[-1].rate) == (100.0, 0, None)
+
+
+def test_one_counter_for_all_layers_replaces_the_manifest() -> None:
+    meter = PullMeter(0.0)
+    meter.expect(Plan(tuple(PlanLayer(f"sha256:{n}", 10 * MB, "tensor") for n in range(300)), frozenset()))
+    seen = fed(meter, layer(900 * MB, 3000 * MB, "sha256:model", "pulling model"), 1.0)
+    assert (seen.percent, seen.total, len(seen.layers), seen.planned) == (30.0, 3000 * MB, 1, False)
+
+
+def test_bytes_that_came_after_we_left_are_counted_and_are_no_speed() -> None:
+    meter = PullMeter(0.0)
+    fed(meter, layer(0), 0.1)
+    fed(meter, layer(10 * MB), 1.1)
+    meter.restart(2.0)
+    fed(meter, layer(14 * MB), 5.0)
+    seen = fed(meter, layer(15 * MB), 6.0)
+    assert seen.fetched == 15 * MB
+    assert seen.busy == pytest.approx(2.0)
+    assert seen.rate == pytest.approx(MB)
+
+
+def test_what_an_earlier_worker_counted_goes_on() -> None:
+    meter = PullMeter(0.0, fetched=100 * MB, busy=10.0, history=[5.0, 10.0])
+    fed(meter, layer(0), 0.1)
+    seen = fed(meter, layer(10 * MB), 1.6)
+    assert (seen.fetched, seen.peak) == (110 * MB, pytest.approx(10 * MB / 1.5))
+    assert seen.average == pytest.approx(110 * MB / 11.5)
+    assert seen.history[:2] == (5.0, 10.0)
