@@ -247,8 +247,7 @@ async def test_what_a_create_changes_is_shown_until_the_next_pull(demo):
     changed, detail = await listed(demo, "qwen3:8b"), await demo.show("qwen3:8b")
     assert changed.digest != plain.digest
     assert detail.system == "Be brief"
-    lines = [line.split() for line in detail.parameters.splitlines()]
-    assert lines == [["stop", '"<|im_end|>"'], ["temperature", "0.1"], ["top_k", "7"]]
+    assert dict(detail.options) == {"stop": "<|im_end|>", "temperature": "0.1", "top_k": "7"}
     async for _step in demo.pull("qwen3:8b"):
         pass
     assert (await listed(demo, "qwen3:8b")).digest == plain.digest
