@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
@@ -18,9 +19,11 @@ import pytest
 from tests.support.fault_server import Exchange, FaultServer
 from tests.support.registry import FakeRegistry, answer, digest_of, registry_on_a_thread
 from tui.cli import machine, main
+from tui.config.paths import Paths
 from tui.core.options import AppOptions
 from tui.demo.models import World
 from tui.demo.server import Pace, serve
+from tui.services import jobs
 from tui.services.jobs import Jobs
 
 HOSTILE = "evil\x1b]0;x\x07\x9b\u202em"
@@ -61,6 +64,7 @@ class Said:
 
 
 Run = Callable[..., Said]
+ENSURE = Jobs.ensure_worker
 
 
 @pytest.fixture(scope="session")
@@ -225,6 +229,31 @@ def start_ollama(background: Background, folder: Path, pace: Pace | None = None)
             await task
 
     return f"http://127.0.0.1:{ready[0]}", lambda: background.run(finish())
+
+
+@pytest.fixture
+def slow_ollama(
+    background: Background, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> Iterator[str]:
+    """One whose pull of the smallest model takes some seconds; and a real worker, ended at the end."""
+    url, end = start_ollama(background, tmp_path_factory.mktemp("slow"), Pace(pull=800e6, tokens=5000, load=0.01))
+    monkeypatch.setenv("OLLAMA_HOST", url)
+    monkeypatch.setenv("PADDOCK_PULLS__KEEP_FREE", "1 MB")
+    monkeypatch.setattr(Jobs, "ensure_worker", ENSURE)
+    (home / "config.toml").write_text('[pulls]\nkeep_free = "1 MB"\nmargin = 1.0\n')
+    children: list[subprocess.Popen[bytes]] = []
+    spawn = jobs.spawn_worker
+
+    def kept(paths: Paths) -> subprocess.Popen[bytes]:
+        children.append(spawn(paths))
+        return children[-1]
+
+    monkeypatch.setattr(jobs, "spawn_worker", kept)
+    yield url
+    for child in children:
+        child.terminate()
+        child.wait(20)
+    end()
 
 
 class Typed(io.StringIO):

@@ -6,26 +6,19 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Background, Run, provider, start_ollama
+from tests.cli.conftest import Run, provider
 from tests.cli.test_changes import audit
 from tests.support.fault_server import FaultServer
 from tui.cli import pulls, waiting
-from tui.config.paths import Paths
 from tui.core.errors import Failure, FailureKind
 from tui.core.jobs import Job, JobState, JobWish, WorkerState
-from tui.demo.server import Pace
-from tui.services import jobs
 from tui.services.jobs import Jobs
 from tui.store.jobs import JobTable
-
-ENSURE = Jobs.ensure_worker
 
 
 class Worker:
@@ -188,31 +181,6 @@ def test_the_queue_as_a_table(server: FaultServer, run: Run, worker: Worker, mon
     assert said.lines[0].split() == ["ID", "MODEL", "PROVIDER", "STATE", "DONE", "SIZE", "RATE", "LEFT", "NOTE"]
     assert "There is no such model in the registry" in said.lines[1] and "2.0 kB" in said.lines[1]
     assert "fetching" in said.lines[2] and "25%" in said.lines[2] and "100 B/s" in said.lines[2]
-
-
-@pytest.fixture
-def slow_ollama(
-    background: Background, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, home: Path
-) -> Iterator[str]:
-    """One whose pull of the smallest model takes some seconds; and a real worker, ended at the end."""
-    url, end = start_ollama(background, tmp_path_factory.mktemp("slow"), Pace(pull=800e6, tokens=5000, load=0.01))
-    monkeypatch.setenv("OLLAMA_HOST", url)
-    monkeypatch.setenv("PADDOCK_PULLS__KEEP_FREE", "1 MB")
-    monkeypatch.setattr(Jobs, "ensure_worker", ENSURE)
-    (home / "config.toml").write_text('[pulls]\nkeep_free = "1 MB"\nmargin = 1.0\n')
-    children: list[subprocess.Popen[bytes]] = []
-    spawn = jobs.spawn_worker
-
-    def kept(paths: Paths) -> subprocess.Popen[bytes]:
-        children.append(spawn(paths))
-        return children[-1]
-
-    monkeypatch.setattr(jobs, "spawn_worker", kept)
-    yield url
-    for child in children:
-        child.terminate()
-        child.wait(20)
-    end()
 
 
 def test_a_real_worker_pauses_goes_on_and_finishes(slow_ollama: str, run: Run) -> None:

@@ -15,7 +15,7 @@ from tui.cli.context import Context
 from tui.cli.output import DONE, FAILED, USAGE, ask, emit, message
 from tui.cli.planning import read_queue
 from tui.cli.pull import allow
-from tui.cli.states import needs
+from tui.cli.states import needs, state_words
 from tui.core.jobs import Job, JobState, Wait
 from tui.core.partials import cancel_words
 from tui.services.registry import OFFLINE
@@ -155,14 +155,24 @@ async def _acted(context: Context, verb: str, ids: Sequence[int]) -> None:
         if job in left:
             message(f"{job.model} ({job.id}) {_WILL[verb]} when the worker comes to it.")
         else:
-            waits = f", but it waits: {OFFLINE}" if verb in ("resume", "retry", "allow") and context.offline else ""
-            asks = f", and needs a yes: {needs(context.settings, job)}" if verb != "allow" and job.wait is Wait.ANSWER else ""
-            message(f"{job.model} ({job.id}) {_DOES[verb]}{waits}{asks}.")
+            message(f"{job.model} ({job.id}) {_DOES[verb]}{_but(context, job)}.")
 
 
 def _has(verb: str, job: Job) -> bool:
     """Whether the worker has done it."""
-    return job.state in _ENDS[verb] and not (verb == "allow" and job.wait is Wait.ANSWER)
+    left = {"allow": Wait.ANSWER, "retry": Wait.RETRY}.get(verb)
+    return job.state in _ENDS[verb] and (left is None or job.wait is not left)
+
+
+def _but(context: Context, job: Job) -> str:
+    """What it waits for all the same."""
+    if job.state is not JobState.WAITING:
+        return ""
+    if context.offline and not context.options.demo:
+        return f"; it waits: {OFFLINE}"
+    if job.wait is Wait.ANSWER:
+        return f"; it needs a yes: {needs(context.settings, job)}"
+    return "" if job.wait in (Wait.NOTHING, Wait.PLACE) else f"; it {state_words(job, time.time())}"
 
 
 def _said(context: Context, found: Sequence[Job], words: str | Callable[[Job], str]) -> None:

@@ -61,6 +61,17 @@ def needs_yes(settings: Settings, job: Job) -> Failure:
     return Failure(what, job.endpoint.name, f"Allow it with paddock pulls allow {job.id}", FailureKind.REFUSED)
 
 
+def detail(job: Job, state: str) -> str:
+    """What the worker's note says beyond the words of the state."""
+    rest = job.note.removeprefix(state)
+    if job.wait is Wait.START or not rest:
+        return ""
+    if rest == job.note or not rest.startswith((":", " (")):
+        return job.note
+    rest = rest.lstrip(": ")
+    return rest[1:-1] if rest.startswith("(") and rest.endswith(")") else rest
+
+
 def note_words(context: Context, job: Job, now: float) -> str:
     """What else is to be said about a job: why it failed, what it asks, what may be done with it."""
     said = []
@@ -69,9 +80,7 @@ def note_words(context: Context, job: Job, now: float) -> str:
     elif job.state is JobState.WAITING and job.wait is Wait.ANSWER:
         said.append(needs(context.settings, job))
     else:
-        state = state_words(job, now)
-        note = job.note.removeprefix(f"{state}: ")
-        said += [note if note != state else "", job.failure.what if job.failure is not None and job.wait is Wait.RETRY else ""]
+        said += [detail(job, state_words(job, now)), job.failure.what if job.failure is not None and job.wait is Wait.RETRY else ""]
     if job.limit is not None and not job.state.ended:
         said.append(f"at most {context.rate(job.limit)}")
     if job.wish is JobWish.CANCEL and not job.state.ended:
@@ -98,10 +107,9 @@ def progress_words(context: Context, job: Job, now: float) -> str:
     """One job as a line about progress says it."""
     name = clean_name(job.model)
     if job.state is not JobState.FETCHING or job.total is None:
-        note = needs(context.settings, job) if job.wait is Wait.ANSWER else job.note
         state = state_words(job, now)
-        note = note.removeprefix(f"{state}: ")
-        return f"{name} {state}{f': {note}' if note and note != state else ''}"
+        note = needs(context.settings, job) if job.wait is Wait.ANSWER else detail(job, state)
+        return f"{name} {note if note.startswith(state) else f'{state}: {note}' if note else state}"
     parts = [
         "" if job.percent is None else f"{job.percent:.0f}%",
         f"{context.size(job.done)} of {context.size(job.total)}",
