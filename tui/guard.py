@@ -166,10 +166,13 @@ class _Guard:
         return code
 
     def _restore(self, flush: bool) -> None:
-        if _write(1, RESET) < len(RESET):
+        from tui.core.terminal import PROGRESS_END, shows_progress
+
+        reset = (PROGRESS_END.encode() if shows_progress(os.environ) else b"") + RESET
+        if _write(1, reset) < len(reset):
             # The terminal is stalled: what waits for it belongs to a screen that is gone.
             _flush(1, termios.TCOFLUSH)
-            _write(1, RESET)
+            _write(1, reset)
         _set_modes(self._saved)
         if flush:
             # Replies of the terminal to the interface's questions are nobody's typing.

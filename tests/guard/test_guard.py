@@ -20,6 +20,7 @@ import pytest
 from tests.guard.child import TAKE
 from tests.support.pty import ROOT, Terminal
 from tui import guard
+from tui.core.terminal import PROGRESS_END
 
 CHILD = str(Path(__file__).with_name("child.py"))
 RUN = "import sys; from tui import guard; sys.exit(guard.run([sys.executable, '-S', *sys.argv[1:]], log='/logs'))"
@@ -145,6 +146,14 @@ def test_T01_a_signal_to_the_interface_alone(number: signal.Signals) -> None:
         os.kill(terminal.child(), number)
         assert terminal.end() == 128 + number
         terminal.assert_restored(number.name)
+
+
+def test_P70_progress_of_the_window_is_taken_away_after_a_kill() -> None:
+    with Guarded("wait", env={"TERM_PROGRAM": "ghostty"}) as terminal:
+        os.kill(terminal.child(), signal.SIGKILL)
+        assert terminal.end() == 128 + signal.SIGKILL
+        terminal.assert_restored("SIGKILL")
+        assert PROGRESS_END.encode() + guard.RESET in terminal.raw
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 143])

@@ -163,7 +163,35 @@ class Suspends(Base):
             sys.stdout.flush()
 
 
-APPS = {"hostile": Hostile, "unfiltered": Unfiltered, "keys": Keys, "streams": Streams, "floods": Floods, "suspends": Suspends}
+class Marks(Suspends):
+    """F2 sets the window's marks, F3 others, F4 takes them away; F9 is a crash."""
+
+    BINDINGS = [("f2", "set(62)", "Set"), ("f3", "set(63)", "Set"), ("f4", "unset", "Unset"), ("f9", "crash", "Crash")]
+
+    def action_set(self, percent: int) -> None:
+        marks = self._driver.marks  # type: ignore[union-attr]
+        marks.title(f"paddock ↓{percent}% qwen3:8b\x1b]52;c;UFdORUQ=\x07\x9c")
+        marks.progress(percent + 0.9)
+        marks.notice("done\x07; all \x1b[2Jof it")
+
+    def action_unset(self) -> None:
+        marks = self._driver.marks  # type: ignore[union-attr]
+        marks.title("")
+        marks.progress(None)
+
+    def action_crash(self) -> None:
+        raise RuntimeError
+
+
+APPS = {
+    "marks": Marks,
+    "hostile": Hostile,
+    "unfiltered": Unfiltered,
+    "keys": Keys,
+    "streams": Streams,
+    "floods": Floods,
+    "suspends": Suspends,
+}
 
 if __name__ == "__main__":
     name, wire, budget = [*sys.argv[1:], *("auto", "0")[len(sys.argv) - 2 :]]

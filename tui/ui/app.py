@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tui.config.paths import Paths
     from tui.core.models import Notice
     from tui.services.api import Question, Services
+    from tui.ui.outside import Outside
     from tui.ui.start import Early
 
 keyfix.apply()
@@ -135,14 +136,27 @@ class TuiApp(App[int]):
         self._follow(services.notices, self._show_notices)
         self._follow(services.questions, self._ask)
         self._follow(services.config.current, self._apply_settings)
+        self._follow(services.jobs.view, self._outside(services).take, 0.5)
         self.switch_mode(self.early.screen or "library")
         self._gate.open()
         if not self.early.screen:
             self._follow(services.registry.discovery, lambda _view: self._first_run())
             self._follow(services.registry.providers, lambda _states: self._first_run())
 
-    def _follow(self, source: Any, draw: Callable[[Any], None]) -> None:
-        follower: Follower[Any] = Follower(self, source, draw, 0.1)
+    def _outside(self, services: Services) -> Outside:
+        """What the queue says beyond the screens."""
+        from tui.ui.outside import Outside
+
+        return Outside(
+            lambda: getattr(self._driver, "marks", None),
+            lambda text, bad: self.notify(text, severity="error" if bad else "information", markup=False, timeout=8),
+            ascii=lambda: self.ascii_only,
+            still=lambda: self.animation_level == "none",
+            notify=lambda: services.config.current.value.pulls.notify,
+        )
+
+    def _follow(self, source: Any, draw: Callable[[Any], None], period: float = 0.1) -> None:
+        follower: Follower[Any] = Follower(self, source, draw, period)
         self._app_followers.append(follower)
         follower.flush()
 

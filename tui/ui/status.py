@@ -85,7 +85,7 @@ class StatusBar(Line):
             tail.append([(f"! {who} {'open' if width < 120 else 'reachable from outside'}", "bold $warning")])
         running = self._queue.count(JobState.FETCHING, JobState.CHECKING)
         if running:
-            tail.append([(f"{'v' if ascii else '↓'}{running} {rate(self._queue.rate)}", "$success")])
+            tail.append([(pulls_text(self._queue, running, ascii=ascii), "$success")])
         if self._model:
             tail.append([(self._model, "$primary")])
         if self._screen_of.demo:
@@ -114,6 +114,13 @@ class StatusBar(Line):
         """More figures where there is room."""
         if self._screen_of.has_services:
             self.redraw()
+
+
+def pulls_text(queue: QueueView, running: int, *, ascii: bool) -> str:
+    """`↓2 38M/s 62%`: how many run, how fast together, and how much of the queue is there."""
+    speed = "" if queue.rate is None else " " + rate(queue.rate).replace(" ", "").replace("B/s", "/s")
+    percent = "" if queue.percent is None else f" {queue.percent:.0f}%"
+    return f"{'v' if ascii else '↓'}{running}{speed}{percent}"
 
 
 def _percent(value: float | None) -> Part:

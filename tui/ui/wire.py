@@ -20,6 +20,7 @@ from textual.events import Resize
 from textual.geometry import Size
 
 from tui.ui.line_filter import safe_text
+from tui.ui.wire_marks import WindowMarks
 from tui.ui.wire_model import WireModel
 from tui.ui.wire_writer import HangUpWatch, Writer
 
@@ -87,6 +88,8 @@ class PaddockDriver(LinuxDriver):
         self._room_at = 0.0
         self._timer: TimerHandle | None = None
         self._resizing: TimerHandle | None = None
+        self.marks = WindowMarks(self._send)
+        """Title, progress and notices of the window."""
         self.sent = 0
         """Bytes given to the terminal since the start."""
 
@@ -201,6 +204,12 @@ class PaddockDriver(LinuxDriver):
         self._writer = Writer(self._file.fileno() if self._file else 2, self._drained)
         self._watch = HangUpWatch(self.fileno, self._hung_up)
         super().start_application_mode()  # type: ignore[no-untyped-call]
+        self.marks.start()
+
+    def stop_application_mode(self) -> None:
+        """Leave nothing behind, in the window's frame neither."""
+        self.marks.stop()
+        super().stop_application_mode()
 
     def close(self) -> None:
         """Give the screen back; waits a second at most for a terminal that does not read."""

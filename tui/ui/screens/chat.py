@@ -85,6 +85,7 @@ class ChatScreen(AppScreen):
         chat = self.services.chat
         self.follow(chat.view, self._show_view)
         self.follow(chat.live, self._show_live, fps=15)
+        self.follow(self.services.jobs.view, lambda _queue: self._show_notice(chat.view.value), fps=2)
         self.follow(chat.heads, lambda heads: self.query_one("#chat-list", Rows).set_items(list(heads)), fps=2)
         self.follow(self.services.ready, self._history_open)
         self.composer.focus()
@@ -109,12 +110,7 @@ class ChatScreen(AppScreen):
         self.composer.set_hints("enter sends · tab leaves", chat_words.gauge(view, ascii=self.ascii))
         self.composer.read_only = bool(view.read_only)
         self._show_messages(view)
-        notice = view.read_only or (f"! {view.alarm}   /set num_ctx" if view.alarm else "")
-        if not notice and view.queued:
-            notice = f"{len(view.queued)} more prompt{'s' if len(view.queued) > 1 else ''} will be sent after this answer"
-        if not notice and not view.messages:
-            notice = "Type and press enter. ctrl+t chooses the model, ctrl+o opens an earlier chat."
-        self._notice(notice, warn=bool(view.read_only or view.alarm))
+        self._show_notice(view)
         if view.id != self._conversation:
             self._conversation = view.id
             self.composer.set_history(list(self.services.chat.history()))
@@ -123,6 +119,15 @@ class ChatScreen(AppScreen):
             self._restored = view.draft
             if view.draft and not self.composer.text:
                 self.composer.fill(view.draft)
+
+    def _show_notice(self, view: ConversationView) -> None:
+        notice = view.read_only or (f"! {view.alarm}   /set num_ctx" if view.alarm else "")
+        if not notice and view.queued:
+            notice = f"{len(view.queued)} more prompt{'s' if len(view.queued) > 1 else ''} will be sent after this answer"
+        notice = notice or chat_words.pulling(view, self.services.jobs.view.value)
+        if not notice and not view.messages:
+            notice = "Type and press enter. ctrl+t chooses the model, ctrl+o opens an earlier chat."
+        self._notice(notice, warn=bool(view.read_only or view.alarm))
 
     def _notice(self, text: str, *, warn: bool = False) -> None:
         line = self.query_one("#chat-notice", Line)

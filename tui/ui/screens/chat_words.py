@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from tui.core.jobs import JobKind, JobState, QueueView
 from tui.core.models import AnswerState, Message, Role, Timeline
+from tui.core.names import same
 from tui.services.api import ConversationView, LiveAnswer
 from tui.text import clean_block, clean_label, count, duration, tokens
 from tui.ui.widgets.bars import bar
@@ -121,3 +123,19 @@ def heading(view: ConversationView) -> tuple[str, str]:
     preset = view.settings.preset or "model's own"
     think = "think" if view.settings.think == "auto" else f"think {view.settings.think}"
     return clean_label(view.title, 60) or "new chat", " · ".join((model, preset, think))
+
+
+def pulling(view: ConversationView, queue: QueueView) -> str:
+    """How the pull of the conversation's model does, with its place in the queue; empty where none is under way."""
+    going = [job for job in queue.jobs if not job.state.ended and job.kind is JobKind.PULL]
+    found = next((job for job in going if job.endpoint.name == view.provider and same(job.model, view.model)), None)
+    if found is None:
+        return ""
+    name = clean_label(found.model, 40)
+    if found.state.running:
+        left = f", {duration(found.eta)} left" if found.eta is not None else ""
+        done = f": {found.percent:.0f} %{left}" if found.percent is not None else ""
+        return f"{name} is being pulled{done}."
+    behind = going.index(found)
+    place = "next in the queue" if not behind else f"number {behind + 1} in the queue"
+    return f"The pull of {name} {'is paused' if found.state is JobState.PAUSED else f'waits, {place}'}. 3 Pulls says more."

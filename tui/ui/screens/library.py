@@ -45,6 +45,7 @@ _NEEDS = {
     "load": Capability.LOAD,
     "unload": Capability.UNLOAD,
     "keep": Capability.KEEP_ALIVE,
+    "update": Capability.PULL,
 }
 _SHOW_AFTER = 0.15
 """Seconds the cursor rests on a model before its details are asked for."""
@@ -77,9 +78,10 @@ class LibraryScreen(RefusingScreen):
     NAME = "library"
     HELP_LINES = "FITS is an estimate for 8k of context on this machine. Marks apply a key to several rows, hidden ones too."
     AUTO_FOCUS = "#models"
-    VERBS = frozenset({"copy", "delete", "load", "unload", "keep", "name", "pull"})
+    VERBS = frozenset({"copy", "delete", "load", "unload", "keep", "name", "pull", "update"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "pull", "pull", id="library.pull", tooltip="pull a model by name, or the one of the catalogue under the cursor"),
+        Binding("u", "update", "update", id="library.update", tooltip="fetch what is newer of the model, or of the marked ones; asks"),
         Binding("slash", "filter", "filter", id="library.filter", tooltip="show only rows that hold some words; esc clears"),
         Binding("L", "load", "load", id="library.load", tooltip="load the model into memory"),
         Binding("U", "unload", "unload", id="library.unload", tooltip="take the model out of memory"),
@@ -406,6 +408,8 @@ class LibraryScreen(RefusingScreen):
             reason = self.services.registry.can(provider, _NEEDS[action])
             if reason:
                 return f"Not possible: {reason}."
+        if action == "update" and not any(library_columns.can_update(model) for model in chosen):
+            return "It runs in a cloud: there is nothing to update."
         if action in ("unload", "keep") and not any(self._fits.is_loaded(model) for model in chosen):
             return "It is not loaded." if len(chosen) == 1 else "None of them is loaded."
         if action == "load" and all(self._fits.is_loaded(model) for model in chosen):
@@ -447,6 +451,22 @@ class LibraryScreen(RefusingScreen):
             best = catalogue_view.largest(item, self._fits) or item.default
             name = f"{item.name}:{best.tag}" if best is not None else item.name
         self.app.push_screen(PullDialog(self.services, name, provider=self._provider, asked_by="library"))
+
+    def action_update(self) -> None:
+        """Pull installed models again: what is newer is fetched; asks."""
+        from tui.ui.widgets.confirm import ConfirmDialog
+
+        models = [model for model in self._chosen if library_columns.can_update(model)]
+
+        def done(answer: str | None) -> None:
+            if answer == "update":
+                for model in models:
+                    self.services.jobs.add(model.key, model.provider, asked_by="library, update")
+                self._models.clear_marks()
+
+        if models:
+            question = library_columns.update_question(models)
+            self.app.push_screen(ConfirmDialog(question, (("keep", "Not now"), ("update", "Update"))), done)
 
     def action_load(self) -> None:
         """Load what is not loaded."""

@@ -168,3 +168,18 @@ def _more(detail: ModelDetail) -> list[Fact]:
     if detail.template:
         out.append(Fact("template", excerpt(detail.template), "$text-muted"))
     return out
+
+
+def can_update(model: Model) -> bool:
+    """Whether a registry may have something newer of it."""
+    return not model.remote
+
+
+def update_question(models: Sequence[Model]) -> str:
+    """What an update does, and what is kept."""
+    servers = sorted({model.provider for model in models})
+    what = models[0].name if len(models) == 1 else f"{len(models)} models"
+    return (
+        f"Update {what} on {' and '.join(servers)}? Only layers that changed are fetched, and the old version answers until the new one is "
+        "complete. What you changed of it (parameters, system prompt, template) is noted first and offered again afterwards."
+    )
