@@ -12,7 +12,7 @@ import pytest
 from tests.services.live import Ollama, provider, until
 from tui.config.paths import find_paths
 from tui.config.store import ConfigStore
-from tui.core.jobs import WorkerState
+from tui.core.jobs import JobState, WorkerState
 from tui.core.models import AnswerState, Location
 from tui.core.options import AppOptions
 from tui.providers.ports import Holder
@@ -21,6 +21,7 @@ from tui.services import hub as hub_module
 from tui.services import jobs as jobs_module
 from tui.services import watch as watch_module
 from tui.services.hub import Hub
+from tui.store.jobs import JobTable
 from tui.store.meta import Servers
 
 Make = Callable[..., Hub]
@@ -206,20 +207,35 @@ def test_use_allows_chats_and_loads_but_no_pulls(make: Make, ollama: Ollama) -> 
     until(lambda: hub.chat.view.value.messages)
 
 
-def test_offline_pulls_nothing_and_a_cloud_model_gets_no_prompt(make: Make, ollama: Ollama) -> None:
+def test_offline_a_pull_waits_and_a_cloud_model_gets_no_prompt(make: Make, ollama: Ollama) -> None:
     ollama.names["glm:cloud"] = "cc" * 32
     ollama.remote.add("glm:cloud")
     hub = make(general='network = "offline"')
     _model(hub)
     hub.jobs.add("phi4:14b")
-    _refused(hub, "general.network is offline")
-    hub.jobs.retry([1])
-    _refused(hub, "Nothing is pulled")
+    _said(hub, "phi4:14b is queued on lab; it waits: general.network is offline")
     hub.chat.use_model("lab", "glm:cloud")
     until(lambda: hub.chat.view.value.model == "glm:cloud")
     hub.chat.send("secret")
     _refused(hub, "runs in a cloud")
     assert all(request.method == "GET" for request in ollama.requests)
+
+
+def test_a_model_that_was_pulled_is_in_the_library_at_once(make: Make, ollama: Ollama) -> None:
+    """The list is otherwise looked at every 30 seconds."""
+    hub = make()
+    until(lambda: hub.ready.value and hub.registry.models.value)
+    hub.jobs.add("phi4-mini:3.8b")
+    job = until(lambda: hub.jobs.view.value.jobs)[0]
+    ollama.names["phi4-mini:3.8b"] = "ab" * 32
+    assert hub.database is not None
+    table = JobTable(hub.database)
+
+    async def done() -> None:
+        await table.record([replace(job, state=JobState.DONE, ended_at=1.0)])
+
+    hub.post(done)
+    until(lambda: any(model.name == "phi4-mini:3.8b" for model in hub.registry.models.value), "the library did not follow the pull")
 
 
 def test_metered_asks_before_a_pull_and_the_queue_is_noted(make: Make) -> None:

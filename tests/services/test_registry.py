@@ -16,7 +16,8 @@ from tui.providers.discovery import Discovery, Found
 from tui.providers.ports import Holder
 from tui.services import registry as registry_module
 from tui.services import watch as watch_module
-from tui.services.registry import OFFLINE, excluded
+from tui.services.asks import OFFLINE
+from tui.services.registry import excluded
 from tui.store.db import Database
 from tui.store.meta import Meta
 

@@ -15,9 +15,10 @@ from tui.providers.address import display_url, is_loopback, origin
 from tui.providers.base import Provider
 from tui.providers.catalogue import kinds
 from tui.providers.discovery import Found, find
+from tui.services.asks import OFFLINE
 from tui.services.audit import Audit
 from tui.services.logs import know_secret
-from tui.services.registry import OFFLINE, Registry
+from tui.services.registry import Registry
 from tui.services.server_log import LogLines
 
 if TYPE_CHECKING:

@@ -31,6 +31,7 @@ from tui.core.models import (
 )
 from tui.core.observe import Observable
 from tui.core.record import record
+from tui.services.asks import OFFLINE
 
 if TYPE_CHECKING:
     from tui.config.store import ConfigStore
@@ -223,9 +224,9 @@ class RegistryApi(Protocol):
 
 
 def pullers(registry: RegistryApi) -> list[ProviderState]:
-    """The providers that can pull, the default first."""
+    """The providers that can pull, if only once the network is back; the default first."""
     on = [state for state in registry.providers.value if state.status is not ProviderStatus.OFF]
-    able = [state for state in on if Capability.PULL in state.capabilities and not registry.can(state.name, Capability.PULL)]
+    able = [state for state in on if Capability.PULL in state.capabilities and registry.can(state.name, Capability.PULL) in ("", OFFLINE)]
     return sorted(able, key=lambda state: not state.is_default)
 
 

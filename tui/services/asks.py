@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Final
 
-from tui.config.settings import Settings
 from tui.core.jobs import Ask
 from tui.core.names import normal
 from tui.text import clean_name, size
+
+if TYPE_CHECKING:
+    from tui.config.settings import Settings
+
+OFFLINE: Final = "general.network is offline"
+"""Why nothing leaves this machine; a pull waits until that changes."""
 
 
 def excluded(model: str, settings: Settings) -> bool:

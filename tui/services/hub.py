@@ -14,6 +14,7 @@ from tui.config.settings import Settings
 from tui.config.store import ConfigStore
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import Failure, PaddockError
+from tui.core.jobs import JobKind, JobState, QueueView
 from tui.core.models import Model, ModelDetail, Notice, Origin, RunningModel, Severity
 from tui.core.names import normal
 from tui.core.observe import Observable
@@ -148,6 +149,7 @@ class Hub:
         self._opened = asyncio.Event()
         self._chat_stale = True
         self._said_logout = False
+        self._done: frozenset[tuple[int, str]] | None = None
         self._environ = environ
         self._demo = options.demo
         self._start_sampler = start_sampler
@@ -254,6 +256,7 @@ class Hub:
         self._queue.view.watch(self.jobs.view.set)
         self._queue.failure.watch(lambda failure: self.said.stand("queue", failure))
         self._queue.view.watch(lambda _view: self._say_logout())
+        self._queue.view.watch(self._lists_follow)
         self._queue.logout_note.watch(lambda _note: self._say_logout())
         self._servers = ServerJobs(database)
         self.engine.keep_going(self._queue.follow, "queue")
@@ -261,6 +264,14 @@ class Hub:
         self.engine.keep_going(lambda: self._follow_database(database), "database")
         if self.paths.network:
             await self._say_network(database, self._meta)
+
+    def _lists_follow(self, view: QueueView) -> None:
+        """What a job has just changed on a server is looked at at once."""
+        done = {(job.id, job.warmed): job for job in view.jobs if job.state is JobState.DONE and job.kind is not JobKind.PUSH}
+        news = done.keys() - self._done if self._done is not None else ()
+        self._done = frozenset(done)
+        for name in {done[key].endpoint.name for key in news}:
+            self.watching.refresh(name)
 
     def _say_logout(self) -> None:
         """S32, once: there is a worker, and logging out would end it."""

@@ -13,7 +13,7 @@ from tui.core.models import ProviderState
 from tui.core.names import normal, parse
 from tui.core.observe import Observable
 from tui.services.api import Preview, PreviewKey
-from tui.services.asks import asks_before, question
+from tui.services.asks import OFFLINE, asks_before, question
 from tui.services.audit import Audit
 from tui.services.notices import Notices
 from tui.services.previews import Previews
@@ -99,7 +99,10 @@ class JobVerbs:
             allowed |= asks
         with host.audit.noting("queue pull", f"{state.name}/{name}", asked_by=asked_by):
             await host.queue().add(name, state.endpoint, arguments=arguments, asked_by=asked_by, allowed=allowed, **more)
-        host.said.say(f"{name} is queued on {state.name}")
+        host.said.say(f"{name} is queued on {state.name}{self._offline()}")
+
+    def _offline(self) -> str:
+        return f"; it waits: {OFFLINE}" if self._host.settings().general.network == "offline" else ""
 
     def push(self, model: str, provider: str, *, insecure: bool = False, asked_by: str = "") -> None:
         """Queue an upload of a model to its registry."""
@@ -111,7 +114,7 @@ class JobVerbs:
             state = self._server(provider, name, Capability.PUSH)
             with host.audit.noting("queue push", f"{state.name}/{name}", asked_by=asked_by):
                 await host.queue().add(name, state.endpoint, JobKind.PUSH, {"insecure": True} if insecure else {}, asked_by)
-            host.said.say(f"The push of {name} is queued on {state.name}")
+            host.said.say(f"The push of {name} is queued on {state.name}{self._offline()}")
 
         self._host.post(work)
 
@@ -122,7 +125,7 @@ class JobVerbs:
         if state is None:
             raise PaddockError.of(f"{name} is not {verb}: there is no server", "providers", "Add one on Providers", FailureKind.NOT_FOUND)
         reason = registry.can(state.name, capability)
-        if reason:
+        if reason and reason != OFFLINE:
             remedy = "Choose another server, or change the setting"
             raise PaddockError.of(f"{name} is not {verb}: {reason}", state.name, remedy, FailureKind.REFUSED)
         return state
@@ -141,8 +144,6 @@ class JobVerbs:
     def _wish(self, verb: str, *args: Any) -> None:
         async def work() -> None:
             self._allow("Changing the queue")
-            if verb in ("resume", "retry") and self._host.settings().general.network == "offline":
-                raise PaddockError.of("Nothing is pulled", "general.network = offline", "Change general.network", FailureKind.REFUSED)
             with self._host.audit.noting(f"{verb} pull", " ".join(str(word) for word in _flat(args))):
                 await getattr(self._host.queue(), verb)(*args)
 

@@ -33,7 +33,7 @@ from tui.providers.discovery import Discovery, Found, discover, find
 from tui.providers.factory import make_provider
 from tui.providers.ports import ollama_program, systemd_unit_exists
 from tui.services.api import DiscoveryView, ModelKey
-from tui.services.asks import excluded
+from tui.services.asks import OFFLINE, excluded
 from tui.services.engine import Engine
 from tui.services.notices import Notices
 from tui.services.ports import Ports
@@ -46,7 +46,6 @@ _OUTWARD: Final = frozenset({Capability.PULL, Capability.PUSH})
 DEMO: Final = "demo"
 GIVEN: Final = "given"
 """Name of what `--provider` names."""
-OFFLINE: Final = "general.network is offline"
 FIRST_LIST: Final = 0.5
 """Seconds that the first server has to list its models before other things begin."""
 DRAWING: Final = 0.2
