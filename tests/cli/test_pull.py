@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
+import threading
 import time
 from collections import namedtuple
 from datetime import datetime, timedelta
@@ -15,8 +17,10 @@ import pytest
 
 from tests.cli.conftest import HOSTILE, Run, Typed, controls, has_blob, provider
 from tests.cli.test_changes import audit
+from tests.cli.test_process import paddock
 from tests.support.fault_server import Exchange, FaultServer
-from tests.support.registry import FakeRegistry, error
+from tests.support.registry import FakeRegistry, error, silent
+from tui.cli import planning
 from tui.cli.asked import read_limit, read_names, read_time, time_words
 from tui.core.errors import PaddockError
 from tui.services import space
@@ -305,3 +309,30 @@ def test_an_unreadable_list_names_the_reason(server: FaultServer, run: Run, tmp_
     (tmp_path / "names").write_text("tiny")
     (tmp_path / "names").chmod(0)
     assert run("pull", "--file", str(tmp_path / "names")).code == 2
+
+
+def test_a_registry_that_does_not_answer_keeps_nobody_waiting(
+    server: FaultServer, registry: FakeRegistry, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "WITHIN", 0.3)
+    registry.fault("tiny", silent)
+    said = run("pull", "tiny", "mine/other")
+    assert (
+        said.code == 0 and "tiny:latest: it was not found out in time" in said.err and models(run) == ["tiny:latest", "mine/other:latest"]
+    )
+    assert "tiny:latest is in the queue already, as 1 for ollama" in run("pull", "tiny").err
+
+
+def test_ctrl_c_before_anything_is_queued_queues_nothing(server: FaultServer, registry: FakeRegistry, run: Run, home: Path) -> None:
+    asked = threading.Event()
+
+    async def hold(exchange: Exchange) -> None:
+        asked.set()
+        await exchange.gone()
+
+    registry.fault("tiny", hold)
+    with paddock(home, "pull", "tiny", OLLAMA_HOST=server.url, PADDOCK_REGISTRY=registry.url) as child:
+        assert asked.wait(20)
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=20)
+    assert (child.returncode, out, err) == (130, "", "") and not jobs(run)

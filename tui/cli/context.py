@@ -26,10 +26,11 @@ from tui.providers.base import Provider
 from tui.providers.catalogue import kinds
 from tui.providers.discovery import Found, discover, find, held_by
 from tui.providers.factory import make_provider
+from tui.services.asks import OFFLINE
 from tui.services.audit import Audit
 from tui.services.logs import start_log
 from tui.services.ports import Ports
-from tui.services.registry import DEMO, GIVEN, OFFLINE, endpoint_of
+from tui.services.registry import DEMO, GIVEN, endpoint_of
 from tui.text import clean_name, nearest, rate, size
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ _RIGHT: Final = (0, 4, 5, 6, 7)
 
 def look(context: Context) -> QueueView:
     """The queue as it is now, of one provider where `--on` says so."""
+    context.config.poll()
     limit = context.settings.pulls.bandwidth
     if not context.paths.database.exists():
         return QueueView(limit=limit)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -12,7 +11,7 @@ from tui.cli.asked import Wanted
 from tui.cli.chat import read_options
 from tui.cli.context import Context, wrong_usage
 from tui.cli.output import DONE, FAILED, REFUSED, USAGE, ask, emit, message, report
-from tui.cli.planning import Candidate, look
+from tui.cli.planning import Candidate, look, read_queue
 from tui.cli.pull import ASKED_BY, UPDATE, Order, allow, run
 from tui.cli.waiting import wait_for, worse
 from tui.cli.weights import Weights, find_weights, looks_like_path
@@ -22,7 +21,7 @@ from tui.core.jobs import JobKind, Plan
 from tui.core.models import Model
 from tui.core.names import normal, parse, same
 from tui.providers.base import Provider
-from tui.services.registry import OFFLINE
+from tui.services.asks import OFFLINE
 from tui.text import clean_name
 
 _FULL: Final = ("F16", "F32", "BF16", "")
@@ -174,10 +173,11 @@ async def update(context: Context) -> int:
         code = FAILED if context.failed else DONE
         able = [listed for listed in everybody if Capability.PULL in listed.provider.capabilities]
         chosen = [(one.provider, model) for one in able for model in one.models if not model.remote]
-    looked = await asyncio.gather(*(look(context, [Wanted(normal(model.key))], [provider], ()) for provider, model in chosen))
+    pairs = [(Wanted(normal(model.key)), provider) for provider, model in chosen]
+    looked = await look(context, pairs, read_queue(context, write=True))
     newer: list[Candidate] = []
     current: list[Model] = []
-    for (_, model), (candidate,) in zip(chosen, looked, strict=True):
+    for (_, model), candidate in zip(chosen, looked, strict=True):
         known = is_current(model, candidate.plan)
         if known:
             current.append(model)

@@ -21,15 +21,17 @@ from tui.core.models import Endpoint
 from tui.core.record import record
 from tui.core.threads import in_daemon_thread
 from tui.providers.base import Provider
-from tui.services.asks import asks_before
+from tui.services.asks import OFFLINE, asks_before
 from tui.services.plan import Planner
-from tui.services.registry import OFFLINE, endpoint_of
+from tui.services.registry import endpoint_of
 from tui.services.space import Room, room_for
 from tui.store.jobs import JobTable, model_key, provider_key
 from tui.text import clean_name
 
 AT_ONCE: Final = 8
 """Plans made at the same time."""
+WITHIN: float = 40.0
+"""Seconds for all plans of one command."""
 DISK_WITHIN: Final = 2.0
 """Seconds a disk is given to tell its room; a network share may hang."""
 
@@ -140,21 +142,30 @@ def _able(provider: Provider) -> Provider:
 # --- plans ---------------------------------------------------------------------------------------------------------------
 
 
-async def look(context: Context, names: Sequence[Wanted], providers: Sequence[Provider], queue: Sequence[Job]) -> list[Candidate]:
-    """Plan every model on every server; in the order of the names."""
-    planner, turn = make_planner(context), asyncio.Semaphore(AT_ONCE)
+async def look(context: Context, pairs: Sequence[tuple[Wanted, Provider]], queue: Sequence[Job]) -> list[Candidate]:
+    """Plan models on servers, in their order; what was not found out within `WITHIN` seconds the worker asks again."""
+    planner, turn = Planner(lambda: context.settings, os.environ, demo=context.options.demo), asyncio.Semaphore(AT_ONCE)
 
     async def one(wanted: Wanted, provider: Provider) -> Candidate:
         async with turn:
             return await _candidate(context, planner, wanted, provider)
 
-    found = await asyncio.gather(*(one(wanted, provider) for wanted in names for provider in providers))
+    tasks = [asyncio.ensure_future(one(*pair)) for pair in pairs]
+    try:
+        if tasks:
+            await asyncio.wait(tasks, timeout=WITHIN)
+    finally:
+        for task in tasks:
+            task.cancel()
+    found = [
+        task.result() if task.done() and not task.cancelled() else _late(context, *pair) for task, pair in zip(tasks, pairs, strict=True)
+    ]
     return await _with_room(context, found, queue)
 
 
-def make_planner(context: Context) -> Planner:
-    """What asks registries here."""
-    return Planner(lambda: context.settings, os.environ, demo=context.options.demo)
+def _late(context: Context, wanted: Wanted, provider: Provider) -> Candidate:
+    plan = Plan(note="it was not found out in time what it will fetch; the worker asks again")
+    return Candidate(wanted, context.endpoint_of(provider), plan, _asks(context, wanted.name, None))
 
 
 async def _candidate(context: Context, planner: Planner, wanted: Wanted, provider: Provider) -> Candidate:
@@ -179,6 +190,7 @@ async def _with_room(context: Context, found: Sequence[Candidate], queue: Sequen
         return list(found)
     others = [job for job in queue if not job.state.ended and job.wish is JobWish.RUN]
     done: list[Candidate] = []
+    tells = True
     for number, candidate in enumerate(found, 1):
         if candidate.failure is not None:
             done.append(candidate)
@@ -187,16 +199,18 @@ async def _with_room(context: Context, found: Sequence[Candidate], queue: Sequen
             -number, JobKind.PULL, candidate.wanted.name, candidate.endpoint, {}, JobWish.RUN, JobState.WAITING, 0, plan=candidate.plan
         )
         others = [other for other in others if not same_entry(other, job)]
-        done.append(replace(candidate, room=await _room(context, job, others)))
+        room, tells = await _room(context, job, others) if tells else (None, False)
+        done.append(replace(candidate, room=room))
         others.append(job)
     return done
 
 
-async def _room(context: Context, job: Job, others: Iterable[Job]) -> Room | None:
+async def _room(context: Context, job: Job, others: Iterable[Job]) -> tuple[Room | None, bool]:
+    """The room, and whether the disk told in time."""
     settings, beside = context.settings, list(others)
     asking = asyncio.ensure_future(in_daemon_thread(lambda: room_for(job, settings, beside)))
     await asyncio.wait({asking}, timeout=DISK_WITHIN)
-    return asking.result() if asking.done() else None
+    return (asking.result(), True) if asking.done() else (None, False)
 
 
 def same_entry(one: Job, other: Job) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tui.cli.asked import read_limit, read_names, read_time
+from tui.cli.asked import Wanted, read_limit, read_names, read_time
 from tui.cli.choose import choose_one, circle
 from tui.cli.context import Context
 from tui.cli.output import DASH, DONE, FAILED, REFUSED, USAGE, ask, emit, message, report, table
@@ -17,7 +17,9 @@ from tui.cli.waiting import wait_for, worse
 from tui.core.errors import Failure, FailureKind
 from tui.core.jobs import Ask, Job, JobKind, JobState, JobWish
 from tui.core.record import record
+from tui.providers.base import Provider
 from tui.services.asks import question, reasons
+from tui.text import clean_name
 
 ASKED_BY = "command line"
 UPDATE = "command line, update"
@@ -54,7 +56,7 @@ async def pull(context: Context) -> int:
     order = Order(yes=args.yes, warm_up=args.then_load, limit=limit, after=after, not_before=not_before)
     providers, code = await targets(context, args.on)
     there = read_queue(context, write=not args.dry_run)
-    found = _chained(await look(context, names, providers, there), there, after)
+    found = _chained(await look(context, _pairs(names, providers), there), there, after)
     if args.dry_run:
         return _show(context, found, code)
     return await run(context, found, order, code, wait=args.wait)
@@ -71,7 +73,12 @@ async def fetch(context: Context, models: Sequence[str], on: str) -> int:
     allow(context)
     names = await read_names(models, "")
     providers, code = await targets(context, on)
-    return await run(context, await look(context, names, providers, read_queue(context, write=True)), Order(), code, wait=True)
+    found = await look(context, _pairs(names, providers), read_queue(context, write=True))
+    return await run(context, found, Order(), code, wait=True)
+
+
+def _pairs(names: Sequence[Wanted], providers: Sequence[Provider]) -> list[tuple[Wanted, Provider]]:
+    return [(wanted, provider) for wanted in names for provider in providers]
 
 
 async def run(context: Context, found: Sequence[Candidate], order: Order, code: int = DONE, *, wait: bool) -> int:
@@ -94,7 +101,7 @@ async def queue(context: Context, found: Sequence[Candidate], order: Order) -> t
     for _, failure in refused:
         report(failure)
     good = [candidate for candidate in found if candidate.failure is None]
-    allowed = await _allowed(context, good, order)
+    allowed, before = await _allowed(context, good, order), read_queue(context, write=True)
     added: list[Job] = []
     for candidate in good:
         given = allowed[candidate.wanted.name]
@@ -107,7 +114,9 @@ async def queue(context: Context, found: Sequence[Candidate], order: Order) -> t
         job = await _add(context, candidate, order, given)
         added.append(job)
         if not context.json:
-            message(f"{job.model} is queued as {job.id} for {job.endpoint.name}; see paddock pulls.")
+            there = any(other.id == job.id for other in before)
+            how = "is in the queue already, as" if there else "is queued as"
+            message(f"{job.model} {how} {job.id} for {clean_name(job.endpoint.name)}; see paddock pulls.")
     return added, refused
 
 

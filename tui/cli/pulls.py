@@ -18,7 +18,7 @@ from tui.cli.pull import allow
 from tui.cli.states import needs, state_words
 from tui.core.jobs import Job, JobState, Wait
 from tui.core.partials import cancel_words
-from tui.services.registry import OFFLINE
+from tui.services.asks import OFFLINE
 from tui.text import clean_name
 
 ACTED: float = 3.0
