@@ -1,0 +1,12 @@
+"""The real worker with a tenth of the pauses, so that a sample of the sweep takes seconds: `python -m tests.sweep.worker`."""
+
+from __future__ import annotations
+
+import sys
+
+from tui.worker import process, queue
+
+if __name__ == "__main__":
+    queue.DELAYS = tuple(pause / 10 for pause in queue.DELAYS)  # type: ignore[misc,assignment]
+    queue.DOWN_DELAYS = tuple(pause / 10 for pause in queue.DOWN_DELAYS)  # type: ignore[misc,assignment]
+    sys.exit(process.run(sys.argv[1:]))
