@@ -77,7 +77,7 @@ def test_the_worker_is_started_detached_and_finds_the_same_home(tmp_path: Path, 
     monkeypatch.setenv("BOX_KEY", "k")
     paths = find_paths(demo=True, environ={"PADDOCK_HOME": str(tmp_path), "HOME": str(tmp_path)})
     spawn_worker(paths)
-    assert seen["command"] == [sys.executable, "-m", "tui", "worker", "--no-space-checks"]
+    assert seen["command"] == [sys.executable, "-m", "tui", "worker", "--simulated"]
     assert seen["start_new_session"] is True
     assert seen["stdin"] == subprocess.DEVNULL
     assert seen["mode"] == 0o600

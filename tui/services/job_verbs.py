@@ -10,7 +10,7 @@ from tui.core.capabilities import Capability
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.jobs import Ask, JobKind, PastJob, QueueView, Wait
 from tui.core.models import ProviderState
-from tui.core.names import normal, parse
+from tui.core.names import parse
 from tui.core.observe import Observable
 from tui.services.api import Preview, PreviewKey
 from tui.services.asks import OFFLINE, asks_before, question
@@ -87,7 +87,7 @@ class JobVerbs:
         self._allow("Pulling")
         name = str(parse(model))
         state = self._server(provider, name, Capability.PULL)
-        preview = host.previewing.found.value.get((state.name, normal(name)))
+        preview = host.previewing.fresh(name, state.name)
         if preview is not None and preview.failure is not None:
             raise PaddockError(preview.failure)
         plan = preview.plan if preview is not None else None

@@ -328,7 +328,7 @@ def spawn_worker(paths: Paths, *arguments: str) -> subprocess.Popen[bytes]:
         PaddockError: Its log cannot be opened, or the process cannot be started.
     """
     # The environment names the home, the demo's too; what a demo server "downloads" needs no room on this disk.
-    command = [sys.executable, "-m", "tui", "worker", *(["--no-space-checks"] if paths.demo else []), *arguments]
+    command = [sys.executable, "-m", "tui", "worker", *(["--simulated"] if paths.demo else []), *arguments]
     kept = {key: value for key, value in os.environ.items() if not (key.startswith("PADDOCK_") and "__" in key)}
     # Not the user's folder: `-m` would import a package of that name from there.
     folder = Path(tui.__file__).resolve().parent.parent

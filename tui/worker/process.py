@@ -47,7 +47,15 @@ class Worker:
     """One worker, with its lock held."""
 
     def __init__(
-        self, database: Database, paths: Paths, settings: Callable[[], Settings], make: Make, linger: float, *, space: bool = True
+        self,
+        database: Database,
+        paths: Paths,
+        settings: Callable[[], Settings],
+        make: Make,
+        linger: float,
+        *,
+        space: bool = True,
+        demo: bool = False,
     ) -> None:
         audit = Audit(paths.state, SYSTEM, lambda: settings().security.audit, "worker")
         self._database = database
@@ -58,8 +66,8 @@ class Worker:
         def provider(endpoint: Endpoint) -> Provider:
             return make(endpoint, lambda _reference: keys.key(endpoint), SYSTEM)
 
-        planner = Planner(settings, os.environ, SYSTEM, demo=paths.demo)
-        self._queue = Queue(database, settings, provider, keys.check, planner, audit, space=space, demo=paths.demo)
+        planner = Planner(settings, os.environ, SYSTEM, demo=demo)
+        self._queue = Queue(database, settings, provider, keys.check, planner, audit, space=space, demo=demo)
         self._servers = Supervisor(database, paths.logs, audit)
         self._linger = linger
         self._stop = asyncio.Event()
@@ -126,8 +134,15 @@ async def _work(paths: Paths, options: argparse.Namespace, make: Make) -> bool:
     config = ConfigStore(paths, {key: value for key, value in os.environ.items() if "__" not in key})
     database = Database(paths.database, network_fs=paths.network)
     try:
+        demo = options.simulated or options.demo
         worker = Worker(
-            database, paths, lambda: config.current.value, make, options.linger, space=not (options.no_space_checks or options.demo)
+            database,
+            paths,
+            lambda: config.current.value,
+            make,
+            options.linger,
+            space=not (options.no_space_checks or demo),
+            demo=demo,
         )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -171,6 +186,9 @@ def run(argv: Sequence[str], make: Make | None = None) -> int:
     parser = argparse.ArgumentParser(prog="paddock worker", description="Works the queue of downloads; started where there is work.")
     parser.add_argument("--demo", action="store_true", help="of the demo's home")
     parser.add_argument("--linger", type=float, default=LINGER, metavar="S", help="seconds without work until it ends")
+    parser.add_argument(
+        "--simulated", action="store_true", help="of a demo's home: no disks are looked at, and nothing leaves this machine"
+    )
     parser.add_argument("--no-space-checks", action="store_true", help="take no notice of this machine's disks")
     options = parser.parse_args(list(argv))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
