@@ -178,7 +178,7 @@ def test_the_queue_as_a_table(server: FaultServer, run: Run, worker: Worker, mon
     run("pull", "one:1b", "--wait")
     run("pull", "two:1b")
     said = run("pulls")
-    assert said.lines[0].split() == ["ID", "MODEL", "PROVIDER", "STATE", "DONE", "SIZE", "RATE", "LEFT", "NOTE"]
+    assert said.lines[0].split() == ["ID", "MODEL", "PROVIDER", "WHAT", "STATE", "DONE", "SIZE", "RATE", "LEFT", "NOTE"]
     assert "There is no such model in the registry" in said.lines[1] and "2.0 kB" in said.lines[1]
     assert "fetching" in said.lines[2] and "25%" in said.lines[2] and "100 B/s" in said.lines[2]
 

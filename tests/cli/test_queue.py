@@ -348,7 +348,7 @@ def test_progress_says_layer_rate_and_rest_and_of_several_the_sum(
             "layers": (Layer("sha256:a", 10**9, 10**9), Layer("sha256:b", 10**9, 0)),
         },
         {"state": JobState.CHECKING, "total": 2 * 10**9, "done": 2 * 10**9, "note": "checking the last layer"},
-        {"state": JobState.DONE, "total": 2 * 10**9, "done": 2 * 10**9, "warmed": "loaded in 2.0s"},
+        {"state": JobState.DONE, "total": 2 * 10**9, "done": 2 * 10**9},
     ]  # fmt: skip
 
     async def next_step(jobs: Jobs) -> None:
@@ -364,7 +364,16 @@ def test_progress_says_layer_rate_and_rest_and_of_several_the_sum(
         "checking the last layer",
     ):
         assert words in said.err
-    assert "tiny:latest: loaded in 2.0s." in said.err
+    steps[:] = [
+        {"state": JobState.DONE, "ended_at": time.time(), "warmed": ""},
+        {"state": JobState.DONE, "warmed": "is being loaded"},
+        {"state": JobState.DONE, "warmed": "loaded"},
+    ]
+    said = run("pull", "warm", "--wait", "--then-load")
+    assert said.code == 0 and "warm:latest is being loaded\n" in said.err and said.err.endswith("warm:latest is loaded.\n")
+    steps[:] = [{"state": JobState.DONE, "ended_at": time.time(), "warmed": "not loaded: there is no room"}]
+    said = run("pull", "cold", "--wait", "--then-load")
+    assert said.code == 1 and "cold:latest is not loaded: there is no room." in said.err
     steps[:] = [
         {"state": JobState.WAITING},
         {"state": JobState.WAITING},

@@ -23,8 +23,8 @@ WATCHED: Final = 0.5
 """Seconds between two looks of `--watch`."""
 PLAIN_EVERY: Final = 10.0
 """Seconds between two lines about a job that only moves, where the terminal cannot redraw."""
-_HEAD: Final = ("ID", "MODEL", "PROVIDER", "STATE", "DONE", "SIZE", "RATE", "LEFT", "NOTE")
-_RIGHT: Final = (0, 4, 5, 6, 7)
+_HEAD: Final = ("ID", "MODEL", "PROVIDER", "WHAT", "STATE", "DONE", "SIZE", "RATE", "LEFT", "NOTE")
+_RIGHT: Final = (0, 5, 6, 7, 8)
 
 
 def look(context: Context) -> QueueView:
@@ -75,6 +75,7 @@ def _row(context: Context, job: Job, now: float) -> tuple[str, ...]:
         str(job.id),
         clean_name(job.model),
         clean_name(job.endpoint.name),
+        job.kind.value,
         state_words(job, now),
         DASH if job.percent is None else f"{job.percent:.0f}%",
         context.size(plan_total(job)),

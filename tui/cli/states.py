@@ -23,6 +23,10 @@ _WAITS: Final = {
     Wait.NETWORK: "waits for the network",
     Wait.ANSWER: "needs a yes",
 }
+LOADING: Final = "is being loaded"
+"""What the worker says of a model it loads after its pull."""
+LOADS: Final = 600.0
+"""Seconds a load is given before nobody waits for it any more."""
 _VERBS: Final = {JobKind.PUSH: "sending", JobKind.CREATE: "making", JobKind.QUANTIZE: "quantizing", JobKind.UPLOAD: "sending"}
 
 
@@ -96,11 +100,18 @@ def note_words(context: Context, job: Job, now: float) -> str:
 
 
 def layer_words(job: Job) -> str:
-    """`layer 2 of 5`: the first that is not complete; empty where the layers are not all known."""
-    if len(job.layers) < 2 or not job.planned:
+    """`layer 2 of 5`: the first that is not complete; how many there are only where the manifest says so."""
+    if len(job.layers) < 2:
         return ""
     at = next((number for number, layer in enumerate(job.layers, 1) if layer.completed < layer.total), len(job.layers))
-    return f"layer {at} of {len(job.layers)}"
+    return f"layer {at}{f' of {len(job.layers)}' if job.planned else ''}"
+
+
+def loading(job: Job, now: float) -> bool:
+    """It is done, and what was asked for after it is not: the model is being loaded."""
+    if job.state is not JobState.DONE or not job.arguments.get("warm_up") or job.ended_at is None:
+        return False
+    return job.warmed in ("", LOADING) and now - job.ended_at < LOADS
 
 
 def progress_words(context: Context, job: Job, now: float) -> str:
@@ -109,6 +120,8 @@ def progress_words(context: Context, job: Job, now: float) -> str:
     if job.state is not JobState.FETCHING or job.total is None:
         state = state_words(job, now)
         note = needs(context.settings, job) if job.wait is Wait.ANSWER else detail(job, state)
+        if job.warmed:
+            return f"{name} {job.warmed}"
         return f"{name} {note if note.startswith(state) else f'{state}: {note}' if note else state}"
     parts = [
         "" if job.percent is None else f"{job.percent:.0f}%",

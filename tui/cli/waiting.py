@@ -12,7 +12,7 @@ from typing import Final
 
 from tui.cli.context import Context
 from tui.cli.output import DONE, FAILED, REFUSED, cut, emit, exit_code, message, report
-from tui.cli.states import needs_yes, progress_words
+from tui.cli.states import loading, needs_yes, progress_words
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.jobs import Job, JobKind, JobState, JobWish, Wait
 from tui.services.jobs import Jobs, queue_view
@@ -93,7 +93,7 @@ async def wait_for(context: Context, ids: Sequence[int]) -> int:
     try:
         while True:
             found = [job for job in (jobs.get(number) for number in ids) if job is not None]
-            moving = [job for job in found if _moves(job)]
+            moving = [job for job in found if _moves(job) or (jobs.worker().running and loading(job, time.time()))]
             if not moving:
                 break
             progress.tell(moving)
@@ -150,10 +150,10 @@ def _end_of(context: Context, job: Job) -> int:
         total = f", {context.size(job.total)}" if job.total is not None and job.kind is not JobKind.CREATE else ""
         message(f"{name} {_COMPLETE[job.kind]} {server}{total}.")
         if job.warmed:
-            message(f"{name}: {job.warmed}.")
+            message(f"{name} is {job.warmed.removeprefix('is ')}.")
         if job.changes:
             message(f"What you had changed of {name} can be applied again: paddock pulls apply {job.id}.")
-        return DONE
+        return FAILED if job.warmed.startswith("not ") else DONE
     if job.state is JobState.FAILED and job.failure is not None:
         message(f"{name} failed.")
         report(job.failure)
