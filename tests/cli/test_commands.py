@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import HOSTILE, MODELS, Run, Typed, controls, provider
 from tests.support.fault_server import Exchange, FaultServer
+from tui.__main__ import COMMANDS
 from tui.cli.output import cut, plain, width
 from tui.cli.parser import build
 
@@ -168,6 +171,17 @@ def test_every_command_has_help_and_json(capsys: pytest.CaptureFixture[str], run
         for name in action.choices or ():
             said = run(name, "--help")
             assert said.code == 0 and "--json" in said.out and "usage: paddock" in said.out
+
+
+def test_the_readme_names_every_command_and_its_examples_are_right() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    examples = [shlex.split(line, comments=True)[1:] for line in text.splitlines() if line.startswith("paddock ")]
+    examples = [words for words in examples if words and not words[0].startswith(("-", "("))]
+    assert len(examples) >= 6
+    for words in examples:
+        if words[0] in COMMANDS:
+            build().parse_args(words)
+    assert [name for name in COMMANDS if f"`{name}`" not in text] == []
 
 
 @pytest.mark.parametrize(
