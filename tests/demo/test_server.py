@@ -16,6 +16,7 @@ from tui.core.errors import FailureKind, PaddockError
 from tui.core.events import Delta, Done, Thinking, ToolCall
 from tui.core.models import ChatRequest, Endpoint, Message, Role
 from tui.core.names import parse
+from tui.demo import launch
 from tui.demo.launch import RECORD, ensure_running
 from tui.demo.models import FIRST, OUTDATED, SPECS, STATE, World, layers_of
 from tui.demo.server import Pace, seconds_of, serve
@@ -303,3 +304,14 @@ def test_one_server_a_home_started_once(tmp_path):
         assert (tmp_path / RECORD).stat().st_mode & 0o777 == 0o600
     finally:
         os.kill(record["pid"], signal.SIGTERM)
+
+
+def test_P05_a_server_that_is_started_again_has_its_old_address(tmp_path):
+    """Pulls that are still queued are for that address."""
+    url = ensure_running(tmp_path)
+    launch._started[-1].kill()
+    launch._started[-1].wait(5)
+    try:
+        assert ensure_running(tmp_path) == url
+    finally:
+        os.kill(json.loads((tmp_path / RECORD).read_text())["pid"], signal.SIGTERM)

@@ -8,12 +8,16 @@ import fcntl
 import json
 import os
 import signal
+import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from tui.demo.launch import RECORD
 from tui.demo.models import World
 from tui.demo.server import Pace, serve
+
+LAST_PORT: Final = "demo-server.port"
 
 
 def run(argv: Sequence[str]) -> int:
@@ -36,10 +40,22 @@ def run(argv: Sequence[str]) -> int:
         return 0
     record = home / RECORD
     try:
-        asyncio.run(_serve(home, Pace(given.pull_rate, given.tokens_per_second, given.load_delay, given.idle), given.port, record))
+        asyncio.run(_serve(home, Pace(given.pull_rate, given.tokens_per_second, given.load_delay, given.idle), given.port or _last_port(home), record))
     finally:
         record.unlink(missing_ok=True)
     return 0
+
+
+def _last_port(home: Path) -> int:
+    """The port of last time, where it is free: pulls that are still queued are for that address; else 0."""
+    try:
+        port = int((home / LAST_PORT).read_text(encoding="ascii"))
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(("127.0.0.1", port))
+    except (OSError, ValueError, OverflowError):
+        return 0
+    return port
 
 
 async def _serve(home: Path, pace: Pace, port: int, record: Path) -> None:
@@ -54,6 +70,7 @@ async def _serve(home: Path, pace: Pace, port: int, record: Path) -> None:
         temporary.write_text(text, encoding="ascii")
         temporary.chmod(0o600)
         temporary.replace(record)
+        (home / LAST_PORT).write_text(str(used), encoding="ascii")
         print(text, flush=True)
 
     await serve(World.open(home), pace, port, ready, stop)
