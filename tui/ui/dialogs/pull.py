@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -73,12 +74,15 @@ class PullDialog(ModalScreen[None]):
         .dialog Static { width: 1fr; height: auto; }
         TextArea, TextArea:focus { height: 3; border: none; padding: 0 1; background: $surface; margin-top: 1; }
         #pull-offers { color: $text-accent; text-wrap: nowrap; text-overflow: ellipsis; }
-        #pull-about { margin-top: 1; min-height: 2; max-height: 7; }
+        #pull-about { margin-top: 1; min-height: 2; max-height: 6; }
+        #pull-total { text-wrap: nowrap; text-overflow: ellipsis; }
         #pull-options { margin-top: 1; }
+        &.-wrong #pull-about { margin-top: 0; }
+        &.-wrong #pull-options { margin-top: 0; }
         .hint { color: $text-muted; }
         .problem { color: $text-error; display: none; }
         &.-high TextArea { height: 6; }
-        &.-high #pull-about { max-height: 18; }
+        &.-high #pull-about, &.-high.-wrong #pull-about { max-height: 16; }
         &.-low .dialog { padding: 0 1; max-height: 100%; }
         &.-low TextArea { margin-top: 0; height: 2; }
         &.-low #pull-about { max-height: 3; }
@@ -116,7 +120,7 @@ class PullDialog(ModalScreen[None]):
             yield Static("", id="pull-total", markup=False)
             yield Static("", classes="problem", markup=False)
             yield Static("", id="pull-options", markup=False)
-            yield Static(Content("enter pulls   ctrl+j another name   tab completes   esc back"), classes="hint")
+            yield Static(Content("enter pulls   ctrl+j new line   tab completes   esc back"), classes="hint")
 
     def on_mount(self) -> None:
         """Type at once, behind what stands there."""
@@ -214,15 +218,22 @@ class PullDialog(ModalScreen[None]):
         for one in wanted:
             lines += about.lines(one, self._on, brief=len(wanted) > 1)
         lines += [[(clean_name(name, 60), "$foreground"), ("  is no name of a model", "$text-error")] for name in self._no_names()]
-        room = 18 if self.app.size.height >= 36 else 7
-        if len(lines) > room:
-            lines = [*lines[: room - 1], [(f"and {len(lines) - room + 1} more lines", "$text-muted")]]
-        said = Content("\n").join(Content.assemble(*parts) for parts in lines)
+        said = Content("\n").join(Content.assemble(*parts) for parts in self._cut(lines))
         self.query_one("#pull-about", Static).update(said if lines else Content(" "))
         total = about.total(wanted, self._on)
         box = self.query_one("#pull-total", Static)
         box.display = bool(total)
         box.update(Content.assemble(*total))
+
+    def _cut(self, lines: list[list[Part]]) -> list[list[Part]]:
+        """What there is room for, with the number of those left out."""
+        width, room = min(72, self.app.size.width - 8), 16 if self.app.size.height >= 36 else 6 if self.app.size.height >= 24 else 3
+        rows = 0
+        for number, parts in enumerate(lines):
+            rows += 1 + max(0, sum(cell_len(text) for text, _style in parts) - 1) // width
+            if rows > room or (rows == room and number + 1 < len(lines)):
+                return [*lines[:number], [(f"and {len(lines) - number} more lines", "$text-muted")]]
+        return lines
 
     def _no_names(self) -> list[str]:
         out = []
@@ -261,6 +272,7 @@ class PullDialog(ModalScreen[None]):
     def _complain(self, text: str) -> None:
         box = self.query_one(".problem", Static)
         box.display = bool(text)
+        self.set_class(bool(text), "-wrong")
         box.update(Content(text))
 
     # --- verbs --------------------------------------------------------------------------------------------------------

@@ -59,35 +59,52 @@ class About:
         tag = self.library.tag_of(wanted.name)
         if tag is not None and tag.cloud:
             return [[*head, (_GAP + CLOUD, "$text-warning")]]
-        if len(providers) == 1:
-            return self._on_one(head, wanted, tag, providers[0], brief=brief)
-        out = [head]
-        for provider in providers:
-            out.append([(f"  {provider}  ", "$text-accent"), *_joined(self._figures(wanted, tag, provider))])
-            out += self._why_not(wanted, provider, "  ", brief=brief)
+        alone = len(providers) == 1
+        if alone and brief:
+            out = [[*head, (_GAP, ""), *_joined(self._figures(wanted, tag, providers[0], brief=True))]]
+        else:
+            if alone and any(same(model.name, wanted.name) for model in self.models if model.provider == providers[0]):
+                head.append((f"{_GAP}is there already; pulling updates it", "$text-muted"))
+            elif not brief:
+                head += self._kind(wanted, providers)
+            out = [head]
+            for provider in providers:
+                figures = self._figures(wanted, tag, provider, brief=not alone)
+                if alone and len(figures) > 2:
+                    out += [figures[:1], _joined(figures[1:])]
+                else:
+                    server: list[Part] = [] if alone else [(f"  {provider}  ", "$text-accent")]
+                    out.append([*server, *_joined(figures)])
+        for line in dict.fromkeys(line for provider in providers for line in self._why_not(wanted, provider, brief=brief)):
+            out.append([line])
         return out
 
-    def _on_one(self, head: list[Part], wanted: Wanted, tag: CatalogueTag | None, provider: str, *, brief: bool) -> list[list[Part]]:
-        figures = self._figures(wanted, tag, provider)
-        if brief:
-            return [[*head, (_GAP, ""), *_joined(figures)], *self._why_not(wanted, provider, "  ", brief=True)]
-        if any(same(model.name, wanted.name) for model in self.models if model.provider == provider):
-            head.append((f"{_GAP}is there already; pulling updates it", "$text-muted"))
-        return [head, _joined(figures), *self._why_not(wanted, provider, "", brief=False)]
+    def _kind(self, wanted: Wanted, providers: Sequence[str]) -> list[Part]:
+        """`8.2B Q4_K_M, needs 0.20.1 or newer`, from the first plan that says so."""
+        for provider in providers:
+            preview = self.preview(wanted.name, provider)
+            plan = preview.plan if preview is not None else None
+            if plan is not None and (plan.parameters or plan.quantization or plan.requires):
+                facts = [" ".join(part for part in (plan.parameters, plan.quantization) if part)]
+                facts.append(f"needs {plan.requires} or newer" if plan.requires else "")
+                return [(_GAP + ", ".join(part for part in facts if part), "$text-muted")]
+        return []
 
-    def _figures(self, wanted: Wanted, tag: CatalogueTag | None, provider: str) -> list[Part]:
+    def _figures(self, wanted: Wanted, tag: CatalogueTag | None, provider: str, *, brief: bool) -> list[Part]:
         preview = self.preview(wanted.name, provider)
         plan = preview.plan if preview is not None else None
         if preview is not None and preview.failure is not None:
             return [("cannot be pulled", "$text-error")]
         if plan is None or plan.total is None:
             return self._guessed(wanted, tag, provider, waiting=plan is None and (provider, normal(wanted.name)) in self.asked)
-        parts: list[Part] = [(there(plan, binary=self.binary), "$foreground")]
-        parts += self._room(preview)
+        words_of = there(plan, binary=self.binary)
+        parts: list[Part] = [
+            (words_of.replace(", of which ", ", ").replace(" is already there", " there") if brief else words_of, "$foreground")
+        ]
         fit = fit_words(plan, self.fits, provider, binary=self.binary)
         if fit:
             parts.append((fit, "$foreground"))
-        return parts
+        return [*parts, *self._room(preview)]
 
     def _guessed(self, wanted: Wanted, tag: CatalogueTag | None, provider: str, *, waiting: bool) -> list[Part]:
         """From the catalogue, while the registry has not answered or cannot be asked."""
@@ -106,32 +123,24 @@ class About:
         if preview is None or preview.free is None or preview.plan is None or preview.plan.missing is None:
             return []
         if preview.needed is not None and preview.needed > preview.free:
-            return [(f"lacks {size(preview.needed - preview.free, binary=self.binary)} of disk: it will wait", "$text-warning")]
+            return [(f"lacks {size(preview.needed - preview.free, binary=self.binary)}: it will wait", "$text-warning")]
         left = max(0, preview.free - preview.queued - preview.plan.missing)
-        queued = " and the queue" if preview.queued else ""
-        return [(f"disk: {size(left, binary=self.binary)} free after it{queued}", "$foreground")]
+        return [(f"disk: {size(left, binary=self.binary)} free after", "$foreground")]
 
-    def _why_not(self, wanted: Wanted, provider: str, indent: str, *, brief: bool) -> list[list[Part]]:
+    def _why_not(self, wanted: Wanted, provider: str, *, brief: bool) -> list[Part]:
         """Lines of their own: a refusal, what must be asked, what could not be found out."""
         preview = self.preview(wanted.name, provider)
         if preview is None:
             return []
-        out: list[list[Part]] = []
+        out: list[Part] = []
         if preview.failure is not None:
             failure = preview.failure
-            out.append([(f"{indent}{failure.sentence()}. {failure.remedy}".rstrip(), "$text-error")])
+            out.append((f"{failure.sentence()}. {failure.remedy}".rstrip(), "$text-error"))
         if preview.asks:
             total = preview.plan.total if preview.plan is not None else None
-            out.append([(f"{indent}asks first: {reasons(self.settings, total, preview.asks)}", "$text-warning")])
-        if preview.plan is not None and not brief:
-            plan = preview.plan
-            facts = [" ".join(part for part in (plan.parameters, plan.quantization) if part), plan.family]
-            facts.append(f"needs {plan.requires} or newer" if plan.requires else "")
-            said = ", ".join(part for part in facts if part)
-            if said:
-                out.append([(indent + said, "$text-muted")])
-            if plan.note:
-                out.append([(indent + plan.note, "$text-muted")])
+            out.append((f"asks first: {reasons(self.settings, total, preview.asks)}", "$text-warning"))
+        if preview.plan is not None and preview.plan.note and not brief:
+            out.append((preview.plan.note, "$text-muted"))
         return out
 
     # --- all of them --------------------------------------------------------------------------------------------------
@@ -144,10 +153,11 @@ class About:
         known = sum(value for value in sizes if value)
         missing = "" if all(value is not None for value in sizes) else ", and what is not known yet"
         on = f" on {len(providers)} servers" if len(providers) > 1 else ""
-        parts: list[Part] = [(f"{len(sizes)} pulls{on}: {size(known, binary=self.binary)} to fetch in all{missing}", "$foreground")]
+        parts: list[Part] = [(f"{len(sizes)} pulls{on}: {size(known, binary=self.binary)} to fetch{missing}", "$foreground")]
         lacks = [provider for provider in providers if self._lacks(wanted, provider)]
         if lacks:
-            parts.append((f"; more than {' and '.join(lacks)} has room for: some will wait", "$text-warning"))
+            where = lacks[0] if len(lacks) == 1 else f"{len(lacks)} of them"
+            parts.append((f"; no room for all on {where}", "$text-warning"))
         return parts
 
     def _lacks(self, wanted: Sequence[Wanted], provider: str) -> bool:
@@ -164,12 +174,12 @@ class About:
         return bool(free) and sum(layers.values()) + queued + self.settings.pulls.keep_free > min(free)
 
     def refused(self, wanted: Sequence[Wanted], providers: Sequence[str]) -> str:
-        """Why the first of them that cannot be pulled cannot, in words; empty where all may be queued."""
+        """Which of them cannot be pulled, in words; empty where all may be queued."""
         for one in wanted:
             for provider in providers:
                 preview = self.preview(one.name, provider)
                 if preview is not None and preview.failure is not None:
-                    return f"{preview.failure.sentence()}. {preview.failure.remedy}".rstrip()
+                    return f"{clean_name(one.name, 60)} cannot be pulled on {provider}: correct it, or take it out."
         return ""
 
     def asks(self, wanted: Sequence[Wanted], providers: Sequence[str]) -> dict[PreviewKey, frozenset[Ask]]:

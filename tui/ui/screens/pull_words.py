@@ -139,20 +139,14 @@ def summary(view: QueueView, width: int, *, binary: bool = False) -> list[Part]:
     if not words:
         words = f"nothing to do, {len(view.jobs)} in the list"
     speed = f"   {rate(view.rate, binary=binary)}" if view.rate is not None and running else ""
-    limit = f" of at most {rate(view.limit, binary=binary)}, in bursts" if view.limit is not None else ""
     parts: list[Part] = [(f" {words}", "$foreground"), (speed, "bold $success")]
     room = width - 1 - len(words) - len(speed)
-    endings = _endings(view, running)
-    ending = next((text for text in endings if len(text) <= room), "")
-    room -= len(ending)
+    limits = [f" of at most {rate(view.limit, binary=binary)}, in bursts", f" of {rate(view.limit, binary=binary)}"] if view.limit else []
+    pairs = ((limit, ending) for limit in [*limits, ""] for ending in [*_endings(view, running), ""])
+    limit, ending = next((pair for pair in pairs if len("".join(pair)) <= room), ("", ""))
+    parts += [(limit, "$text-muted"), (ending, "$text-muted")]
     whole = f"   {view.percent:.0f} % of {size(view.total, binary=binary)}" if view.percent is not None and view.total else ""
-    if limit and len(limit) > room:
-        limit = f" of {rate(view.limit, binary=binary)}"
-    if limit and len(limit) <= room:
-        parts.append((limit, "$text-muted"))
-        room -= len(limit)
-    parts.append((ending, "$text-muted"))
-    if whole and len(whole) < room:
+    if len(limit) + len(ending) + len(whole) < room:
         parts.append((whole, "$text-muted"))
     return parts
 
