@@ -40,7 +40,8 @@ def run(argv: Sequence[str]) -> int:
         return 0
     record = home / RECORD
     try:
-        asyncio.run(_serve(home, Pace(given.pull_rate, given.tokens_per_second, given.load_delay, given.idle), given.port or _last_port(home), record))
+        pace = Pace(given.pull_rate, given.tokens_per_second, given.load_delay, given.idle)
+        asyncio.run(_serve(home, pace, given.port or _last_port(home), record))
     finally:
         record.unlink(missing_ok=True)
     return 0
