@@ -115,6 +115,43 @@ def test_the_good_ones_are_done_and_the_others_told(put: Put, run: Run) -> None:
     assert run("pulls", "pause", "1", "nothere").code == 1
 
 
+def test_all_means_those_that_it_would_help(put: Put, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    put("done", state=JobState.DONE)
+    put("failed", state=JobState.FAILED)
+    put("runs", state=JobState.FETCHING)
+    put("rests", state=JobState.PAUSED, wish=JobWish.PAUSE)
+    put("waits")
+    monkeypatch.setattr(Jobs, "worker", lambda _jobs: WorkerState(True, 1))
+
+    def meant(*words: str) -> list[int]:
+        return [job["id"] for job in run("pulls", *words, "--json").json["jobs"]]
+
+    assert meant("resume", "all") == [4]
+    assert meant("pause", "all") == [3, 4, 5] and meant("retry", "all") == [2]
+    assert meant("remove", "all") == [1, 2]
+    started: list[int] = []
+
+    async def start(_jobs: Jobs) -> None:
+        started.append(1)
+
+    monkeypatch.setattr(Jobs, "ensure_worker", start)
+    run("pulls", "cancel", "all", "--yes")
+    put("one")
+    started.clear()
+    assert "nothing to resume" in run("pulls", "resume", "all", "--on", "nobody").err and started
+
+
+def test_what_runs_is_not_put_off(put: Put, run: Run, server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Jobs, "worker", lambda _jobs: WorkerState(True, 1))
+    put("tiny", Endpoint("ollama", "ollama", server.url), state=JobState.FETCHING)
+    put("b")
+    for words in (["at", "tiny", "+1h"], ["after", "tiny", "b"]):
+        said = run("pulls", *words)
+        assert said.code == 1 and "is fetching already. Use paddock pulls pause 1 first." in said.err
+    said = run("pull", "tiny", "--at", "+1h")
+    assert said.code == 0 and "tiny:latest runs already, as 1 for ollama" in said.err and "starts at" not in said.err
+
+
 def test_order(put: Put, run: Run, home: Path) -> None:
     for name in "abc":
         put(name)

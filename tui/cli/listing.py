@@ -99,7 +99,7 @@ def totals(context: Context, view: QueueView) -> str:
     if view.limit is not None:
         parts.append(f"at most {context.rate(view.limit)}, in bursts")
     if left and not view.worker.running:
-        parts.append(view.worker.note or "nobody works it now; any change, or the app, starts the worker")
+        parts.append(view.worker.note or "nobody works it now (paddock pulls resume all starts a worker)")
     return f"{', '.join(parts)}."
 
 

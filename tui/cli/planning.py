@@ -25,7 +25,7 @@ from tui.services.asks import OFFLINE, asks_before
 from tui.services.plan import Planner
 from tui.services.registry import endpoint_of
 from tui.services.space import Room, room_for
-from tui.store.jobs import JobTable, model_key, provider_key
+from tui.store.jobs import model_key, provider_key
 from tui.text import clean_name
 
 AT_ONCE: Final = 8
@@ -265,7 +265,9 @@ def tell_plan(context: Context, candidate: Candidate, *, several: bool, not_befo
 
 
 def read_queue(context: Context, *, write: bool = False) -> tuple[Job, ...]:
-    """The jobs there are; without `write` no database is made."""
+    """The jobs there are, as they are: what nobody works is interrupted. Without `write` no database is made."""
     if not write and not context.paths.database.exists():
         return ()
-    return JobTable(context.writable() if write else context.database(write=False)).list()
+    jobs = context.jobs(write=write)
+    jobs.refresh()
+    return jobs.view.value.jobs

@@ -109,13 +109,15 @@ async def queue(context: Context, found: Sequence[Candidate], order: Order) -> t
             refused.append((candidate, _unasked(context, candidate)))
             report(refused[-1][1])
             continue
+        there = next((job for job in before if not job.state.ended and same_entry(job, _entry(candidate))), None)
+        runs = there is not None and there.state.running
         if not context.json:
-            tell_plan(context, candidate, several=several, not_before=order.not_before, after=order.after)
+            later = (None, 0) if runs else (order.not_before, order.after)
+            tell_plan(context, candidate, several=several, not_before=later[0], after=later[1])
         job = await _add(context, candidate, order, given)
         added.append(job)
         if not context.json:
-            there = any(other.id == job.id for other in before)
-            how = "is in the queue already, as" if there else "is queued as"
+            how = "runs already, as" if runs else "is queued as" if there is None else "is in the queue already, as"
             message(f"{job.model} {how} {job.id} for {clean_name(job.endpoint.name)}; see paddock pulls.")
     return added, refused
 
@@ -170,12 +172,16 @@ async def _add(context: Context, candidate: Candidate, order: Order, allowed: fr
         )
 
 
+def _entry(candidate: Candidate) -> Job:
+    """What it would be in the queue."""
+    return Job(0, JobKind.PULL, candidate.wanted.name, candidate.endpoint, {}, JobWish.RUN, JobState.WAITING, 0)
+
+
 def _chained(found: Sequence[Candidate], there: Sequence[Job], after: int) -> list[Candidate]:
     """The same; those that `after` waits for already cannot come after it."""
     done = []
     for candidate in found:
-        new = Job(0, JobKind.PULL, candidate.wanted.name, candidate.endpoint, {}, JobWish.RUN, JobState.WAITING, 0)
-        same = next((job.id for job in there if same_entry(job, new)), 0)
+        same = next((job.id for job in there if same_entry(job, _entry(candidate))), 0)
         if after and same and circle(there, same, after):
             failure = Failure(f"{candidate.wanted.name} cannot come after {after}", "", "That one comes after it", FailureKind.BAD_REQUEST)
             candidate = replace(candidate, failure=failure)

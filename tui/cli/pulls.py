@@ -16,7 +16,7 @@ from tui.cli.output import DONE, FAILED, USAGE, ask, emit, message
 from tui.cli.planning import read_queue
 from tui.cli.pull import allow
 from tui.cli.states import needs, state_words
-from tui.core.jobs import Job, JobState, Wait
+from tui.core.jobs import Job, JobState, JobWish, Wait
 from tui.core.partials import cancel_words
 from tui.services.asks import OFFLINE
 from tui.text import clean_name
@@ -64,6 +64,8 @@ async def pulls(context: Context) -> int:
         return await _set(context, verb, words[:-1], words[-1])
     found, code = _sorted(context, verb, words)
     if not found:
+        if verb == "resume":
+            await context.jobs().ensure_worker()
         return code
     if verb == "cancel" and not await _sure(context, found):
         message("Nothing was cancelled.")
@@ -77,7 +79,7 @@ async def pulls(context: Context) -> int:
         _said(context, found, "gets your changes again; see paddock pulls")
     else:
         _said(context, found, _DONE[verb])
-    return _emitted(context, verb, ids, code)
+    return _emitted(context, verb, found, code)
 
 
 async def _do(context: Context, verb: str, ids: Sequence[int]) -> None:
@@ -94,7 +96,7 @@ async def _do(context: Context, verb: str, ids: Sequence[int]) -> None:
 
 def _sorted(context: Context, verb: str, words: Sequence[str]) -> tuple[list[Job], int]:
     """The jobs for which a verb means something, and the exit code of the others, which are told."""
-    found = choose(read_queue(context, write=True), words, context.args.on, lambda job: not pointless(verb, job))
+    found = choose(read_queue(context, write=True), words, context.args.on, lambda job: meant(verb, job))
     good, code = [], DONE
     for job in found:
         refusal = pointless(verb, job)
@@ -113,6 +115,8 @@ def pointless(verb: str, job: Job) -> str:
     """Why a verb means nothing for a job, or empty."""
     state = job.state.value
     if verb in ("pause", "cancel", *_SHOWN):
+        if verb in ("at", "after") and job.state.running:
+            return f"is {state} already. Use paddock pulls pause {job.id} first."
         return f"is {state} already." if job.state.ended else ""
     if verb == "resume":
         if job.state is JobState.WAITING and job.wait is Wait.ANSWER:
@@ -125,6 +129,15 @@ def pointless(verb: str, job: Job) -> str:
     if verb in ("apply", "forget"):
         return "" if job.changes else "has no changes to apply again."
     return f"is {state} already." if verb == "retry" and job.state.running else ""
+
+
+def meant(verb: str, job: Job) -> bool:
+    """Whether `all`, or a name that several have, means this one too."""
+    if verb == "retry":
+        return job.state in (JobState.FAILED, JobState.CANCELLED) or job.wait is Wait.RETRY
+    if verb == "resume" and job.wish is JobWish.RUN and job.state is not JobState.INTERRUPTED:
+        return False
+    return not pointless(verb, job)
 
 
 async def _sure(context: Context, found: Sequence[Job]) -> bool:
@@ -181,10 +194,10 @@ def _said(context: Context, found: Sequence[Job], words: str | Callable[[Job], s
             message(f"{job.model} ({job.id}) {words if isinstance(words, str) else words(job)}.")
 
 
-def _emitted(context: Context, verb: str, ids: Sequence[int], code: int) -> int:
+def _emitted(context: Context, verb: str, found: Sequence[Job], code: int) -> int:
     if context.json:
         jobs = context.jobs()
-        emit({"ok": code == DONE, "verb": verb, "jobs": [job for job in (jobs.get(number) for number in ids) if job is not None]})
+        emit({"ok": code == DONE, "verb": verb, "jobs": [jobs.get(job.id) or job for job in found]})
     return code
 
 
@@ -219,7 +232,7 @@ async def _set(context: Context, verb: str, words: Sequence[str], value: str) ->
         _said(context, found, "may start at once" if given is None else f"starts at {time_words(given, now)}")
     else:
         _said(context, found, "waits for no other" if not given else f"comes after {given}")
-    return _emitted(context, verb, ids, code)
+    return _emitted(context, verb, found, code)
 
 
 _NOTED: Final = {"limit": "limit", "at": "time", "after": "chain"}
