@@ -26,7 +26,7 @@ def asks_before(settings: Settings, model: str, total: int | None) -> frozenset[
     found = set()
     if settings.models.max_size is not None and total is not None and total > settings.models.max_size:
         found.add(Ask.SIZE)
-    if excluded(normal(model), settings):
+    if settings.models.excluded and excluded(normal(model), settings):
         found.add(Ask.EXCLUDED)
     if settings.general.network == "metered":
         found.add(Ask.METERED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from tui.core import names
@@ -50,21 +50,25 @@ class JobTable:
     def __init__(self, database: Database, clock: Clock = SYSTEM) -> None:
         self._db = database
         self._clock = clock
-        self._unreadable: set[int] = set()
+        self._known: dict[int, tuple[Sequence[Any], Job | None]] = {}
 
     def list(self) -> tuple[Job, ...]:
-        """All jobs in the order of the queue."""
-        return self._db.read(lambda connection: tuple(self._readable(connection.execute(f"{SELECT} ORDER BY position, id"))))
+        """All jobs in the order of the queue; one that did not change since the last call is the same object."""
+        rows = self._db.read(lambda connection: connection.execute(f"{SELECT} ORDER BY position, id").fetchall())
+        known, self._known = self._known, {}
+        return tuple(job for row in rows if (job := self._readable(row, known)) is not None)
 
-    def _readable(self, rows: Iterable[Sequence[Any]]) -> Iterator[Job]:
-        """The jobs of these rows; one that cannot be read (damage, a kind of a newer version) stays in the table and costs no other."""
-        for row in rows:
+    def _readable(self, row: Sequence[Any], known: Mapping[int, tuple[Sequence[Any], Job | None]]) -> Job | None:
+        """The job of a row; one that cannot be read (damage, a kind of a newer version) stays in the table and costs no other."""
+        before = known.get(row[0])
+        if before is None or before[0] != row:
             try:
-                yield job_of(row)
+                before = (row, job_of(row))
             except (ValueError, TypeError, KeyError, AttributeError):
-                if row[0] not in self._unreadable:
-                    self._unreadable.add(row[0])
-                    _log.warning("entry %s of the queue cannot be read", row[0])
+                before = (row, None)
+                _log.warning("entry %s of the queue cannot be read", row[0])
+        self._known[row[0]] = before
+        return before[1]
 
     def get(self, number: int) -> Job | None:
         """One job."""

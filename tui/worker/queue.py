@@ -493,10 +493,8 @@ class Queue:
     # --- facts -----------------------------------------------------------------------------------------------------
 
     def _set(self, run: Run, *, durable: bool = True, **changes: Any) -> None:
-        job = replace(run.job, **changes)
-        if job != run.job:
-            run.job = job
-            self._dirty[job.id] = job
+        if any(getattr(run.job, name) != value for name, value in changes.items()):
+            run.job = self._dirty[run.job.id] = replace(run.job, **changes)
             self._durable = self._durable or durable
 
     async def _flush(self) -> None:
