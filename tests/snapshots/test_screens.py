@@ -15,9 +15,14 @@ from tests.support.fake_services import FakeServices, ScreenHost
 from tests.ui import library_data
 from tests.ui.test_chat import answer, prompt, view
 from tests.ui.test_monitor import fill as fill_monitor
-from tests.ui.test_pulls import queue
+from tests.ui.test_pull_verbs import past
+from tests.ui.test_pulls import plan, queue
 from tests.ui.test_welcome import FOUND
+from tui.core.errors import Failure
+from tui.core.jobs import JobState
 from tui.core.models import AnswerState, ConversationHead, ProviderStatus
+from tui.services.api import Preview
+from tui.ui.dialogs.pull import PullDialog
 from tui.ui.screens.chat import ChatScreen
 from tui.ui.screens.help import HelpScreen
 from tui.ui.screens.library import LibraryScreen
@@ -89,6 +94,38 @@ def test_providers(world: FakeServices, snap_compare: Snap, size: tuple[int, int
 def test_pulls(world: FakeServices, snap_compare: Snap, size: tuple[int, int]) -> None:
     world.jobs.view.set(queue())
     shows(snap_compare, PullsScreen(world), size)
+
+
+def test_pulls_history(world: FakeServices, snap_compare: Snap) -> None:
+    states = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+    failure = Failure("The registry cannot be reached", "registry.ollama.ai", "Check the network")
+    names = ("qwen3:8b", "mistral:7b", "gemma3:27b", "llama3.1:70b", "phi4:14b")
+    world.jobs.past.set(
+        tuple(
+            past(number, name, states[number % 3], ended_at=NOW - number * 40_000, failure=failure if number % 3 == 1 else None)
+            for number, name in enumerate(names)
+        )
+    )
+    shows(snap_compare, PullsScreen(world), LARGE, "right_square_bracket")
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_pull_dialog(world: FakeServices, snap_compare: Snap, size: tuple[int, int]) -> None:
+    world.jobs.view.set(queue())
+    refused = Failure("registry.ollama.ai has no model or tag nope:latest", "registry.ollama.ai", "Check the name and the tag")
+    fits = Preview(plan(9_100_000_000, 8_200_000_000, context=16384), free=43 * 10**9, needed=20 * 10**9)
+    world.jobs.previews.set(
+        {
+            ("ollama", "phi4:14b"): fits,
+            ("ollama", "llama3.1:70b"): Preview(plan(42_500_000_000), free=39 * 10**9, needed=51 * 10**9),
+            ("ollama", "nope:latest"): Preview(failure=refused),
+        }
+    )
+
+    async def ask(pilot: Pilot[Any]) -> None:
+        await pilot.app.push_screen(PullDialog(world, "phi4:14b\nllama3.1:70b\nnope"))
+
+    shows(snap_compare, PullsScreen(world), size, before=ask)
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])

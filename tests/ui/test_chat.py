@@ -8,8 +8,10 @@ import pytest
 
 from tests.support.fake_services import FakeServices, ScreenHost
 from tests.support.screen import CANARIES, FORBIDDEN, screen_text, until
+from tests.ui.test_pulls import job
 from tui.core.errors import Failure
 from tui.core.events import Metrics
+from tui.core.jobs import JobState, QueueView
 from tui.core.models import AnswerState, ConversationHead, ConversationSettings, Message, Model, Role, Timeline
 from tui.services.api import AnswerBuffer, ConversationView, LiveAnswer
 from tui.ui.screens.chat import ChatScreen
@@ -198,3 +200,20 @@ async def test_the_list_asked_for_too_early_comes_when_the_history_is_open(fake)
         fake.ready.set(True)
         await until(lambda: "Open a conversation" in screen_text(app))
         assert "Which quantization?" in screen_text(app)
+
+
+@pytest.mark.parametrize(
+    ("one", "words"),
+    [
+        (job(2, "QWEN3:8b", JobState.FETCHING, percent=62.4, eta=65.0), "QWEN3:8b is being pulled: 62 %, 1m05s left."),
+        (job(2, "qwen3:8b", JobState.WAITING), "The pull of qwen3:8b waits, number 2 in the queue. 3 Pulls says more."),
+        (job(2, "qwen3:8b", JobState.PAUSED), "The pull of qwen3:8b is paused. 3 Pulls says more."),
+        (job(2, "qwen3:8b", JobState.DONE), "Type and press enter"),
+    ],
+)
+async def test_the_pull_of_its_model_is_said(fake, one, words):
+    fake.chat.view.set(view())
+    app = host(fake)
+    async with app.run_test(size=(80, 24)):
+        fake.jobs.view.set(QueueView((job(1, "phi4:14b", JobState.FETCHING), one)))
+        await until(lambda: words in screen_text(app))

@@ -55,7 +55,7 @@ async def test_installed_models_as_drawn(fake: FakeServices, size: tuple[int, in
             assert "16.4 GB VRAM free" in text
             assert "licence Apache License" in text
             assert "system   You are helpful." in text
-            assert lines[-1].startswith(" enter chat  a pull  / filter  L load  U unload  t keep  c copy  d delete")
+            assert lines[-1].startswith(" enter chat  a pull  u update  / filter  L load  U unload  t keep")
         if size[0] >= 120:
             assert "PARAMS" in lines[2]
             assert "chat tools" in row
@@ -295,6 +295,32 @@ async def test_pull_asks_where_when_several_can(fake: FakeServices) -> None:
         assert "fits:" not in screen_text(app)
         await pilot.press("enter")
         await until(lambda: fake.called("add") == [("qwen3:8b", "gpu2")])
+
+
+async def test_u_pulls_what_is_newer_of_the_marked(fake: FakeServices) -> None:
+    app = host(fill(fake))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("space", "space", "u")
+        dialog = app.screen
+        assert isinstance(dialog, ConfirmDialog)
+        words = " ".join(screen_text(app).replace("│", " ").split())
+        assert "Update 2 models on ollama? Only layers that changed are fetched" in words
+        assert "noted first and offered again afterwards" in words
+        await until(lambda: dialog.armed)
+        await pilot.press("right", "enter")
+        await until(lambda: len(fake.called("add")) == 2)
+        assert fake.called("add") == [("qwen3:8b", "ollama"), ("qwen2.5-coder:32b", "ollama")]
+        assert {kwargs["asked_by"] for name, _args, kwargs in fake.calls if name == "add"} == {"library, update"}
+
+
+async def test_what_cannot_be_pulled_is_not_updated(fake: FakeServices) -> None:
+    fill(fake).registry.reasons = {("ollama", "pull"): "security.access = look"}
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("u")
+        await pilot.pause()
+        assert app.screen is app.first
+        assert any("security.access = look" in text for text in toasts(app))
 
 
 async def test_without_a_puller_a_says_why(fake: FakeServices) -> None:
