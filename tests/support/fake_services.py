@@ -14,7 +14,7 @@ from tui.core.jobs import QueueView
 from tui.core.observe import Observable
 from tui.resources import resource
 from tui.services.api import ConversationView, DiscoveryView, MonitorView
-from tui.ui.themes import THEMES
+from tui.ui.themes import THEMES, concrete
 
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
 
@@ -146,6 +146,10 @@ class ScreenHost(App[Any]):
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = "paddock"
+
+    def get_css_variables(self) -> dict[str, str]:
+        self.theme_variables = concrete(super().get_css_variables())
+        return self.theme_variables
 
     def get_default_screen(self) -> Any:
         return self.first

@@ -25,7 +25,7 @@ from tui.ui.keygate import KeyGate
 from tui.ui.line_filter import TextSafetyFilter
 from tui.ui.screens import build_screen
 from tui.ui.screens.boot import BootScreen
-from tui.ui.themes import THEMES, choose
+from tui.ui.themes import THEMES, choose, concrete
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,6 +99,11 @@ class TuiApp(App[int]):
     def get_default_screen(self) -> Screen[None]:
         """The frame, drawn before any service is built."""
         return BootScreen(self.early.machine, demo=self.demo)
+
+    def get_css_variables(self) -> dict[str, str]:
+        """See `App`."""
+        self.theme_variables = concrete(super().get_css_variables())
+        return self.theme_variables
 
     def refresh_css(self, animate: bool = True) -> None:
         """See `App`; before the first screen the styles are yet to be parsed: once is enough (10 ms)."""

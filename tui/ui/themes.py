@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textual.color import Color
 from textual.theme import Theme
 
 PADDOCK = Theme(
@@ -51,6 +52,18 @@ PADDOCK_LIGHT = Theme(
     },
 )
 THEMES = (PADDOCK, PADDOCK_LIGHT)
+
+
+_SHADES = {"text": 0.92, "text-muted": 0.62, "text-disabled": 0.42}
+
+
+def concrete(variables: dict[str, str]) -> dict[str, str]:
+    """The theme's variables with shades of text as colours: Textual's `auto 60%` is drawn white within styled text."""
+    found = dict(variables)
+    for name, share in _SHADES.items():
+        if found.get(name, "").startswith("auto"):
+            found[name] = Color.parse(found["background"]).blend(Color.parse(found["foreground"]), share).hex
+    return found
 
 
 def choose(wanted: str, known: frozenset[str], *, no_color: bool) -> str:
