@@ -147,9 +147,10 @@ class About:
 
     def total(self, wanted: Sequence[Wanted], providers: Sequence[str]) -> list[Part]:
         """What all of them come to, where there is more than one pull."""
-        if len(wanted) * len(providers) < 2:
+        pairs = [(one.name, provider) for one in wanted for provider in providers]
+        sizes = [self.size_of(name, provider) for name, provider in pairs if not self._failed(name, provider)]
+        if len(sizes) < 2:
             return []
-        sizes = [self.size_of(one.name, provider) for one in wanted for provider in providers]
         known = sum(value for value in sizes if value)
         missing = "" if all(value is not None for value in sizes) else ", and what is not known yet"
         on = f" on {len(providers)} servers" if len(providers) > 1 else ""
@@ -159,6 +160,10 @@ class About:
             where = lacks[0] if len(lacks) == 1 else f"{len(lacks)} of them"
             parts.append((f"; no room for all on {where}", "$text-warning"))
         return parts
+
+    def _failed(self, name: str, provider: str) -> bool:
+        preview = self.preview(name, provider)
+        return preview is not None and preview.failure is not None
 
     def _lacks(self, wanted: Sequence[Wanted], provider: str) -> bool:
         """Whether together they need more than there is, a layer that several share counted once."""
@@ -177,8 +182,7 @@ class About:
         """Which of them cannot be pulled, in words; empty where all may be queued."""
         for one in wanted:
             for provider in providers:
-                preview = self.preview(one.name, provider)
-                if preview is not None and preview.failure is not None:
+                if self._failed(one.name, provider):
                     return f"{clean_name(one.name, 60)} cannot be pulled on {provider}: correct it, or take it out."
         return ""
 

@@ -17,7 +17,7 @@ from tui.text import duration, rate, size
 from tui.ui.frame import Line, Part
 from tui.ui.screens.fits import Fits, words
 from tui.ui.screens.parts import clock, part_of
-from tui.ui.screens.pull_words import changed_names, there
+from tui.ui.screens.pull_words import WORTH_NAMING, changed_names, there
 from tui.ui.widgets.bars import bar
 from tui.ui.widgets.graph import Graph
 
@@ -92,8 +92,8 @@ def asked_line(job: Job, names: Mapping[int, str], *, binary: bool = False) -> s
     return ", ".join(parts)
 
 
-def plan_line(job: Job, fits: Fits, *, binary: bool = False) -> str:
-    """Size, what was there, whether it fits on this machine, and the manifest."""
+def plan_line(job: Job, fits: Fits, *, width: int = 1000, binary: bool = False) -> str:
+    """Size, what was there, whether it fits on this machine, and the manifest: as much of it as fits into `width` cells."""
     plan = job.plan
     if plan is None or job.kind is not JobKind.PULL:
         return ""
@@ -101,7 +101,8 @@ def plan_line(job: Job, fits: Fits, *, binary: bool = False) -> str:
     parts = []
     if begun and plan.total is not None:
         before = plan.total - (plan.missing or 0)
-        was = f", {size(before, binary=binary)} of it was there at the start" if before and plan.present is not None else ""
+        known = plan.present is not None and before >= plan.total * WORTH_NAMING
+        was = f", {size(before, binary=binary)} of it was there at the start" if known else ""
         parts.append(f"{size(plan.total, binary=binary)}{was}")
     elif words_of := there(plan, binary=binary):
         parts.append(words_of)
@@ -114,6 +115,8 @@ def plan_line(job: Job, fits: Fits, *, binary: bool = False) -> str:
         parts.append(f"needs {plan.requires} or newer")
     if plan.digest:
         parts.append(f"manifest {plan.digest[:12]}")
+    while len(parts) > 1 and len("; ".join(parts)) > width:
+        parts.pop()
     return "; ".join(parts)
 
 
@@ -135,8 +138,10 @@ def worker_line(job: Job, worker: WorkerState) -> tuple[str, str]:
     return "goes on while this machine is awake, also when you quit or the line drops", "$text-muted"
 
 
-def facts(job: Job, worker: WorkerState, fits: Fits, names: Mapping[int, str], now: float, *, opened: bool, binary: bool) -> list[Part]:
-    """The lines below the graph, the pressing ones first."""
+def facts(
+    job: Job, worker: WorkerState, fits: Fits, names: Mapping[int, str], now: float, *, width: int, opened: bool, binary: bool
+) -> list[Part]:
+    """The lines below the graph, the pressing ones first; closed, the plan is cut to `width` cells."""
     lines: list[Part] = []
     if job.failure is not None:
         tone = "$text-error" if job.state is JobState.FAILED else "$text-warning"
@@ -147,7 +152,7 @@ def facts(job: Job, worker: WorkerState, fits: Fits, names: Mapping[int, str], n
     if job.changes:
         lines.append((f"you had changed {changed_names(job.changes)}: u applies that again", "$text-accent"))
     lines.append((job.warmed, "$foreground"))
-    lines.append((plan_line(job, fits, binary=binary), "$foreground"))
+    lines.append((plan_line(job, fits, width=1000 if opened else width, binary=binary), "$foreground"))
     if job.plan is not None:
         lines.append((job.plan.note, "$text-muted"))
     lines.append((asked_line(job, names, binary=binary), "$text-muted"))
@@ -168,7 +173,7 @@ def past_facts(past: PastJob, *, binary: bool = False) -> list[Part]:
     if past.total:
         parts.append(size(past.total, binary=binary))
     if past.total and past.fetched < past.total:
-        parts.append(f"{size(past.fetched, binary=binary)} of it came over the line")
+        parts.append(f"{size(past.fetched, binary=binary) if past.fetched else 'nothing'} of it came over the line")
     lines.append((", ".join(parts), "$foreground"))
     tries = f"{past.attempts} {'try' if past.attempts == 1 else 'tries'}"
     speed = [f"average {rate(past.average, binary=binary)}"] if past.average is not None else []
@@ -201,12 +206,13 @@ class PullDetail(VerticalScroll):
         if job is None:
             self.show_lines([])
             return
-        words = "; ".join(part for part in (layer_line(job), job.note if job.state.running and job.layers else "") if part)
+        words = "; ".join(part for part in (job.note if job.state.running and job.layers else "", layer_line(job)) if part)
         line = self.query_one("#pull-layer", Line)
         line.display = bool(words)
         line.show((f" {words}", "$foreground"))
         self._show_speed(job, binary=binary)
-        self._say("facts", facts(job, worker, fits, names, time.time(), opened=self.has_class("-open"), binary=binary))
+        width, opened = self.size.width - 2, self.has_class("-open")
+        self._say("facts", facts(job, worker, fits, names, time.time(), width=width, opened=opened, binary=binary))
         self._show_layers(job, binary=binary)
 
     def show_lines(self, lines: Sequence[Part]) -> None:

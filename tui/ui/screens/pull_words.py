@@ -23,6 +23,8 @@ _NOUNS = {
     JobKind.QUANTIZE: "quantize",
     JobKind.UPLOAD: "upload",
 }
+WORTH_NAMING = 0.005
+"""Share of a model below which what is there already is a licence or a template that others have too."""
 AGAIN = (Wait.RETRY, Wait.SERVER, Wait.SPACE, Wait.KEY)
 """What `r` ends at once."""
 
@@ -51,7 +53,7 @@ def there(plan: Plan | None, *, binary: bool = False) -> str:
         return whole
     if not missing:
         return f"{whole}, all of it is already there"
-    if missing >= total:
+    if total - missing < total * WORTH_NAMING:
         return f"{whole} to fetch"
     return f"{whole}, of which {size(total - missing, binary=binary)} is already there"
 
