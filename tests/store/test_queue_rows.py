@@ -127,6 +127,8 @@ async def test_a_chain_makes_no_circle(jobs: JobTable) -> None:
     await jobs.chain([a], c)
     await jobs.chain([a], a)
     assert [job.after for job in jobs.list()] == [0, a, b]
+    await jobs.add(JobKind.PULL, "a", ENDPOINT, after=c)
+    assert [job.after for job in jobs.list()] == [0, a, b]
     await jobs.chain([b, c], 0)
     assert [job.after for job in jobs.list()] == [0, 0, 0]
 

@@ -108,7 +108,7 @@ class JobTable:
                         JobWish.RUN,
                         asks_text(job.allowed | said),
                         job.limit if limit is None else limit,
-                        after or job.after,
+                        after if after and not _circle(connection, job.id, after) else job.after,
                         not_before,
                         codec.dump({**job.arguments, **(arguments or {})}),
                         job.id,
@@ -163,14 +163,8 @@ class JobTable:
         """Have these jobs wait until another has ended, 0 for none; a circle is not made."""
 
         def work(connection: sqlite3.Connection) -> None:
-            before = dict(connection.execute("SELECT id, after_job FROM job"))
             for number in numbers:
-                seen, at = {number}, after
-                while at and at not in seen:
-                    seen.add(at)
-                    at = before.get(at, 0)
-                if at != number and after != number:
-                    before[number] = after
+                if not _circle(connection, number, after):
                     connection.execute("UPDATE job SET after_job = ? WHERE id = ?", (after, number))
 
         await self._db.run(work, (JOBS, WISHES))
@@ -294,6 +288,16 @@ def _write_facts(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
             for job in jobs
         ],
     )
+
+
+def _circle(connection: sqlite3.Connection, number: int, after: int) -> bool:
+    """Whether a job that comes after another would come after itself."""
+    before = dict(connection.execute("SELECT id, after_job FROM job"))
+    seen, at = set[int](), after
+    while at and at != number and at not in seen:
+        seen.add(at)
+        at = before.get(at, 0)
+    return at == number
 
 
 def has_work(jobs: Iterable[Job]) -> bool:
