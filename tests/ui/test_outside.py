@@ -87,13 +87,13 @@ def test_an_unknown_amount_moves_only_where_motion_is_wanted(still: bool, state:
 
 def test_one_notice_when_the_queue_ends() -> None:
     desk = Desk()
-    desk.take(RUNNING, WAITING, job(3, "phi4:14b", JobState.PAUSED))
+    desk.take(RUNNING, WAITING)
     desk.take(DONE, WAITING)
     assert desk.toasts == []
     desk.take(DONE, replace(WAITING, state=JobState.DONE))
     desk.take(DONE, replace(WAITING, state=JobState.DONE))
-    assert desk.toasts == [("The queue is done: 2 pulled", False)]
-    assert desk.window.said[-1] == "\x07\x1b]9;Paddock: The queue is done: 2 pulled\x07"
+    assert desk.toasts == [("The queue is done: 2 pulled.", False)]
+    assert desk.window.said[-1] == "\x07\x1b]9;Paddock: The queue is done: 2 pulled.\x07"
 
 
 def test_a_failure_is_said_at_once_and_many_together() -> None:
@@ -110,7 +110,7 @@ def test_a_failure_is_said_at_once_and_many_together() -> None:
     desk.take(RUNNING, BROKEN, *broken, rest)
     assert desk.toasts[1:] == [("3 entries of the queue failed, at last model:5: No route to the registry", True)]
     desk.take(DONE, BROKEN, *broken, replace(rest, wait=Wait.ANSWER))
-    assert desk.toasts[2:] == [("The queue is done: 1 pulled, 4 failed", True)]
+    assert desk.toasts[2:] == [("The queue is done: 1 pulled, 4 failed. 1 rests.", True)]
 
 
 def test_what_ended_before_we_looked_is_no_news() -> None:

@@ -67,7 +67,7 @@ class Outside:
         self._unsaid += failed
         if self._done or self._failed:
             if not any(_goes_on(job) for job in view.jobs):
-                self._end()
+                self._end(sum(1 for job in view.jobs if not job.state.ended))
             elif self._unsaid and self._clock.monotonic() - self._said_at >= FAILURES_APART:
                 self._said_at = self._clock.monotonic()
                 self._say(failed_words(self._unsaid), bad=True)
@@ -85,8 +85,9 @@ class Outside:
         else:
             marks.progress(None)
 
-    def _end(self) -> None:
-        self._say(ended_words(self._done, self._failed), bad=bool(self._failed))
+    def _end(self, resting: int) -> None:
+        left = f" {resting} {'rests' if resting == 1 else 'rest'}." if resting else ""
+        self._say(f"{ended_words(self._done, self._failed)}{left}", bad=bool(self._failed))
         self._done, self._failed, self._unsaid = [], [], []
 
     def _say(self, text: str, *, bad: bool) -> None:
@@ -111,7 +112,7 @@ def failed_words(jobs: list[Job]) -> str:
 
 
 def ended_words(done: list[Job], failed: list[Job]) -> str:
-    """`The queue is done: 3 pulled, 1 failed`."""
+    """`The queue is done: 3 pulled, 1 failed.`"""
     if len(done) == 1 and not failed:
         return f"{done[0].model} is {_VERBS.get(done[0].kind, 'made')}. The queue is done."
     if len(failed) == 1 and not done:
@@ -119,7 +120,7 @@ def ended_words(done: list[Job], failed: list[Job]) -> str:
     counted = list(_counted(done))
     if failed:
         counted.append(f"{len(failed)} failed")
-    return f"The queue is done: {', '.join(counted)}"
+    return f"The queue is done: {', '.join(counted)}."
 
 
 def _counted(jobs: Iterable[Job]) -> Iterable[str]:

@@ -57,13 +57,14 @@ def layer_line(job: Job) -> str:
         return f"{len(layers)} layers, {_kinds(layers) or name}" if len(layers) > 1 else f"1 layer, {name}"
     rest = [one for one in layers[at + 1 :] if one.completed < one.total]
     total = f" of {len(layers)}" if job.planned or rest else ""
-    kinds = _kinds(rest)
-    then = f"; then {kinds or f'{len(rest)} more'}" if rest else ""
+    known = all(one.kind for one in rest)
+    then = _kinds(rest) if known else f"{len(rest)} more"
+    then = f"; then {then}" if then else ""
     return f"layer {at + 1}{total}, {name}{then}"
 
 
 def _kinds(layers: Sequence[Layer]) -> str:
-    """`template, licence, parameters`; empty where one of them is not known."""
+    """`template, licence, parameters`; empty where one of them is not known, or none is worth naming."""
     kinds = [layer.kind for layer in layers if layer.kind not in _SMALL]
     return ", ".join(dict.fromkeys(kinds)) if all(kinds) else ""
 
