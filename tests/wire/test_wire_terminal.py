@@ -13,7 +13,10 @@ import pytest
 
 from tests.support.pty import Terminal
 
-OWN = re.compile(rb"\x1b\[\?[0-9;]+[hl]|\x1b\[\?[0-9]+\$p|\x1b\[[<>][0-9]*u|\x1b\[[0-9;]*[mHCKMLr]|\x1b\]22;[a-z]+\x07|\r?\n")
+OWN = re.compile(
+    rb"\x1b\[\?[0-9;]+[hl]|\x1b\[\?[0-9]+\$p|\x1b\[[<>][0-9]*u|\x1b\[[0-9;]*[mHCKMLr]|\x1b\]22;[a-z]+\x07|\r?\n"
+    rb"|\x1b\[2[23];2t|\x1b\]2;(?:paddock [^\x00-\x1f\x7f\x9c]*)?\x07"  # the window's title
+)
 
 
 @contextmanager
