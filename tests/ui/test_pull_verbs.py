@@ -73,9 +73,9 @@ class Opened:
         (waiting(wait=Wait.SPACE, note="waits for space: 42 GB needed, 39 free in /var"), "waits for space: 42 GB needed, 39 free in /var"),
         (waiting(wait=Wait.SERVER), "waits for ollama, which does not answer"),
         (waiting(wait=Wait.KEY), "waits for a key for ollama"),
-        (waiting(wait=Wait.RETRY, failure=OFFLINE, due_at=NOON + 60), "The connection to the registry broke; again at 12:09"),
+        (waiting(wait=Wait.RETRY, failure=OFFLINE, due_at=NOON + 60), "again at 12:09: The connection to the registry broke"),
         (waiting(wait=Wait.NETWORK), "waits: general.network is offline"),
-        (waiting(wait=Wait.ANSWER, asks=frozenset({Ask.METERED})), "asks first: the network is metered; p says yes"),
+        (waiting(wait=Wait.ANSWER, asks=frozenset({Ask.METERED})), "asks, p answers: the network is metered"),
         (waiting(wait=Wait.NOTHING), "waits"),
     ],
 )

@@ -89,7 +89,7 @@ async def test_the_queue_as_drawn(fake: FakeServices, size: tuple[int, int]) -> 
             assert "peak 44, average 29, now 31 MB/s" in text
             assert "asked for 12:07 from the library, started 12:08, first attempt" in text
             assert "goes on while this machine is awake, also when you quit or the line drops" in text
-            assert "waits for a place (2 at once); 9.1 GB, of which 8.2" in text
+            assert "waits for a place (2 at once); 9.1 GB, 8.2 GB there" in text
             assert lines[-1].startswith(" a add  p pause/go on  d cancel  r retry  K J T move  b bandwidth")
             assert lines[-1].endswith("space mark")
 

@@ -97,10 +97,7 @@ class About:
             return [("cannot be pulled", "$text-error")]
         if plan is None or plan.total is None:
             return self._guessed(wanted, tag, provider, waiting=plan is None and (provider, normal(wanted.name)) in self.asked)
-        words_of = there(plan, binary=self.binary)
-        parts: list[Part] = [
-            (words_of.replace(", of which ", ", ").replace(" is already there", " there") if brief else words_of, "$foreground")
-        ]
+        parts: list[Part] = [(there(plan, brief=brief, binary=self.binary), "$foreground")]
         fit = fit_words(plan, self.fits, provider, binary=self.binary)
         if fit:
             parts.append((fit, "$foreground"))

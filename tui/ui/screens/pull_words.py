@@ -43,8 +43,8 @@ def noun(jobs: Sequence[Job]) -> str:
     return f"{len(jobs)} {'entries' if not word else 'pushes' if word == 'push' else f'{word}s'}"
 
 
-def there(plan: Plan | None, *, binary: bool = False) -> str:
-    """`5.2 GB, of which 4.9 GB is already there`; empty where nothing is known."""
+def there(plan: Plan | None, *, brief: bool = False, binary: bool = False) -> str:
+    """`5.2 GB, of which 4.9 GB is already there`, in brief `5.2 GB, 4.9 GB there`; empty where nothing is known."""
     if plan is None or plan.total is None:
         return ""
     total, missing = plan.total, plan.missing or 0
@@ -52,10 +52,11 @@ def there(plan: Plan | None, *, binary: bool = False) -> str:
     if plan.present is None:
         return whole
     if not missing:
-        return f"{whole}, all of it is already there"
+        return f"{whole}, all there" if brief else f"{whole}, all of it is already there"
     if total - missing < total * WORTH_NAMING:
         return f"{whole} to fetch"
-    return f"{whole}, of which {size(total - missing, binary=binary)} is already there"
+    present = size(total - missing, binary=binary)
+    return f"{whole}, {present} there" if brief else f"{whole}, of which {present} is already there"
 
 
 def waits(job: Job, settings: Settings, names: Mapping[int, str], *, binary: bool = False) -> str:
@@ -63,7 +64,7 @@ def waits(job: Job, settings: Settings, names: Mapping[int, str], *, binary: boo
     at_once = settings.pulls.at_once
     if job.wait is Wait.ANSWER:
         total = job.plan.total if job.plan is not None else job.total
-        return f"asks first: {reasons(settings, total, job.asks)}; p says yes" if job.asks else "asks first; p says yes"
+        return f"asks, p answers: {reasons(settings, total, job.asks)}" if job.asks else "asks, p answers"
     if job.wait is Wait.CHAIN:
         return f"after {names.get(job.after, 'another entry')}"
     if job.wait is Wait.START:
@@ -71,8 +72,8 @@ def waits(job: Job, settings: Settings, names: Mapping[int, str], *, binary: boo
     if job.wait is Wait.HOURS:
         return f"waits for its hours, {settings.pulls.only_between}" if settings.pulls.only_between else "waits for its hours"
     if job.wait is Wait.RETRY:
-        why = job.failure.what if job.failure is not None else "it broke off"
-        return f"{why}; again {'soon' if job.due_at is None else f'at {clock(job.due_at)}'}"
+        why = f": {job.failure.what}" if job.failure is not None else ""
+        return f"again {'soon' if job.due_at is None else f'at {clock(job.due_at)}'}{why}"
     if job.note:
         return job.note
     plain = {
@@ -107,7 +108,7 @@ def reason(job: Job, settings: Settings, names: Mapping[int, str], *, binary: bo
     if job.state is JobState.INTERRUPTED:
         return Cell("interrupted, goes on when a worker runs", "warn", rest=True)
     words = waits(job, settings, names, binary=binary)
-    cost = there(job.plan, binary=binary) if not job.done and job.wait not in (Wait.SPACE, Wait.RETRY, Wait.ANSWER) else ""
+    cost = there(job.plan, brief=True, binary=binary) if not job.done and job.wait not in (Wait.SPACE, Wait.RETRY, Wait.ANSWER) else ""
     tone = "warn" if job.wait in (Wait.ANSWER, Wait.RETRY, Wait.SPACE, Wait.KEY) or job.failure is not None else "dim"
     return Cell(f"{words}; {cost}" if cost else words, tone, rest=True)
 
@@ -120,10 +121,10 @@ def _done(job: Job, *, binary: bool) -> str:
     return f"{words}; u applies again what you changed" if job.changes else words
 
 
-def summary(view: QueueView, width: int, *, binary: bool = False) -> list[Part]:
+def summary(view: QueueView, width: int, *, hint: str = "", binary: bool = False) -> list[Part]:
     """The first line for `width` cells: how many do what, how fast, when it is done, of how much, and the limit."""
     if not view.jobs:
-        return []
+        return [(hint.rjust(width - 1), "$text-muted")] if hint else []
     waiting = [job for job in view.jobs if job.state is JobState.WAITING]
     lacking = sum(1 for job in waiting if job.wait is Wait.SPACE)
     asking = sum(1 for job in waiting if job.wait is Wait.ANSWER)
@@ -148,8 +149,12 @@ def summary(view: QueueView, width: int, *, binary: bool = False) -> list[Part]:
     limit, ending = next((pair for pair in pairs if len("".join(pair)) <= room), ("", ""))
     parts += [(limit, "$text-muted"), (ending, "$text-muted")]
     whole = f"   {view.percent:.0f} % of {size(view.total, binary=binary)}" if view.percent is not None and view.total else ""
-    if len(limit) + len(ending) + len(whole) < room:
+    room -= len(limit) + len(ending)
+    if len(whole) < room:
         parts.append((whole, "$text-muted"))
+        room -= len(whole)
+    if hint and len(hint) + 3 < room:
+        parts.append((hint.rjust(room - 1), "$text-muted"))
     return parts
 
 

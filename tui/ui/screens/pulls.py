@@ -90,8 +90,8 @@ class PullsScreen(PullVerbs):
         self._past.display = False
         field = self.query_one("#pulls-filter", Input)
         field.display, field.cursor_blink = False, False
-        self.follow(self.services.jobs.view, self._draw, fps=4)
-        self.follow(self.services.jobs.past, self._draw_past, fps=4)
+        self.follow(self.services.jobs.view, self._draw, fps=20)
+        self.follow(self.services.jobs.past, self._draw_past, fps=20)
         self.follow(self.services.config.current, lambda _settings: self._draw(self.services.jobs.view.value), fps=4)
 
     # --- drawing ------------------------------------------------------------------------------------------------------
@@ -167,7 +167,8 @@ class PullsScreen(PullVerbs):
         elif self._filters["queue"]:
             line.show((f" {self._queue.shown} of {self._queue.total}", "$foreground"), *self._marked())
         else:
-            line.show(*summary(self.services.jobs.view.value, room, binary=self.binary))
+            hint = "" if views.display else "] history"
+            line.show(*summary(self.services.jobs.view.value, room, hint=hint, binary=self.binary))
 
     def _marked(self) -> list[Part]:
         table = self._table
