@@ -138,11 +138,10 @@ class JobTable:
         return await self._db.run(work, (JOBS, WISHES))
 
     async def wish(self, numbers: Iterable[int], wish: JobWish) -> None:
-        """Say what is wanted of these jobs; ended ones stay as they are."""
+        """Say what is wanted of these jobs; ended ones stay as they are, unless they were asked for again and it was not seen yet."""
         rows = [(wish, number, *_ENDED) for number in numbers]
-        await self._db.run(
-            lambda connection: connection.executemany(f"UPDATE job SET wish = ? WHERE id = ? AND {_NOT_ENDED}", rows), (JOBS, WISHES)
-        )
+        query = f"UPDATE job SET wish = ? WHERE id = ? AND ({_NOT_ENDED} OR asked > seen)"
+        await self._db.run(lambda connection: connection.executemany(query, rows), (JOBS, WISHES))
 
     async def retry(self, numbers: Iterable[int]) -> None:
         """Have these jobs begin anew now, ended or not, with all their attempts."""

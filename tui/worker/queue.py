@@ -119,7 +119,8 @@ class Queue:
         for job in jobs:
             run = self.runs.get(job.id)
             if run is None or (job.id in renewed and not run.placed):
-                self.runs[job.id] = self._remember(job, now)
+                self.runs[job.id] = run = self._remember(job, now)
+                self._uncancel(run)
                 continue
             run.job = replace(
                 run.job,
@@ -134,6 +135,12 @@ class Queue:
             )
             if job.id in renewed:
                 run.failures = run.downs = 0
+            self._uncancel(run)
+
+    def _uncancel(self, run: Run) -> None:
+        """A wish that came while its cancel was being written down (later ones leave what has ended as it is)."""
+        if run.job.state is JobState.CANCELLED and run.job.wish is not JobWish.CANCEL:
+            self._set(run, state=JobState.WAITING, note="", ended_at=None)
 
     def _remember(self, job: Job, now: float) -> Run:
         waits = job.wait in (Wait.RETRY, Wait.SERVER, Wait.SPACE) and job.due_at is not None
@@ -409,7 +416,8 @@ class Queue:
             words = f"not loaded: {error.failure.what}"
         finally:
             run.warming = None
-            self._set(run, warmed=words)
+            if self.runs.get(run.job.id) is run:  # not one that begins anew meanwhile
+                self._set(run, warmed=words)
 
     async def _failed_with(self, run: Run, attempt: Attempt, failure: Failure, now: float) -> None:
         down = failure.kind in (FailureKind.UNREACHABLE, FailureKind.TIMEOUT, FailureKind.LOADING) and not attempt.answered
