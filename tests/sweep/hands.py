@@ -9,7 +9,7 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,13 +103,14 @@ class Hands(RuleBasedStateMachine):
             code = main(list(words), AppOptions())
         return code, out.getvalue()
 
-    def wished(self, jobs: Iterable[Job], verb: str) -> None:
-        """Remember what was wished of entries that stood like this when it was."""
+    def wished(self, jobs: Sequence[Job], verb: str) -> None:
+        """Remember what was wished of entries that stood like this when it was; an ended one has no wish, until it is asked for again."""
+        waiting = {job.id for job in jobs if self.renewal_waits(job.id)}
         for job in jobs:
             if verb == "retry":
                 self.again.add(job.id)
                 self.last[job.id] = JobWish.RUN
-            elif not job.state.ended:
+            elif not job.state.ended or job.id in waiting:
                 self.last[job.id] = WISHES[verb]
 
     # --- rules --------------------------------------------------------------------------------------------------------
