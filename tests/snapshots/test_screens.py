@@ -102,7 +102,14 @@ def test_pulls_history(world: FakeServices, snap_compare: Snap) -> None:
     names = ("qwen3:8b", "mistral:7b", "gemma3:27b", "llama3.1:70b", "phi4:14b")
     world.jobs.past.set(
         tuple(
-            past(number, name, states[number % 3], ended_at=NOW - number * 40_000, failure=failure if number % 3 == 1 else None)
+            past(
+                number,
+                name,
+                states[number % 3],
+                started_at=NOW - number * 40_300,
+                ended_at=NOW - number * 40_000,
+                failure=failure if number % 3 == 1 else None,
+            )
             for number, name in enumerate(names)
         )
     )

@@ -81,6 +81,7 @@ class PullDialog(ModalScreen[None]):
         &.-wrong #pull-options { margin-top: 0; }
         .hint { color: $text-muted; }
         .problem { color: $text-error; display: none; }
+        &.-wide .dialog { width: 96; }
         &.-high TextArea { height: 6; }
         &.-high #pull-about, &.-high.-wrong #pull-about { max-height: 16; }
         &.-low .dialog { padding: 0 1; max-height: 100%; }
@@ -227,7 +228,9 @@ class PullDialog(ModalScreen[None]):
 
     def _cut(self, lines: list[list[Part]]) -> list[list[Part]]:
         """What there is room for, with the number of those left out."""
-        width, room = min(72, self.app.size.width - 8), 16 if self.app.size.height >= 36 else 6 if self.app.size.height >= 24 else 3
+        size = self.app.size
+        width = 90 if size.width >= 120 else min(72, size.width - 8)
+        room = 16 if size.height >= 36 else 6 if size.height >= 24 else 3
         rows = 0
         for number, parts in enumerate(lines):
             rows += 1 + max(0, sum(cell_len(text) for text, _style in parts) - 1) // width

@@ -26,7 +26,7 @@ class PastTable(Rows[PastJob]):
 
 def took(past: PastJob) -> float | None:
     """Seconds from the first start to the end."""
-    return past.ended_at - past.started_at if past.started_at is not None else None
+    return max(0.0, past.ended_at - past.started_at) if past.started_at is not None else None
 
 
 def outcome(past: PastJob) -> Cell:
