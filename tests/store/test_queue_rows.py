@@ -120,6 +120,14 @@ async def test_several_move_together_and_ended_ones_are_passed(jobs: JobTable) -
         assert [job.id for job in jobs.list()] == order
 
 
+async def test_loading_afterwards_is_wished_and_unwished(jobs: JobTable) -> None:
+    job = await jobs.add(JobKind.PULL, "a", ENDPOINT, {"insecure": True})
+    await jobs.warm_up([job.id], True)
+    assert found(jobs, job.id).arguments == {"insecure": True, "warm_up": True}
+    await jobs.warm_up([job.id, 99], False)
+    assert found(jobs, job.id).arguments == {"insecure": True, "warm_up": False}
+
+
 async def test_a_chain_makes_no_circle(jobs: JobTable) -> None:
     a, b, c = [(await jobs.add(JobKind.PULL, name, ENDPOINT)).id for name in "abc"]
     await jobs.chain([b], a)

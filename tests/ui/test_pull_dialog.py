@@ -12,11 +12,10 @@ from tests.support.fake_services import FakeServices, ScreenHost
 from tests.support.screen import CANARIES, FORBIDDEN, screen_lines, screen_text, until
 from tests.ui import library_data
 from tests.ui.test_pulls import plan
-from tui.core.errors import Failure, FailureKind, PaddockError
+from tui.core.errors import Failure, FailureKind
 from tui.core.jobs import Ask, Plan
 from tui.core.models import Location
 from tui.services.api import Preview
-from tui.services.wishes import read_limit, read_name, read_names, read_time
 from tui.text import clean_name
 from tui.ui.dialogs.pull import PullDialog
 from tui.ui.screens.pulls import PullsScreen
@@ -218,41 +217,3 @@ async def test_X01_hostile_names_stay_literal(fake: FakeServices) -> None:
         at.open("phi4:14b")
         await until(lambda: "[@click=app.quit]x[/]" in at.words)
     assert at.added == []
-
-
-def test_limits_as_people_write_them() -> None:
-    assert [read_limit(text) for text in ("", "none", "20 MB", "20MB/s", "1 MB", "2000000")] == [
-        None,
-        None,
-        20 * 10**6,
-        20 * 10**6,
-        10**6,
-        2 * 10**6,
-    ]
-    for text in ("500 kB", "1", "fast", "-1 MB", "20 parsecs", "0"):
-        with pytest.raises(PaddockError) as caught:
-            read_limit(text)
-        assert caught.value.failure.where == "limit"
-        assert caught.value.failure.remedy
-
-
-def test_times_as_people_write_them() -> None:
-    noon = time.mktime((2026, 11, 21, 12, 0, 0, 0, 0, -1))
-    assert read_time("", noon) is None
-    assert read_time("23:00", noon) == noon + 11 * 3600
-    assert read_time("7:00", noon) == noon + 19 * 3600
-    assert read_time("tomorrow 13:30", noon) == noon + 25.5 * 3600
-    assert read_time("in 2h", noon) == noon + 7200
-    assert read_time("+90 min", noon) == noon + 5400
-    assert read_time("2026-11-22 06:00", noon) == noon + 18 * 3600
-    for text in ("25:00", "soon", "in a while", "2020-01-01 00:00", "in 9999999h", "12:61"):
-        with pytest.raises(PaddockError):
-            read_time(text, noon)
-
-
-def test_names_of_a_list() -> None:
-    assert [one.name for one in read_names("a\nA:latest\nlibrary/a # again\n#b\n")] == ["a:latest"]
-    assert read_name("HTTP://host:5000/ns/m:tag").insecure
-    assert not read_name("https://host/ns/m:tag").insecure
-    with pytest.raises(PaddockError):
-        read_names("a\nnot a name\n")

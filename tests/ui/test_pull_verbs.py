@@ -203,7 +203,7 @@ async def test_bandwidth_of_the_queue_and_of_the_entry(fake: FakeServices) -> No
         await pilot.press("b")
         await until(lambda: "so it comes in bursts" in at.words)
         await pilot.press(*"500 kB", "enter")
-        await until(lambda: "500 kB a second is too little to be kept (limit). Give 1 MB or more" in at.words)
+        await until(lambda: "500 kB a second is too little to be kept (limit). Give 1MB or more" in at.words)
         await pilot.press("ctrl+u", *"20 MB", "tab", "ctrl+o", "ctrl+o", "enter")
         await until(lambda: fake.called("limit") == [([1], 5_000_000)])
         assert fake.called("limit_queue") == [(20_000_000,)]
