@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from tui.cli.context import wrong_usage
 from tui.cli.output import read_input
-from tui.config.kinds import Bytes, Seconds
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.names import parse
-from tui.core.record import record
+from tui.services import wishes
+from tui.services.wishes import Wanted
 from tui.text import clean_name
 
 MAX_LIST: Final = 1_000_000
 """Bytes of a file of names; more is a mistake rather than a list."""
-LOWEST: Final = 10**6
-"""Bytes a second: below it a limit cannot be kept, as it is for `pulls.bandwidth`."""
-LONGEST: Final = 366 * 86_400.0
-"""Seconds into the future that a start may be given."""
-NONE: Final = ("none", "off")
-_TAIL: Final = re.compile(r"(?:^|\s)#.*$")
-_CLOCK: Final = re.compile(r"(\d{1,2}):(\d{2})\Z")
-
-
-@record(frozen=True)
-class Wanted:
-    """A model to fetch: its name in normal form, and whether its registry may go without TLS."""
-
-    name: str
-    insecure: bool = False
+T = TypeVar("T")
 
 
 async def read_names(given: Sequence[str], file: str, *, insecure: bool = False) -> list[Wanted]:
@@ -46,19 +32,17 @@ async def read_names(given: Sequence[str], file: str, *, insecure: bool = False)
         shown = "standard input" if file == "-" else clean_name(file)
         text = await _listed(file, shown)
         for number, one in enumerate(text.splitlines(), 1):
-            bare = _TAIL.sub("", one).strip()
-            if bare:
-                lines.append((bare, f"{shown}:{number}"))
+            lines += [(bare, f"{shown}:{number}") for bare in wishes.lines_of(one)]
     found: dict[str, Wanted] = {}
     for text, where in lines:
         try:
-            name = parse(text)
+            wanted = wishes.read_name(text)
         except PaddockError as error:
             wrong = wrong_usage(error).failure
             raise PaddockError.of(wrong.what, where or wrong.where, wrong.remedy, FailureKind.CONFIG) from None
-        open_ = insecure or text.strip().lower().startswith("http://")
-        before = found.get(name.key)
-        found[name.key] = Wanted(str(name), open_ or (before is not None and before.insecure))
+        key = parse(wanted.name).key
+        plain = insecure or wanted.insecure or (key in found and found[key].insecure)
+        found[key] = Wanted(wanted.typed, wanted.name, plain)
     return list(found.values())
 
 
@@ -86,14 +70,7 @@ def read_limit(text: str, where: str) -> int | None:
     Raises:
         PaddockError: It is no such amount; of kind CONFIG.
     """
-    bare = text.strip()
-    if bare.lower() in NONE:
-        return None
-    try:
-        return Bytes(LOWEST).check(bare)
-    except ValueError:
-        remedy = "Write it like 20MB, from 1 MB, or none"
-        raise PaddockError.of(f"{clean_name(text, 40)} is not a limit", where, remedy, FailureKind.CONFIG) from None
+    return _given(wishes.read_limit, text, where)
 
 
 def read_time(text: str, where: str, now: float) -> float | None:
@@ -102,24 +79,15 @@ def read_time(text: str, where: str, now: float) -> float | None:
     Raises:
         PaddockError: It is no such time, or it is over; of kind CONFIG.
     """
-    bare, remedy = text.strip(), "Write it like 23:00, +2h, 2026-11-22 06:00, or none"
-    if bare.lower() in NONE:
-        return None
-    wrong = PaddockError.of(f"{clean_name(text, 40)} is not a time", where, remedy, FailureKind.CONFIG)
+    return _given(wishes.read_time, text, where, now)
+
+
+def _given(read: Callable[..., T], text: str, where: str, *more: float) -> T:
+    """What was given to an option; what is wrong with it is wrong usage, there. Nothing at all is a slip, not a wish."""
     try:
-        if bare.startswith("+"):
-            return now + Seconds(0.0, LONGEST).check(bare[1:])
-        local = datetime.fromtimestamp(now)  # noqa: DTZ006 - a person means the clock on the wall
-        clock = _CLOCK.match(bare)
-        if clock:
-            at = local.replace(hour=int(clock[1]), minute=int(clock[2]), second=0, microsecond=0)
-            return (at if at > local else at + timedelta(days=1)).timestamp()
-        moment = datetime.fromisoformat(bare).timestamp()
-    except (ValueError, OverflowError, OSError):
-        raise wrong from None
-    if moment <= now:
-        raise PaddockError.of(f"{clean_name(text, 40)} is over", where, remedy, FailureKind.CONFIG)
-    return moment
+        return read(text if text.strip() else "nothing", *more)
+    except PaddockError as error:
+        raise PaddockError(replace(error.failure, where=where, kind=FailureKind.CONFIG)) from None
 
 
 def time_words(moment: float, now: float) -> str:

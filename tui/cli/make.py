@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
-from tui.cli.asked import Wanted
 from tui.cli.chat import read_options
 from tui.cli.context import Context, wrong_usage
 from tui.cli.output import DONE, FAILED, REFUSED, USAGE, ask, emit, message, report
@@ -22,6 +21,7 @@ from tui.core.models import Model
 from tui.core.names import normal, parse, same
 from tui.providers.base import Provider
 from tui.services.asks import OFFLINE
+from tui.services.wishes import Wanted
 from tui.text import clean_name
 
 _FULL: Final = ("F16", "F32", "BF16", "")
@@ -173,7 +173,7 @@ async def update(context: Context) -> int:
         code = FAILED if context.failed else DONE
         able = [listed for listed in everybody if Capability.PULL in listed.provider.capabilities]
         chosen = [(one.provider, model) for one in able for model in one.models if not model.remote]
-    pairs = [(Wanted(normal(model.key)), provider) for provider, model in chosen]
+    pairs = [(Wanted(model.key, normal(model.key)), provider) for provider, model in chosen]
     looked = await look(context, pairs, read_queue(context, write=True))
     newer: list[Candidate] = []
     current: list[Model] = []

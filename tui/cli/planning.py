@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final
 
-from tui.cli.asked import Wanted, time_words
+from tui.cli.asked import time_words
 from tui.cli.context import Context
 from tui.cli.output import FAILED, message, plain, report
 from tui.core.capabilities import Capability
@@ -25,6 +25,7 @@ from tui.services.asks import OFFLINE, asks_before
 from tui.services.plan import Planner
 from tui.services.registry import endpoint_of
 from tui.services.space import Room, room_for
+from tui.services.wishes import Wanted
 from tui.store.jobs import model_key, provider_key
 from tui.text import clean_name
 

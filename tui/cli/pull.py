@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tui.cli.asked import Wanted, read_limit, read_names, read_time
+from tui.cli.asked import read_limit, read_names, read_time
 from tui.cli.choose import choose_one, circle
 from tui.cli.context import Context
 from tui.cli.output import DASH, DONE, FAILED, REFUSED, USAGE, ask, emit, message, report, table
@@ -19,6 +19,7 @@ from tui.core.jobs import Ask, Job, JobKind, JobState, JobWish
 from tui.core.record import record
 from tui.providers.base import Provider
 from tui.services.asks import question, reasons
+from tui.services.wishes import Wanted
 from tui.text import clean_name
 
 ASKED_BY = "command line"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from tui.cli import listing
-from tui.cli.asked import NONE, read_limit, read_time, time_words
+from tui.cli.asked import read_limit, read_time, time_words
 from tui.cli.choose import ALL, choose, choose_one, circle
 from tui.cli.context import Context
 from tui.cli.output import DONE, FAILED, USAGE, ask, emit, message
@@ -19,6 +19,7 @@ from tui.cli.states import needs, state_words
 from tui.core.jobs import Job, JobState, JobWish, Wait
 from tui.core.partials import cancel_words
 from tui.services.asks import OFFLINE
+from tui.services.wishes import NONE
 from tui.text import clean_name
 
 ACTED: float = 3.0

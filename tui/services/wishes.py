@@ -79,9 +79,9 @@ def read_limit(text: str) -> int | None:
     try:
         value = Bytes(0, empty=True).check(int(bare) if bare.isascii() and bare.isdigit() and len(bare) < 18 else bare)
     except ValueError:
-        raise _refused(f"{clean_name(bare, 40)} is no amount", "limit", "Write it like 20 MB, or nothing for no limit") from None
+        raise _refused(f"{clean_name(bare, 40)} is no amount", "limit", "Write it like 20MB; none is no limit") from None
     if value is not None and value < LOWEST:
-        raise _refused(f"{clean_name(bare, 40)} a second is too little to be kept", "limit", "Give 1 MB or more, or nothing for no limit")
+        raise _refused(f"{clean_name(bare, 40)} a second is too little to be kept", "limit", "Give 1MB or more; none is no limit")
     return value
 
 
@@ -94,7 +94,7 @@ def read_time(text: str, now: float) -> float | None:
     bare = " ".join(text.lower().split())
     if bare in NONE:
         return None
-    wrong = _refused(f"{clean_name(bare, 40)} is no time", "start", "Write it like 23:00, in 2h, tomorrow 7:00, or nothing for at once")
+    wrong = _refused(f"{clean_name(bare, 40)} is no time", "start", "Write it like 23:00, in 2h or tomorrow 7:00; none is at once")
     try:
         later = _LATER.match(bare)
         if later:
@@ -108,7 +108,7 @@ def read_time(text: str, now: float) -> float | None:
     except (ValueError, OverflowError, OSError):
         raise wrong from None
     if moment <= now:
-        raise _refused(f"{clean_name(bare, 40)} is over", "start", "Give a time to come, or nothing for at once")
+        raise _refused(f"{clean_name(bare, 40)} is over", "start", "Give a time to come; none is at once")
     return moment
 
 
