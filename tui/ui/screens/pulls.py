@@ -16,7 +16,7 @@ from textual.widgets import Input
 from tui.core.jobs import Job, PastJob, QueueView
 from tui.ui.frame import Line, Part
 from tui.ui.screens import pull_history
-from tui.ui.screens.fits import Fits
+from tui.ui.screens.fits import Fits, machine_of
 from tui.ui.screens.parts import Rule
 from tui.ui.screens.pull_detail import PullDetail, past_facts
 from tui.ui.screens.pull_history import PastTable
@@ -92,6 +92,7 @@ class PullsScreen(PullVerbs):
         field.display, field.cursor_blink = False, False
         self.follow(self.services.jobs.view, self._draw, fps=20)
         self.follow(self.services.jobs.past, self._draw_past, fps=20)
+        self.follow(self.services.monitor.latest, lambda _view: self._machine_moved(), fps=1)
         self.follow(self.services.config.current, lambda _settings: self._draw(self.services.jobs.view.value), fps=4)
 
     # --- drawing ------------------------------------------------------------------------------------------------------
@@ -132,6 +133,11 @@ class PullsScreen(PullVerbs):
         self._ended = ended
         self._draw_head()
         self._draw_detail()
+
+    def _machine_moved(self) -> None:
+        """Most samples change no verdict: then nothing is drawn."""
+        if machine_of(self.services) != self._fits.machine:
+            self._draw_detail()
 
     def _draw_past(self, past: tuple[PastJob, ...]) -> None:
         self._past.set_items(past)

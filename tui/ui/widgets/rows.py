@@ -212,7 +212,7 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         """Draw again what is in view and repaint the lines that differ (cells that show a moving time)."""
         if not self.is_attached or not self.size:
             return
-        old, self._lines = self._lines, [self._draw(y) for y in range(self.size.height)]
+        old, self._lines = self._lines, self._draw_all()
         if old is None or len(old) != len(self._lines):
             self.refresh()
             return
@@ -474,7 +474,7 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         """A line of the table (y from the widget's top)."""
         if self._lines is None or len(self._lines) != self.size.height:
-            self._lines = [self._draw(line) for line in range(self.size.height)]
+            self._lines = self._draw_all()
         return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width, self.rich_style)
 
     def _places(self, width: int) -> list[Placed[T]]:
@@ -485,12 +485,16 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     def _style(self, name: str) -> Style:
         return own_style(self, f"rows--{name}") if name in TONES else Style.null()
 
-    def _draw(self, y: int) -> Strip:
-        width = self.size.width
+    def _draw_all(self) -> list[Strip]:
+        """What is in view; style, size and place are asked for once, because each costs as much as a row."""
+        size, top = self.size, self.scroll_offset.y
         base = self.rich_style
+        return [self._draw(y, top, size.width, base) for y in range(size.height)]
+
+    def _draw(self, y: int, top: int, width: int, base: Style) -> Strip:
         if y < self._header:
             return self._draw_header(width, base)
-        row = self.scroll_offset.y + y - self._header
+        row = top + y - self._header
         if row < len(self._set.view):
             return self._draw_row(self._set.items[self._set.view[row]], row, width, base)
         if not self._set.view and y == self._header and self._empty:
