@@ -26,7 +26,7 @@ from tui.core.models import Endpoint
 
 COUNT = 16
 RATE = 16
-WORLD = {"lines": 200_000, "piece": 1_000_000, "every": 1 / RATE}
+WORLD = {"lines": 6_000, "piece": 1_000_000, "every": 1 / RATE}
 NAMES = [f"m{number:02}" for number in range(COUNT)]
 
 
