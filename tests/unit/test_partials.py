@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tui.core.jobs import Job, JobKind, JobState, JobWish, Plan
+from tui.core.jobs import Job, JobKind, JobState, JobWish, Plan, PlanLayer
 from tui.core.models import Endpoint
 from tui.core.partials import cancel_words, dropped_by_restart, kept
 
@@ -38,6 +39,14 @@ def job(version: str = "0.33.0", *, keeps: bool | None = None, since: float = 60
 def test_what_stays(what: Job, words: str) -> None:
     assert kept(what, NOW) == words
     assert cancel_words(what, NOW) == (f"{words}." if words else "")
+
+
+def test_what_was_there_before_is_no_unfinished_download() -> None:
+    there = PlanLayer("sha256:b", 900_000_000)
+    plan = Plan((PlanLayer("sha256:a", 5_000_000_000), there), frozenset({there.digest}), version="0.20.0")
+    assert kept(replace(job(), plan=plan), NOW) == "500 MB stay on ollama until it restarts, which drops them"
+    assert kept(replace(job(done=900_000_000), plan=plan), NOW) == ""
+    assert dropped_by_restart(replace(job(done=900_000_000, since=2 * HOUR), plan=plan), NOW) == ""
 
 
 def test_a_cancel_while_it_checks_comes_too_late() -> None:

@@ -19,9 +19,10 @@ def kept(job: Job, now: float, *, binary: bool = False) -> str:
         now: Epoch seconds.
         binary: GiB instead of GB.
     """
-    if job.kind is not JobKind.PULL or not job.done:
+    brought = _brought(job)
+    if not brought:
         return ""
-    amount, name = size(job.done, binary=binary), clean_name(job.endpoint.name)
+    amount, name = size(brought, binary=binary), clean_name(job.endpoint.name)
     plan = job.plan
     if plan is not None and plan.keeps_partials:
         return f"{amount} stay on {name} until they are used or deleted by hand: it runs with OLLAMA_NOPRUNE"
@@ -37,12 +38,13 @@ def kept(job: Job, now: float, *, binary: bool = False) -> str:
 def dropped_by_restart(job: Job, now: float, *, binary: bool = False) -> str:
     """One sentence where a restart of the server would cost bytes now: an unfinished pull older than an hour, and it prunes."""
     old = job.started_at is not None and now - job.started_at > SPARED
-    if job.kind is not JobKind.PULL or job.state is JobState.DONE or not job.done or not old:
+    brought = _brought(job)
+    if job.state is JobState.DONE or not brought or not old:
         return ""
     if job.plan is not None and job.plan.keeps_partials:
         return ""
     sure = job.plan is not None and job.plan.keeps_partials is False
-    amount = size(job.done, binary=binary)
+    amount = size(brought, binary=binary)
     unless = "" if sure else ", unless it runs with OLLAMA_NOPRUNE"
     return f"a restart of {clean_name(job.endpoint.name)} would drop up to {amount} of it{unless}"
 
@@ -53,6 +55,15 @@ def cancel_words(job: Job, now: float, *, binary: bool = False) -> str:
         return "The server is checking: it ends that anyway, and the model may appear in spite of the cancel."
     words = kept(job, now, binary=binary)
     return f"{words}." if words else ""
+
+
+def _brought(job: Job) -> int:
+    """Bytes on the server that no model holds: what it had before the pull stays in any case."""
+    if job.kind is not JobKind.PULL:
+        return 0
+    plan = job.plan
+    there = (plan.total or 0) - (plan.missing or 0) if plan is not None else 0
+    return max(0, job.done - there)
 
 
 def _number(version: str) -> tuple[int, ...]:

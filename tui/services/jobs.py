@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -287,7 +288,7 @@ def queue_view(jobs: tuple[Job, ...], worker: WorkerState, now: float, limit: in
     sized = [job for job in going if job.total is not None or (job.plan is not None and job.plan.total is not None)]
     total = sum(_total(job) for job in sized)
     done = sum(min(_done(job), _total(job)) for job in sized)
-    rate = sum(rates) if rates else None
+    rate = min(sum(rates), limit or math.inf) if rates else None
     sure = rate is not None and rate >= 1000 and len(sized) == len(going) and not any(job.wait in _OPEN_ENDED for job in going)
     return QueueView(
         jobs=jobs,

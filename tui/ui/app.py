@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tui.config.paths import Paths
-    from tui.core.models import Notice
-    from tui.services.api import Question, Services
-    from tui.ui.outside import Outside
+    from tui.services.api import Services
     from tui.ui.start import Early
 
 keyfix.apply()
@@ -80,9 +78,6 @@ class TuiApp(App[int]):
         self.services: Services | None = None
         self._make_services = make_services
         self._app_followers: list[Follower[Any]] = []
-        self._noticed = 0
-        self._asking: set[int] = set()
-        self._last_text = ""
         self._welcomed = False
         self.no_color = early.no_color
         self._own_filters: tuple[LineFilter, ...] = (*((NoColor(),) if early.no_color else ()), TextSafetyFilter())
@@ -138,27 +133,19 @@ class TuiApp(App[int]):
         for name in (*(name for name, _title in SCREENS), "welcome"):
             self.add_mode(name, partial(build_screen, self, name, services))
         services.open()
-        self._follow(services.notices, self._show_notices)
-        self._follow(services.questions, self._ask)
+        from tui.ui.outside import outside_of
+        from tui.ui.said import Said
+
+        said = Said(self, services)
+        self._follow(services.notices, said.show)
+        self._follow(services.questions, said.ask)
         self._follow(services.config.current, self._apply_settings)
-        self._follow(services.jobs.view, self._outside(services).take, 0.5)
+        self._follow(services.jobs.view, outside_of(self, services, lambda: self.ascii_only).take, 0.5)
         self.switch_mode(self.early.screen or "library")
         self._gate.open()
         if not self.early.screen:
             self._follow(services.registry.discovery, lambda _view: self._first_run())
             self._follow(services.registry.providers, lambda _states: self._first_run())
-
-    def _outside(self, services: Services) -> Outside:
-        """What the queue says beyond the screens."""
-        from tui.ui.outside import Outside
-
-        return Outside(
-            lambda: getattr(self._driver, "marks", None),
-            lambda text, bad: self.notify(text, severity="error" if bad else "information", markup=False, timeout=8),
-            ascii=lambda: self.ascii_only,
-            still=lambda: self.animation_level == "none",
-            notify=lambda: services.config.current.value.pulls.notify,
-        )
 
     def _follow(self, source: Any, draw: Callable[[Any], None], period: float = 0.1) -> None:
         follower: Follower[Any] = Follower(self, source, draw, period)
@@ -218,35 +205,6 @@ class TuiApp(App[int]):
         """Send every cell again: something else wrote on the terminal."""
         start.forget_screen(self._driver)
         self.screen.refresh(layout=True)
-
-    # --- toasts and questions -----------------------------------------------------------------------------------------
-
-    def _show_notices(self, notices: Sequence[Notice]) -> None:
-        from tui.core.models import Severity
-
-        for notice in notices:
-            if notice.number <= self._noticed:
-                continue
-            self._noticed = notice.number
-            text = "\n".join(part for part in (notice.text, notice.failure.remedy if notice.failure else "") if part)
-            if text == self._last_text and notice.severity is not Severity.INFO:
-                continue
-            self._last_text = text
-            severity: Any = notice.severity.value
-            self.notify(text, severity=severity, markup=False, timeout=8 if notice.severity is Severity.ERROR else 5)
-
-    def _ask(self, questions: Sequence[Question]) -> None:
-        for question in questions:
-            if question.id not in self._asking:
-                from tui.ui.widgets.confirm import ConfirmDialog
-
-                self._asking.add(question.id)
-
-                def done(choice: str | None, question: Question = question) -> None:
-                    if self.services is not None:
-                        self.services.answer(question.id, choice or question.choices[0][0])
-
-                self.push_screen(ConfirmDialog(question.text, question.choices), done)
 
     # --- clipboard ----------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,9 @@ from tui.core.jobs import Job, JobKind, JobState, JobWish, QueueView, Wait
 from tui.ui.screens.pull_words import title
 
 if TYPE_CHECKING:
+    from textual.app import App
+
+    from tui.services.api import Services
     from tui.ui.wire_marks import WindowMarks
 
 FAILURES_APART: Final = 60.0
@@ -129,3 +132,14 @@ def _counted(jobs: Iterable[Job]) -> Iterable[str]:
         verb = _VERBS.get(job.kind, "made")
         numbers[verb] = numbers.get(verb, 0) + 1
     return (f"{number} {verb}" for verb, number in numbers.items())
+
+
+def outside_of(app: App[Any], services: Services, ascii: Callable[[], bool]) -> Outside:
+    """For the app on a terminal; in tests there is no window."""
+    return Outside(
+        lambda: getattr(app._driver, "marks", None),
+        lambda text, bad: app.notify(text, severity="error" if bad else "information", markup=False, timeout=8),
+        ascii=ascii,
+        still=lambda: app.animation_level == "none",
+        notify=lambda: services.config.current.value.pulls.notify,
+    )

@@ -144,6 +144,8 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         self._sort: tuple[str, bool] | None = None
         self._placed: tuple[int, list[Placed[T]]] | None = None
         self._lines: list[Strip] | None = None
+        self._drawn: dict[int, tuple[tuple[object, ...], Strip]] = {}
+        self._drawn_before: dict[int, tuple[tuple[object, ...], Strip]] = {}
         self._said: Hashable | None = None
 
     # --- what stands in it ------------------------------------------------------------------------------------------
@@ -469,7 +471,7 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     def notify_style_update(self) -> None:
         """Draw in the new colours."""
         super().notify_style_update()
-        self._lines = None
+        self._lines, self._drawn = None, {}
 
     def render_line(self, y: int) -> Strip:
         """A line of the table (y from the widget's top)."""
@@ -489,6 +491,7 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         """What is in view; style, size and place are asked for once, because each costs as much as a row."""
         size, top = self.size, self.scroll_offset.y
         base = self.rich_style
+        self._drawn_before, self._drawn = self._drawn, {}
         return [self._draw(y, top, size.width, base) for y in range(size.height)]
 
     def _draw(self, y: int, top: int, width: int, base: Style) -> Strip:
@@ -517,23 +520,35 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         return Strip([Segment(line + " " * (width - x), style)], width).crop(0, width)
 
     def _draw_row(self, item: T, row: int, width: int, base: Style) -> Strip:
+        """A line; the strip of the last drawing where nothing in it is different."""
+        cells: list[Drawn] = []
+        for one in self._places(width):
+            cells.append(one.column.render(item))
+            if isinstance(cells[-1], Cell) and cells[-1].rest:
+                break
+        state = self._state(item) if self._state is not None else ""
+        looks = (width, base, cells, state, self._set.is_marked(row), row == self._set.row, self.has_focus, uses_ascii(self, self._wish))
+        before = self._drawn_before.get(row)
+        strip = before[1] if before is not None and before[0] == looks else self._draw_cells(cells, row, state, width, base)
+        self._drawn[row] = (looks, strip)
+        return strip
+
+    def _draw_cells(self, drawn_cells: Sequence[Drawn], row: int, state: str, width: int, base: Style) -> Strip:
         ascii = uses_ascii(self, self._wish)
         over: Style | None = None
         if row == self._set.row:
             over = self.get_component_rich_style("rows--cursor" if self.has_focus else "rows--cursor-blurred", partial=True)
             base = base + over
         marked = self._set.is_marked(row)
-        state = self._state(item) if self._state is not None else ""
         mark_style = base + self.get_component_rich_style("rows--marked", partial=True) if marked and over is None else base
         segments = [
             Segment(check(ascii) if marked else " ", mark_style),
             Segment(glyph(state, ascii) + " ", base if over is not None and self.has_focus else base + self._style(tone(state))),
         ]
         x = GUTTER
-        for one in self._places(width):
+        for one, drawn in zip(self._places(width), drawn_cells, strict=False):
             if one.x > x:
                 segments.append(Segment(" " * (one.x - x), base))
-            drawn = one.column.render(item)
             rest = isinstance(drawn, Cell) and drawn.rest
             cells = width - one.x if rest else one.width
             segments.extend(self._draw_cell(drawn, cells, one.column, base, ascii, plain=over is not None and self.has_focus))
