@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tui.config.paths import Paths
+    from tui.core.jobs import QueueView
     from tui.services.api import Services
+    from tui.ui.outside import Outside
     from tui.ui.start import Early
 
 keyfix.apply()
@@ -78,6 +80,7 @@ class TuiApp(App[int]):
         self.services: Services | None = None
         self._make_services = make_services
         self._app_followers: list[Follower[Any]] = []
+        self._outside: Outside | None = None
         self._welcomed = False
         self.no_color = early.no_color
         self._own_filters: tuple[LineFilter, ...] = (*((NoColor(),) if early.no_color else ()), TextSafetyFilter())
@@ -133,19 +136,27 @@ class TuiApp(App[int]):
         for name in (*(name for name, _title in SCREENS), "welcome"):
             self.add_mode(name, partial(build_screen, self, name, services))
         services.open()
-        from tui.ui.outside import outside_of
         from tui.ui.said import Said
 
         said = Said(self, services)
         self._follow(services.notices, said.show)
         self._follow(services.questions, said.ask)
         self._follow(services.config.current, self._apply_settings)
-        self._follow(services.jobs.view, outside_of(self, services, lambda: self.ascii_only).take, 0.5)
+        self._follow(services.jobs.view, self._look_outside, 0.5)
         self.switch_mode(self.early.screen or "library")
         self._gate.open()
         if not self.early.screen:
             self._follow(services.registry.discovery, lambda _view: self._first_run())
             self._follow(services.registry.providers, lambda _states: self._first_run())
+
+    def _look_outside(self, view: QueueView) -> None:
+        """Title, progress and notices of the window; read when there is a queue."""
+        if self._outside is None and view.jobs and self.services is not None:
+            from tui.ui.outside import outside_of
+
+            self._outside = outside_of(self, self.services, lambda: self.ascii_only)
+        if self._outside is not None:
+            self._outside.take(view)
 
     def _follow(self, source: Any, draw: Callable[[Any], None], period: float = 0.1) -> None:
         follower: Follower[Any] = Follower(self, source, draw, period)
