@@ -193,7 +193,7 @@ async def test_07_upload_asks_first(server, connect, tmp_path):
     assert [request.method for request in server.requests][2:] == ["HEAD"]
     with pytest.raises(PaddockError) as caught:
         await provider.upload_blob(digest, tmp_path / "none")
-    assert caught.value.failure.kind is FailureKind.DISK
+    assert caught.value.failure.kind is FailureKind.BAD_REQUEST  # DISK is the server's
 
 
 async def test_13_14_lists_and_details(server, connect):

@@ -44,6 +44,7 @@ SHOW: Final = 10.0
 CHANGE: Final = 30.0
 _BLOB: Final = re.compile(r"sha256[:-][0-9a-f]{64}\Z")
 _PIECE: Final = 1024 * 1024
+_WRITTEN: Final = "Let whoever writes to it end, then retry"
 
 
 class Ollama:
@@ -236,7 +237,8 @@ class Ollama:
         try:
             async with self.http.stream("POST", path, body, model=text_of(body.get("model"))) as answer:
                 lines = JsonLines(target)
-                async for item in Objects(answer, lines):
+                objects = Objects(answer, lines)
+                async for item in objects:
                     if isinstance(item, Comment):
                         continue
                     if item.get("error"):
@@ -253,7 +255,7 @@ class Ollama:
             if error.failure.status != 500:
                 raise
             raise failed(_reclassified(error.failure, self.http)) from None
-        raise interrupted(target, "it ended without success")
+        raise interrupted(target, "it ended without success", objects.cut())
 
     # --- files
 
@@ -279,9 +281,18 @@ class Ollama:
         except OSError as error:
             raise failed(_unreadable(path, error)) from None
 
+        shown = clean_name(str(path))
+        changed = failed(Failure(f"The file {shown} changed while it was sent", shown, _WRITTEN, FailureKind.BAD_REQUEST))
+
         async def pieces() -> AsyncIterator[bytes]:
             sent = 0
-            while piece := await asyncio.to_thread(file.read, _PIECE):
+            while sent < length:
+                try:
+                    piece = await asyncio.to_thread(file.read, min(_PIECE, length - sent))
+                except OSError as error:
+                    raise failed(_unreadable(path, error)) from None
+                if not piece:
+                    raise changed
                 yield piece
                 sent += len(piece)
                 told(sent)
@@ -290,6 +301,8 @@ class Ollama:
             async with self.http.stream("POST", f"/api/blobs/{name}", content=pieces(), length=length) as answer:
                 await answer.whole(MAX_CONTROL)
         except PaddockError as error:
+            if error.failure.status == 400 and "digest mismatch" in error.failure.details:
+                raise changed from None
             if error.failure.kind is not FailureKind.INTERRUPTED or not await self.has_blob(name):
                 raise
             told(length)
@@ -326,4 +339,5 @@ def _reclassified(failure: Failure, http: Http) -> Failure:
 
 def _unreadable(path: Path, error: OSError) -> Failure:
     why = "it does not exist" if isinstance(error, FileNotFoundError) else clean_name(error.strerror or "it cannot be opened", 100)
-    return Failure(f"The file {clean_name(str(path))} cannot be read: {why}", str(path), "Choose a file you may read", FailureKind.DISK)
+    shown = clean_name(str(path))
+    return Failure(f"The file {shown} cannot be read: {why}", shown, "Choose a file you may read", FailureKind.BAD_REQUEST)

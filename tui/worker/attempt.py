@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Final
+from contextlib import aclosing
+from typing import Any, Final
 
 from tui.core.clock import Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
@@ -20,7 +21,20 @@ DELAYS: Final = (5.0, 15.0, 45.0, 120.0, 300.0)
 """Seconds before the retries of a failed attempt; the last is used again."""
 DOWN_DELAYS: Final = (2.0, 5.0, 15.0, 30.0, 60.0)
 """Seconds between looks at a server that does not answer; they cost no attempt."""
-_FINAL: Final = (FailureKind.NOT_FOUND, FailureKind.AUTH, FailureKind.FORBIDDEN, FailureKind.BAD_REQUEST, FailureKind.UNSUPPORTED)
+_FINAL: Final = frozenset(
+    {
+        FailureKind.NOT_FOUND,
+        FailureKind.AUTH,
+        FailureKind.FORBIDDEN,
+        FailureKind.BAD_REQUEST,
+        FailureKind.UNSUPPORTED,
+        FailureKind.REDIRECT,
+        FailureKind.TLS,
+        FailureKind.CONFIG,
+    }
+)
+MOST_LAYERS: Final = 5000
+"""Layers of one stream; each that is new counts as progress, is remembered, and is written down."""
 _OURS: Final = frozenset({"insecure", "size", "warm_up", "files"})
 """Arguments of a job that are not fields of a create."""
 
@@ -39,6 +53,8 @@ class Attempt:
 
     Attributes:
         answered: The server said anything at all.
+        making: A create was asked for.
+        began: And answered by a line: it may have had its effect.
         succeeded: It said `success`.
         digest: Of the model as listed afterwards.
         changes: What a person had changed of the model, and this update replaced.
@@ -57,6 +73,7 @@ class Attempt:
     ) -> None:
         self.job = job
         self.answered = False
+        self.making = self.began = False
         self.succeeded = False
         self.digest = ""
         self.changes: Changes | None = None
@@ -67,6 +84,16 @@ class Attempt:
         self._verify = verify
         self._pulled = pulled
         self._announced: set[str] = set()
+        self._sending = False
+
+    @property
+    def works(self) -> bool:
+        """Whether a file is being read or a model made: no bytes come for as long as that takes, and asking again would begin it anew."""
+        return self.job.kind not in (JobKind.PULL, JobKind.PUSH) and not self._sending
+
+    def may_have_acted(self, failure: Failure) -> bool:
+        """Whether what failed was a create that the server may have worked all the same: it is not asked for twice (P34)."""
+        return self.making and (self.began or failure.kind in (FailureKind.INTERRUPTED, FailureKind.PROTOCOL))
 
     async def run(self) -> None:
         """Work the job to its end; cancelling closes the connection, and the server keeps its bytes."""
@@ -85,13 +112,18 @@ class Attempt:
             await self._provider.aclose()
 
     async def _follow(self) -> None:
-        steps = self._stream()
+        job, steps = self.job, self._stream()
         try:
             async for step in steps:
-                self.answered = True
+                self.began = self.making
+                self._sending = bool(step.digest) and not self.making
+                self.answered = self.answered or job.kind is not JobKind.UPLOAD or self.making or self._sending
                 count = self._meter.feed(step, self._clock.monotonic())
                 if step.digest:
                     self._announced.add(step.digest)
+                if len(self._announced) > MOST_LAYERS:
+                    what = "The server names layers without end"
+                    raise PaddockError.of(what, job.endpoint.url, "Check what answers at that address", FailureKind.PROTOCOL)
                 self.succeeded = step.status == "success"
                 if count:
                     self._came(count)
@@ -107,9 +139,23 @@ class Attempt:
             return self._provider.pull(job.model, insecure=insecure)
         if job.kind is JobKind.PUSH:
             return self._provider.push(job.model, insecure=insecure)
+        return self._make(fields)
+
+    async def _make(self, fields: dict[str, Any]) -> AsyncIterator[JobStep]:
+        job, files = self.job, dict[str, str]()
         if job.kind is JobKind.UPLOAD:
-            return upload(self._provider, job, fields)
-        return self._provider.create(job.model, fields)
+            async with aclosing(upload(self._provider, job, files)) as sending:
+                async for step in sending:
+                    yield step
+            fields["files"] = files
+        self.making = True
+        steps = self._provider.create(job.model, fields)
+        try:
+            async for step in steps:
+                yield step
+        finally:
+            if isinstance(steps, AsyncGenerator):
+                await steps.aclose()
 
     async def _before(self) -> ModelDetail | None:
         """The model that this pull replaces, where a person made it from another or it is not the one we pulled; else None.

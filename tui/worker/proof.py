@@ -18,6 +18,8 @@ from tui.providers.base import Provider
 MISMATCH: Final = "digest mismatch"
 """What Ollama says, and we, where bytes are not those of the manifest."""
 _LIST_TRIES: Final = 3
+LIST_PAUSE: Final = 1.0
+"""Seconds between two looks at a list that lags behind."""
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -34,7 +36,7 @@ async def prove(provider: Provider, job: Job) -> Model:
     """
     for attempt in range(_LIST_TRIES):
         if attempt:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(LIST_PAUSE)
         try:
             found = await listed(provider, job.model)
         except PaddockError:

@@ -200,8 +200,10 @@ class Queue:
         state = JobState.CHECKING if figures.phase in (Phase.CHECKING, Phase.DONE) else JobState.FETCHING
         if run.attempt is not None and run.attempt.succeeded:
             state = JobState.CHECKING
-        self._set(run, durable=state is not run.job.state, state=state, note=doing(figures, run.job.kind), **figures_of(figures, run.job))
-        if figures.stall is Stall.RECONNECT and not run.reason:
+        silent = run.attempt is not None and run.attempt.works
+        note = doing(replace(figures, stall=Stall.NONE) if silent else figures, run.job.kind)
+        self._set(run, durable=state is not run.job.state, state=state, note=note, **figures_of(figures, run.job))
+        if figures.stall is Stall.RECONNECT and not silent and not run.reason:
             self._close(run, "stall")
         elif shut and state is JobState.FETCHING and run.job.kind in (JobKind.PULL, JobKind.PUSH):
             self._close(run, "hours")
@@ -306,7 +308,8 @@ class Queue:
             note = f"needs {clean_name(name)}" if missing else f"waits: {error.failure.what}"
             self._wait(run, LOOK_AT_DISK, Wait.KEY, note, now, failure=error.failure)
             return False
-        if self._plans.working(run.job.id) or (self._plans.due(run.job) and self._plans.begin(run.job)):
+        if self._plans.working(run.job.id) or self._plans.due(run.job):
+            self._plans.begin(run.job)
             self._set(run, durable=False, note="reads the manifest", wait=Wait.NOTHING, due_at=None)
             return True
         beside = [other.job for other in self.runs.values() if other.placed]
@@ -437,8 +440,8 @@ class Queue:
                 run.job = replace(run.job, plan=None)  # the tag may have moved: what is expected is asked anew
                 note = "arrived damaged (checksum), loads the damaged part anew"
                 self._wait(run, DOWN_DELAYS[0], Wait.RETRY, note, now, failure=failure)
-        elif is_final(failure) or (attempt.answered and run.job.kind in (JobKind.CREATE, JobKind.QUANTIZE)):
-            self._fail(run, failure)  # a create that began may have had its effect: it is not asked for twice
+        elif is_final(failure) or attempt.may_have_acted(failure):
+            self._fail(run, failure)
         elif failure.kind is FailureKind.INTERRUPTED and run.meter.progress(now).phase is Phase.CHECKING and not run.unclear:
             run.unclear = True
             self._wait(run, 1.0, Wait.RETRY, "unclear how it ended, asks again", now, failure=failure)

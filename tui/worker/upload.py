@@ -1,11 +1,12 @@
-"""Files of this machine sent to a server as blobs, and a model made from them."""
+"""Files of this machine sent to a server as blobs."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import stat
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.events import JobStep
@@ -19,8 +20,13 @@ LOOK: Final = 0.25
 """Seconds between two looks at how much was sent."""
 
 
-async def upload(provider: Provider, job: Job, fields: Mapping[str, Any]) -> AsyncIterator[JobStep]:
-    """Read, send and create; yields what a pull yields. What the server has already is not sent again.
+async def upload(provider: Provider, job: Job, digests: dict[str, str]) -> AsyncGenerator[JobStep, None]:
+    """Read and send; yields what a pull yields, with a digest from when the server was asked about a file. What it has is not sent again.
+
+    Args:
+        provider: The server.
+        job: Its `files` are paths by name.
+        digests: Is given the digest of each file by name.
 
     Raises:
         PaddockError: A file cannot be read, or the server refuses.
@@ -28,17 +34,11 @@ async def upload(provider: Provider, job: Job, fields: Mapping[str, Any]) -> Asy
     files = job.arguments.get("files")
     if not isinstance(files, Mapping) or not files:
         raise PaddockError.of("There is no file to send", job.model, "Queue it again with a file", FailureKind.BAD_REQUEST)
-    digests: dict[str, str] = {}
     for name, path in files.items():
         file = Path(str(path))
-        try:
-            length = file.stat().st_size
-            yield JobStep("reading the file")
-            digest = digests[str(name)] = await in_daemon_thread(lambda file=file: digest_of(file))  # type: ignore[misc]
-        except OSError as error:
-            why = "it does not exist" if isinstance(error, FileNotFoundError) else clean_name(error.strerror or "it cannot be opened", 100)
-            what = f"The file {clean_name(str(file))} cannot be read: {why}"
-            raise PaddockError.of(what, str(file), "Choose a file you may read", FailureKind.BAD_REQUEST) from None
+        yield JobStep("reading the file")
+        length, digest = await _measured(file)
+        digests[str(name)] = digest
         if await provider.has_blob(digest):
             yield JobStep("already there", digest, length, length)
             continue
@@ -50,7 +50,24 @@ async def upload(provider: Provider, job: Job, fields: Mapping[str, Any]) -> Asy
                 await asyncio.wait({task}, timeout=LOOK)
             await task
         finally:
-            task.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=1.0)
         yield JobStep("sending", digest, length, length)
-    async for step in provider.create(job.model, {**fields, "files": digests}):
-        yield step
+
+
+async def _measured(file: Path) -> tuple[int, str]:
+    """Length and digest; all of it is read, in a thread."""
+
+    def measure() -> tuple[int, str]:
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise IsADirectoryError(None, "it is no file")  # reading a pipe or a device might never end
+        return found.st_size, digest_of(file)
+
+    try:
+        return await in_daemon_thread(measure)
+    except (OSError, ValueError) as error:
+        why = "it does not exist" if isinstance(error, FileNotFoundError) else getattr(error, "strerror", "") or "that is no name of a file"
+        what = f"The file {clean_name(str(file))} cannot be read: {clean_name(why, 100)}"
+        raise PaddockError.of(what, clean_name(str(file)), "Choose a file you may read", FailureKind.BAD_REQUEST) from None
