@@ -293,6 +293,10 @@ def _read_body(body: bytes, content_type: str) -> tuple[str, Any, bool]:
     return message_of(value), value, False
 
 
+_FETCH: Final = ("/api/pull", "/api/create")
+"""Requests that name a model which need not be there."""
+
+
 @record(frozen=True)
 class Asked:
     """What was asked for, for the sentences about refusals.
@@ -346,7 +350,7 @@ def _status_words(
     if status == 403:
         return _forbidden(shown, target, asked)
     if status == 404:
-        if asked.model and not page and (isinstance(value, Mapping)):
+        if asked.model and not page and isinstance(value, Mapping) and asked.path not in _FETCH:
             name = clean_name(asked.model)
             return f"Model {name} is not on {target} (404)", f"Pull {name}, or choose another model", FailureKind.NOT_FOUND
         path = clean_name(asked.path, 100)
