@@ -78,6 +78,16 @@ class Box(FaultServer):
         return sum(request.path == path for request in self.requests)
 
 
+async def told(exchange: Exchange, event: asyncio.Event) -> None:
+    """Wait for an event, or end with the client."""
+    waiting = {asyncio.ensure_future(event.wait()), asyncio.ensure_future(exchange.gone())}
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for one in waiting:
+        one.cancel()
+    if not event.is_set():
+        raise ConnectionResetError
+
+
 def said(job: Job) -> None:
     """What a job says is made for people: what, where, remedy."""
     if job.state is JobState.WAITING and job.wait is not Wait.NOTHING:
@@ -193,7 +203,7 @@ class Lab:
 
 
 @asynccontextmanager
-async def laboratory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lab]:
+async def laboratory(folder: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[], Box] = Box) -> AsyncIterator[Lab]:
     """For fixtures."""
     monkeypatch.setattr("tui.worker.disks.room_for", lambda *args, **more: None)
     monkeypatch.setattr("tui.worker.proof.LIST_PAUSE", 0.001)
@@ -203,7 +213,7 @@ async def laboratory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     bench.fake.make = lambda endpoint: make_provider(endpoint, lambda _reference: "", bench.clock)  # type: ignore[method-assign]
     bench.queue = bench.new_queue()
     await bench.queue.open()
-    box, other = Box(), Box()
+    box, other = make(), Box()
     await box.start()
     await other.start()
     lab = Lab(bench, box, other)

@@ -27,7 +27,7 @@ from tests.support.fault_server import Exchange, FaultServer, Route
 from tests.support.registry import LAYERS, FakeRegistry
 from tests.support.registry import silent as never
 from tests.worker.fakes import MB
-from tests.worker.lab import GOOD, SUCCESS, WEIGHTS, Lab, laboratory, line, progress, said
+from tests.worker.lab import GOOD, SUCCESS, WEIGHTS, Lab, laboratory, line, progress, said, told
 from tests.worker.test_gates import having
 from tui.core.errors import FailureKind
 from tui.core.jobs import Job, JobState, JobWish, Wait
@@ -180,7 +180,7 @@ async def test_H04_a_header_byte_by_byte_keeps_the_same_limits(lab: Lab, ends: b
         for at in range(len(head)):
             await exchange.raw(head[at : at + 1])
             given[0] += 1
-            await step.wait()
+            await told(exchange, step)
             step.clear()
         lab.box.listed.append("qwen3:8b")
         await exchange.raw(b"\r\n" + progress(100) + SUCCESS)
@@ -219,8 +219,8 @@ async def test_H05_H36_a_reset_keeps_the_bytes_and_goes_on_after_5_s(lab: Lab) -
     job = await after_forty(lab, reset)
     assert job.done == 40 * MB
     assert job.failure is not None
-    told = r"Connection to Ollama at 127\.0\.0\.1:\d+ lost in the middle of the answer, after \S+: reset by the server"
-    assert re.fullmatch(told, what(job))
+    words = r"Connection to Ollama at 127\.0\.0\.1:\d+ lost in the middle of the answer, after \S+: reset by the server"
+    assert re.fullmatch(words, what(job))
     assert (job.failure.where, job.failure.remedy) == (f"127.0.0.1:{lab.box.port}", "Try again")
     await retried(lab, job)
 
@@ -319,7 +319,7 @@ async def test_H09_Q01_the_same_count_over_and_over_is_silence_too(lab: Lab) -> 
         await exchange.head()
         await exchange.chunk(GOOD)
         while True:
-            await beat.wait()
+            await told(exchange, beat)
             beat.clear()
             await exchange.chunk(progress(40) * 80)
 

@@ -379,7 +379,7 @@ _RULES: Final[tuple[tuple[str, str, str, FailureKind], ...]] = (
         _K.AUTH,
     ),
     (
-        r"unauthorized|access denied|manifest: 40[13]\b|^40[13]:",
+        r"unauthorized|not authorized|access denied|manifest: 40[13]\b|^40[13]:",
         "The registry refuses access: private or gated",
         "Give the server's key access there",
         _K.AUTH,

@@ -67,7 +67,7 @@ async def _measured(file: Path) -> tuple[int, str]:
 
     try:
         return await in_daemon_thread(measure)
-    except (OSError, ValueError) as error:
-        why = "it does not exist" if isinstance(error, FileNotFoundError) else getattr(error, "strerror", "") or "that is no name of a file"
+    except OSError as error:
+        why = "it does not exist" if isinstance(error, FileNotFoundError) else error.strerror or "it cannot be opened"
         what = f"The file {clean_name(str(file))} cannot be read: {clean_name(why, 100)}"
         raise PaddockError.of(what, clean_name(str(file)), "Choose a file you may read", FailureKind.BAD_REQUEST) from None
