@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from textual import events
@@ -56,6 +56,7 @@ class PullsScreen(PullVerbs):
         self._filters = {"queue": "", "history": ""}
         self._drawn_for: tuple[int, str, int] = (0, "", 0)
         self._states: tuple[Any, ...] = ()
+        self._moving: Sequence[object] = ()
         self._ended: frozenset[tuple[int, float | None]] = frozenset()
         self._search_timer: Timer | None = None
 
@@ -90,7 +91,8 @@ class PullsScreen(PullVerbs):
         self._past.display = False
         field = self.query_one("#pulls-filter", Input)
         field.display, field.cursor_blink = False, False
-        self.follow(self.services.jobs.view, self._draw, fps=20)
+        self.follow(self.services.jobs.view, self._draw_moved, fps=20)
+        self.follow(self.services.jobs.view, self._draw, fps=2)
         self.follow(self.services.jobs.past, self._draw_past, fps=20)
         self.follow(self.services.monitor.latest, lambda _view: self._machine_moved(), fps=1)
         self.follow(self.services.config.current, lambda _settings: self._draw(self.services.jobs.view.value), fps=4)
@@ -123,7 +125,13 @@ class PullsScreen(PullVerbs):
         """See `PullVerbs`."""
         self._table.clear_marks()
 
+    def _draw_moved(self, view: QueueView) -> None:
+        """At once where more moved than figures; those may wait half a second, because they cost a screen each time."""
+        if moving(view) != self._moving:
+            self._draw(view)
+
     def _draw(self, view: QueueView) -> None:
+        self._moving = moving(view)
         self._words.take(view.jobs)
         self._fit_columns(self.size.width or 80)
         self._queue.set_items(view.jobs)
@@ -303,3 +311,8 @@ class PullsScreen(PullVerbs):
     def now(self) -> float:
         """See `PullVerbs`."""
         return time.time()
+
+
+def moving(view: QueueView) -> Sequence[object]:
+    """What of a queue is no figure."""
+    return [(job.id, job.state, job.wish, job.wait, job.note, job.limit, job.after, job.not_before) for job in view.jobs]
