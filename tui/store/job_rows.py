@@ -8,11 +8,14 @@ from functools import lru_cache
 from typing import Any, Final
 
 from tui.core.jobs import Ask, Changes, Job, JobKind, JobState, JobWish, Layer, PastJob, Plan, PlanLayer, Wait
+from tui.core.models import Endpoint
 from tui.store import codec
 
 SELECT: Final = """SELECT id, kind, model, endpoint, arguments, wish, state, position, note, progress, attempts, failure,
     created_at, started_at, ended_at, due_at, asked_by, rate_limit, after_job, not_before, allowed, wait, asks, plan, outcome FROM job"""
 _FIGURES: Final = ("total", "done", "fetched", "busy", "percent", "rate", "average", "peak", "eta", "planned")
+_KNOWN: Final = {ask.value: ask for ask in Ask}
+_NOTHING: Final = frozenset[Ask]()
 _PLAN_TEXTS: Final = ("digest", "canonical", "requires", "parameters", "quantization", "family", "note", "version")
 
 
@@ -23,7 +26,7 @@ def job_of(row: Sequence[Any]) -> Job:
         id=row[0],
         kind=JobKind(row[1]),
         model=row[2],
-        endpoint=codec.load_endpoint(row[3]),
+        endpoint=_endpoint_of(row[3]),
         arguments=codec.mapping(row[4]),
         wish=JobWish(row[5]),
         state=JobState(row[6]),
@@ -52,6 +55,12 @@ def job_of(row: Sequence[Any]) -> Job:
     )
 
 
+@lru_cache(maxsize=64)
+def _endpoint_of(text: str) -> Endpoint:
+    """Remembered, like plans: a queue has few servers."""
+    return codec.load_endpoint(text)
+
+
 def progress_of(job: Job) -> str:
     """The column `progress`: what moves four times a second."""
     figures: dict[str, Any] = {key: value for key in _FIGURES if (value := getattr(job, key))}
@@ -74,8 +83,7 @@ def asks_text(asks: frozenset[Ask]) -> str:
 
 
 def _asks(text: Any) -> frozenset[Ask]:
-    known = {ask.value: ask for ask in Ask}
-    return frozenset(known[word] for word in str(text or "").split() if word in known)
+    return frozenset(_KNOWN[word] for word in str(text).split() if word in _KNOWN) if text else _NOTHING
 
 
 def plan_text(plan: Plan | None) -> str | None:
