@@ -6,22 +6,25 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.fault_server import Exchange, FaultServer
+from tests.support.fault_server import Exchange, FaultServer, Route
 from tests.worker.fakes import MB, Bench
 from tui.core.clock import ManualClock
+from tui.core.errors import FailureKind
 from tui.core.jobs import Job, JobKind, JobState, Wait
 from tui.core.models import Endpoint
 from tui.providers.factory import make_provider
 from tui.providers.http import Http
+from tui.worker.attempt import DELAYS
 
 WEIGHTS = "a" * 64
+Fault = Callable[[Exchange], Awaitable[None]]
 NO_SENTENCE = re.compile(r"[a-z](Error|Exception|Timeout)\b|Errno|Traceback|<html|\bNone\b|\[key\]|[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 """What no sentence for people holds: names of classes, pages, traces, control characters."""
 
@@ -225,3 +228,72 @@ async def laboratory(folder: Path, monkeypatch: pytest.MonkeyPatch, make: Callab
         await bench.close()
         await box.stop()
         await other.stop()
+
+
+def first(lab: Lab, fault: Route, path: str = "/api/pull") -> None:
+    """The first request for a path meets a fault, the later ones are answered well."""
+    well, met = lab.box.routes[path], [False]
+
+    async def route(exchange: Exchange) -> None:
+        fault_now, met[0] = not met[0], True
+        await (fault if fault_now else well)(exchange)
+
+    lab.box.routes[path] = route
+
+
+async def after_forty(lab: Lab, fault: Fault) -> Job:
+    """A pull that meets a fault when 40 of its 100 MB have come; as it is after that attempt."""
+    go = asyncio.Event()
+
+    async def route(exchange: Exchange) -> None:
+        await exchange.head()
+        await exchange.chunk(GOOD)
+        await go.wait()
+        await fault(exchange)
+
+    first(lab, route)
+    number = await lab.pull()
+    await lab.until(lambda job: job.done == 40 * MB, number)
+    go.set()
+    return await lab.at_rest(number)
+
+
+async def at_once(lab: Lab, fault: Fault) -> Job:
+    """A pull whose first attempt is answered by a fault; as it is after that attempt."""
+    first(lab, fault)
+    return await lab.at_rest(await lab.pull())
+
+
+async def retried(lab: Lab, job: Job, seconds: float = DELAYS[0], *, kind: FailureKind = FailureKind.INTERRUPTED) -> Job:
+    """It waits so long, not a moment less, and the second attempt brings it home."""
+    assert (job.state, job.wait, job.attempts) == (JobState.WAITING, Wait.RETRY, 1)
+    assert job.failure is not None
+    assert job.failure.kind is kind
+    assert job.note == f"waits to retry (1 of 5): {job.failure.what}"
+    assert (job.rate, job.eta) == (None, None)
+    assert lab.due_in(job.id) == seconds
+    pulls = lab.box.asked("/api/pull")
+    await lab.pass_(seconds - 0.5)
+    assert (lab.box.asked("/api/pull"), lab.bench.job(job.id).state) == (pulls, JobState.WAITING)
+    await lab.pass_(1.0)
+    done = await lab.ended(job.id)
+    assert (done.state, done.attempts, done.done, done.failure) == (JobState.DONE, 2, 100 * MB, None)
+    return done
+
+
+def refused(job: Job, kind: FailureKind) -> None:
+    """It failed at the first attempt, and nothing is tried again."""
+    assert (job.state, job.attempts, job.due_at) == (JobState.FAILED, 1, None)
+    assert job.failure is not None
+    assert job.failure.kind is kind
+    assert job.note == f"failed: {job.failure.what}"
+
+
+def what(job: Job) -> str:
+    """The words of its failure."""
+    assert job.failure is not None
+    return job.failure.what
+
+
+async def reset(exchange: Exchange) -> None:
+    exchange.reset()

@@ -1,4 +1,4 @@
-"""The real worker whose stalls are named after half a second: `python -m tests.worker.quick_worker`."""
+"""The real worker whose stalls are named after seconds: `python -m tests.worker.quick_worker`."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from tui.core import pulls
 from tui.worker import process
 
 if __name__ == "__main__":
-    pulls.NOTICE, pulls.RECONNECT, pulls._GAP = 0.8, 1.4, 0.7  # type: ignore[misc]
+    pulls.NOTICE, pulls.RECONNECT, pulls._GAP = 1.6, 2.0, 0.7  # type: ignore[misc]
     sys.exit(process.run(sys.argv[1:]))
