@@ -211,6 +211,7 @@ async def laboratory(folder: Path, monkeypatch: pytest.MonkeyPatch, make: Callab
     monkeypatch.setattr("tui.worker.disks.room_for", lambda *args, **more: None)
     monkeypatch.setattr("tui.worker.proof.LIST_PAUSE", 0.001)
     for method in (Http.get, Http.get_json, Http.request):
+        assert method.__kwdefaults__ is not None
         monkeypatch.setitem(method.__kwdefaults__, "timeout", 0.3)  # questions that nobody answers take 5 s otherwise
     bench = Bench(folder, ManualClock())
     bench.fake.make = lambda endpoint: make_provider(endpoint, lambda _reference: "", bench.clock)  # type: ignore[method-assign]

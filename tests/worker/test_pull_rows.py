@@ -21,7 +21,7 @@ import pytest
 from tests.support.fault_server import Exchange
 from tests.worker.fakes import MB
 from tests.worker.lab import GOOD, MANIFEST, SUCCESS, WEIGHTS, Box, Lab, laboratory, line, progress, told
-from tui.config.paths import find_paths
+from tui.config.paths import Paths, find_paths
 from tui.core.errors import FailureKind
 from tui.core.jobs import Job, JobState, JobWish, Wait
 from tui.core.models import Endpoint
@@ -253,7 +253,7 @@ async def test_Q12_the_worker_stopped_and_continued_neither_stalls_nor_reconnect
     await box.start()
     workers: list[subprocess.Popen[bytes]] = []
 
-    def spawn(of: jobs_module.Paths, *_arguments: str) -> subprocess.Popen[bytes]:
+    def spawn(of: Paths, *_arguments: str) -> subprocess.Popen[bytes]:
         workers.append(
             subprocess.Popen(
                 [sys.executable, "-m", "tests.worker.quick_worker", "--linger", "0.1", "--no-space-checks"],
