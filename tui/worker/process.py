@@ -70,16 +70,17 @@ class Worker:
         self._queue = Queue(database, settings, provider, keys.check, planner, audit, space=space, demo=demo)
         self._servers = Supervisor(database, paths.logs, audit)
         self._linger = linger
-        self._stop = asyncio.Event()
+        self._stopped = False
 
     def stop(self) -> None:
         """Close the streams and end."""
-        self._stop.set()
+        self._stopped = True
+        self._queue.news.set()
 
     @property
     def stopped(self) -> bool:
         """Whether it was told to end."""
-        return self._stop.is_set()
+        return self._stopped
 
     async def run(self, poll_config: Callable[[], object]) -> None:
         """Work until nothing is left, or until told to stop."""
@@ -90,7 +91,7 @@ class Worker:
         idle_since = time.monotonic()
         config_at = 0.0
         said = ""
-        while not self._stop.is_set():
+        while not self._stopped:
             now = time.monotonic()
             if now >= config_at:
                 config_at = now + CONFIG_EVERY
@@ -111,7 +112,7 @@ class Worker:
             elif now - idle_since >= self._linger:
                 break
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), TICK)
+                await asyncio.wait_for(self._queue.news.wait(), TICK)
         await self._queue.close()
 
     async def _tick(self) -> None:

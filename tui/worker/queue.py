@@ -46,7 +46,7 @@ _log = logging.getLogger("paddock.worker")
 
 
 class Queue:
-    """The queue of one worker. `tick` is called four times a second and never waits for a server.
+    """The queue of one worker. `tick` is called four times a second, and where there is `news`; it never waits for a server.
 
     Args:
         settings: The running settings.
@@ -55,6 +55,9 @@ class Queue:
         planner: Finds out what pulls will fetch.
         space: Look at this machine's disks.
         demo: The servers are simulations: nothing leaves this machine.
+
+    Attributes:
+        news: An attempt ended: the next tick should not wait for its time.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Queue:
         demo: bool = False,
     ) -> None:
         self.runs: dict[int, Run] = {}
+        self.news = asyncio.Event()
         self._settings = settings
         self._make = make
         self._check = check
@@ -153,6 +157,7 @@ class Queue:
 
     async def tick(self) -> None:
         """Do what is due. A database that cannot be written delays nothing but the writing."""
+        self.news.clear()
         now = self._clock.monotonic()
         settings = self._settings()
         self._pace.set_limit(settings.pulls.bandwidth, now)
@@ -338,6 +343,7 @@ class Queue:
         pulled = self._history.last_digest(job) if job.kind is JobKind.PULL and not goes_on else ""
         run.attempt = Attempt(job, provider, run.meter, self._clock, lambda count: self._came(run, count), verify=verify, pulled=pulled)
         run.task = asyncio.create_task(run.attempt.run(), name=f"job {job.id}")
+        run.task.add_done_callback(lambda _task: self.news.set())
         if not job.attempts:
             self._audit.write(job.kind, job.model, "started", server=job.endpoint.url)
         started = job.started_at or self._clock.time()
