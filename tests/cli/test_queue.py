@@ -19,9 +19,9 @@ from tests.cli.test_changes import audit
 from tests.cli.test_process import paddock
 from tests.support.fault_server import FaultServer
 from tui.cli import pulls
-from tui.cli.choose import choose, circle
+from tui.cli.choose import choose
 from tui.core.errors import Failure, FailureKind, PaddockError
-from tui.core.jobs import Ask, Changes, Job, JobKind, JobState, JobWish, Layer, Plan, Wait, WorkerState
+from tui.core.jobs import Ask, Changes, Job, JobKind, JobState, JobWish, Layer, Plan, Wait, WorkerState, circle
 from tui.core.models import Endpoint
 from tui.services.jobs import Jobs
 from tui.store.db import Database
@@ -96,7 +96,8 @@ def test_jobs_are_chosen_by_number_name_and_all() -> None:
 
 def test_a_chain_that_bites_its_tail_is_seen() -> None:
     queue = [job(1, "a"), job(2, "b", after=1), job(3, "c", after=2), job(4, "d", after=5), job(5, "e", after=4)]
-    assert circle(queue, 1, 3) and circle(queue, 2, 2) and not circle(queue, 3, 1) and not circle(queue, 1, 4)
+    after_of = {job.id: job.after for job in queue}
+    assert circle(after_of, 1, 3) and circle(after_of, 2, 2) and not circle(after_of, 3, 1) and not circle(after_of, 1, 4)
 
 
 # --- verbs ---------------------------------------------------------------------------------------------------------------

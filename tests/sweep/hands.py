@@ -42,7 +42,10 @@ class Hands(RuleBasedStateMachine):
         last: By entry, what was wished last.
         again: Entries that may leave their end: somebody asked for it since.
         seen: By entry, the end that was seen.
+        moves_by_itself: The world does not wait for rules: what was read may have changed.
     """
+
+    moves_by_itself = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,6 +113,8 @@ class Hands(RuleBasedStateMachine):
             if verb == "retry":
                 self.again.add(job.id)
                 self.last[job.id] = JobWish.RUN
+            elif self.moves_by_itself and (now := self.table.get(job.id)) is not None and now.wish is not WISHES[verb]:
+                assert now.state.ended  # it ended before it could be wished otherwise
             elif not job.state.ended or job.id in waiting:
                 self.last[job.id] = WISHES[verb]
 
@@ -131,13 +136,18 @@ class Hands(RuleBasedStateMachine):
             code, said = self.command("pull", "--yes", name)
             assert code == 0, said
             number = next(job.id for job in self.jobs() if model_key(job.model) == model_key(name))
-        if before is not None and before.state.ended:
-            assert number != before.id
-            self.last.pop(before.id)
-            self.seen.pop(before.id, None)
+        if before is not None and number != before.id:
+            assert before.state.ended or self.moves_by_itself
+            self.forget(before.id)
         elif before is not None:
-            assert number == before.id
+            assert not before.state.ended
         self.last[number] = JobWish.RUN
+
+    def forget(self, number: int) -> None:
+        """An entry is gone."""
+        self.last.pop(number)
+        self.seen.pop(number, None)
+        self.again.discard(number)
 
     @rule(hand=HANDS, verb=st.sampled_from(("pause", "pause", "resume", "resume", "cancel", "retry")), pick=PICK)
     def wish(self, hand: int, verb: str, pick: int) -> None:
@@ -171,6 +181,8 @@ class Hands(RuleBasedStateMachine):
             self.do(self.apps[hand].move([job.id], where))
         else:
             self.command("pulls", where, str(job.id))
+        if self.moves_by_itself:
+            return
         ended = {other.id for other in before if other.state.ended}
         old, new = [other.id for other in before], [other.id for other in self.jobs()]
         assert [number in ended and number for number in old] == [number in ended and number for number in new]
@@ -222,10 +234,10 @@ class Hands(RuleBasedStateMachine):
             self.do(self.apps[hand].remove([job.id]))
         else:
             self.command("pulls", "remove", str(job.id))
-        if job.state.ended:
-            self.last.pop(job.id)
-            self.seen.pop(job.id, None)
-            self.again.discard(job.id)
+        gone = self.table.get(job.id) is None
+        assert gone is job.state.ended or self.moves_by_itself
+        if gone:
+            self.forget(job.id)
 
     # --- what must be true --------------------------------------------------------------------------------------------
 
@@ -266,6 +278,8 @@ class Hands(RuleBasedStateMachine):
     @invariant()
     def both_apps_see_the_same(self) -> None:
         """What the disk has."""
+        if self.moves_by_itself:
+            return
         views = []
         for app in self.apps:
             app.refresh()

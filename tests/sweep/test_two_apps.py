@@ -6,11 +6,15 @@ import asyncio
 import fcntl
 import json
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -18,11 +22,13 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
+from tests.sweep import ollama
 from tests.sweep.hands import PICK, Hands
+from tests.sweep.night import spawn, until
 from tests.worker.fakes import CUT, END, MB, failed, step
 from tui.cli import pulls as pulls_command
 from tui.config.settings import Settings
-from tui.core.clock import Clock, ManualClock
+from tui.core.clock import SYSTEM, Clock, ManualClock
 from tui.core.errors import FailureKind
 from tui.core.events import JobStep
 from tui.core.jobs import Job, Plan
@@ -295,6 +301,71 @@ class InMemory(Hands):
             self.the_worker_is_killed()
 
 
+class Real(Hands):
+    """The same hands, with a server and workers that are processes."""
+
+    moves_by_itself = True
+
+    def open_world(self) -> tuple[Endpoint, Clock]:
+        self.box = self.folder / "box"
+        self.box.mkdir()
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.server = self.serve(0)
+        self.port = int((self.box / "port").read_text())
+        url = f"http://127.0.0.1:{self.port}"
+        os.environ |= {"PADDOCK_REGISTRY": url, "OLLAMA_MODELS": str(self.folder / "nowhere"), "SWEEP_QUICK": "1"}
+        jobs_module.spawn_worker = self.spawn  # type: ignore[assignment]
+        return Endpoint("box", "ollama", url), SYSTEM
+
+    def serve(self, port: int) -> subprocess.Popen[bytes]:
+        (self.box / "port").unlink(missing_ok=True)
+        script = Path(ollama.__file__)
+        child = subprocess.Popen([sys.executable, "-S", str(script), str(self.box), str(port)], stdin=subprocess.DEVNULL)
+        until(lambda: (self.box / "port").exists(), "the server's port")
+        return child
+
+    def spawn(self, *_more: object) -> subprocess.Popen[bytes]:
+        self.workers.append(spawn(self.paths))
+        return self.workers[-1]
+
+    @rule(seconds=st.sampled_from((0.02, 0.1, 0.3)))
+    def time_passes(self, seconds: float) -> None:
+        """And something happens, or nothing."""
+        self.do(asyncio.sleep(seconds))
+        self.do(self.apps[0].ensure_worker())
+
+    @rule()
+    def somebody_starts_another(self) -> None:
+        """By hand, although one may work already."""
+        self.spawn()
+
+    @rule()
+    def the_worker_is_killed(self) -> None:
+        """Whichever holds the lock."""
+        holder = read_holder(self.paths.locks / WORKER_LOCK)
+        if holder is not None:
+            os.kill(holder.who.pid, signal.SIGKILL)
+
+    @rule()
+    def the_server_is_killed(self) -> None:
+        """And started again."""
+        self.server.kill()
+        self.server.wait(10)
+        self.server = self.serve(self.port)
+
+    def settle(self, done: Callable[[], bool]) -> None:
+        end = time.monotonic() + 60
+        while not done() and time.monotonic() < end:
+            self.do(self.apps[0].ensure_worker())
+            self.do(asyncio.sleep(0.05))
+        assert [line for line in (self.box / "diary").read_text().splitlines() if '"double"' in line] == []
+
+    def close_world(self) -> None:
+        for child in [*self.workers, self.server]:
+            child.kill()
+            child.wait(10)
+
+
 class Front(BaseHTTPRequestHandler):
     """What the command line asks of the server before it queues."""
 
@@ -332,7 +403,8 @@ def as_a_person_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pulls_command, "ACTED", 0.0)
     monkeypatch.setattr(jobs_module, "spawn_worker", lambda *_more: None)
     monkeypatch.setattr(jobs_module, "logout_note", lambda: "")
-    monkeypatch.setenv("PADDOCK_HOME", "/nonexistent")
+    for name in ("PADDOCK_HOME", "PADDOCK_REGISTRY", "OLLAMA_MODELS", "SWEEP_QUICK"):  # set by each world, and as they were afterwards
+        monkeypatch.setenv(name, os.environ.get(name, ""))
     monkeypatch.setenv("PADDOCK_GENERAL__DISCOVER", "false")
 
 
@@ -354,3 +426,10 @@ def passes(examples: int, steps: int) -> settings:
 )
 def test_Q13_P13_Q15_many_hands_on_one_queue(front: None, examples: int, steps: int) -> None:
     run_state_machine_as_test(InMemory, settings=passes(examples, steps))
+
+
+@pytest.mark.parametrize(
+    ("examples", "steps"), [pytest.param(2, 20, id="sample"), pytest.param(40, 40, id="whole", marks=pytest.mark.sweep)]
+)
+def test_Q13_P13_P05_many_hands_on_real_processes(examples: int, steps: int) -> None:
+    run_state_machine_as_test(Real, settings=passes(examples, steps))

@@ -17,7 +17,7 @@ from tui.text import clean_label, clean_name
 from tui.ui.dialogs.pull import PullDialog
 from tui.ui.screens.parts import part_of
 from tui.ui.screens.pull_detail import PullDetail, layer_line, squeeze
-from tui.ui.screens.pull_rows import Percents, PullTable
+from tui.ui.screens.pull_rows import PullTable
 from tui.ui.screens.pulls import PullsScreen
 from tui.ui.widgets.confirm import ConfirmDialog
 
@@ -259,17 +259,6 @@ async def test_X01_hostile_names_stay_literal_in_every_column(fake: FakeServices
             assert not FORBIDDEN & set(screen_text(app).replace("\n", ""))
         app.first.query_one(PullTable).move_to(8)
         await until(lambda: "[@click=app.quit]x[/]" in screen_text(app))
-
-
-def test_percent_never_falls_during_an_attempt() -> None:
-    percents = Percents()
-    shown = []
-    for percent, attempts in ((10.0, 1), (62.0, 1), (40.0, 1), (float("nan"), 1), (63.0, 1), (5.0, 2)):
-        one = job(1, "a", JobState.FETCHING, percent=percent, attempts=attempts)
-        percents.take([one])
-        shown.append(percents.of(one))
-    assert shown[:3] == [10.0, 62.0, 62.0]
-    assert shown[-2:] == [63.0, 5.0]
 
 
 def test_figures_share_the_unit_of_the_total() -> None:

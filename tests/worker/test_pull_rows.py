@@ -126,7 +126,7 @@ async def test_Q07_a_full_disk_rests_the_queue_of_that_server_and_of_no_other(la
     job = await complained(lab, text, "later:1b")
     second = job.id + 1
     assert (job.wait, job.done) == (Wait.SPACE, 40 * MB)
-    assert job.note == "waits: the server's disk is full; asks again every 10 minutes"
+    assert job.note == "waits for space: the server's disk is full; asks again every 10 minutes"
     assert lab.bench.job(second).wait is Wait.SPACE
     assert lab.due_in(job.id) == lab.due_in(second) == 600
     await lab.pass_(595)

@@ -13,7 +13,7 @@ import pytest
 from tests.worker.fakes import CUT, END, ENDPOINT, HANG, MB, Bench, failed, step, steps
 from tui.core.clock import ManualClock
 from tui.core.errors import FailureKind
-from tui.core.jobs import JobState, JobWish
+from tui.core.jobs import JobState, JobWish, Plan, PlanLayer
 from tui.services import space
 from tui.worker import disks
 
@@ -373,7 +373,8 @@ async def test_space_is_waited_for_and_watched_while_fetching(bench: Bench, monk
     monkeypatch.setattr(space.shutil, "disk_usage", lambda path: type("Usage", (), {"free": free[0]}))
     here = replace(ENDPOINT, url="http://127.0.0.1:11434")
     bench.fake.scripts["qwen3:8b"] = [[*steps(1000, total=30_000), HANG]]
-    number = await bench.add(endpoint=here, size=30 * 10**9)
+    bench.plans["qwen3:8b"] = Plan((PlanLayer("sha256:a", 30 * 10**9),), frozenset())
+    number = await bench.add(endpoint=here)
     await bench.settle()
     assert bench.job(number).note == f"waits for space: 40 GB needed, 30 GB free in {folder}"
     assert bench.fake.pulls == []

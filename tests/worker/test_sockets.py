@@ -107,8 +107,8 @@ class Server:
 
 @pytest.fixture
 async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
-    monkeypatch.setattr("tui.worker.queue.DELAYS", (0.05,))
-    monkeypatch.setattr("tui.worker.queue.DOWN_DELAYS", (0.05,))
+    monkeypatch.setattr("tui.worker.ends.DELAYS", (0.05,))
+    monkeypatch.setattr("tui.worker.ends.DOWN_DELAYS", (0.05,))
     monkeypatch.setattr("tui.worker.disks.room_for", lambda *args, **more: None)
     bench = Bench(tmp_path, SYSTEM)
     monkeypatch.setattr(bench.fake, "make", lambda endpoint: make_provider(endpoint, lambda reference: "", SYSTEM))

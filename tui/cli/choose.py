@@ -59,15 +59,3 @@ def choose_one(queue: Sequence[Job], word: str, on: str = "", fits: Callable[[Jo
         which = ", ".join(f"{job.id} ({job.kind.value} on {clean_name(job.endpoint.name)})" for job in found)
         raise PaddockError.of(f"{shown} is in the queue {len(found)} times: {which}", "", "Say which by its number, or add --on PROVIDER")
     return found[0]
-
-
-def circle(queue: Sequence[Job], number: int, after: int) -> bool:
-    """Whether `after` waits, at the end of its chain, for `number` itself."""
-    before = {job.id: job.after for job in queue}
-    seen, at = set[int](), after
-    while at and at not in seen:
-        if at == number:
-            return True
-        seen.add(at)
-        at = before.get(at, 0)
-    return False

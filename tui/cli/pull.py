@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from tui.cli.asked import read_limit, read_names, read_time
-from tui.cli.choose import choose_one, circle
+from tui.cli.choose import choose_one
 from tui.cli.context import Context
 from tui.cli.output import DASH, DONE, FAILED, REFUSED, USAGE, ask, emit, message, report, table
 from tui.cli.planning import Candidate, look, read_queue, same_entry, targets, tell_plan
 from tui.cli.waiting import wait_for, worse
 from tui.core.errors import Failure, FailureKind
-from tui.core.jobs import Ask, Job, JobKind, JobState, JobWish
+from tui.core.jobs import Ask, Job, JobKind, JobState, JobWish, circle
 from tui.core.record import record
 from tui.providers.base import Provider
 from tui.services.asks import question, reasons
@@ -183,7 +183,7 @@ def _chained(found: Sequence[Candidate], there: Sequence[Job], after: int) -> li
     done = []
     for candidate in found:
         same = next((job.id for job in there if same_entry(job, _entry(candidate))), 0)
-        if after and same and circle(there, same, after):
+        if after and same and circle({one.id: one.after for one in there}, same, after):
             failure = Failure(f"{candidate.wanted.name} cannot come after {after}", "", "That one comes after it", FailureKind.BAD_REQUEST)
             candidate = replace(candidate, failure=failure)
         done.append(candidate)

@@ -10,13 +10,13 @@ from typing import Any, Final
 
 from tui.cli import listing
 from tui.cli.asked import read_limit, read_time, time_words
-from tui.cli.choose import ALL, choose, choose_one, circle
+from tui.cli.choose import ALL, choose, choose_one
 from tui.cli.context import Context
 from tui.cli.output import DONE, FAILED, USAGE, ask, emit, message
 from tui.cli.planning import read_queue
 from tui.cli.pull import allow
 from tui.cli.states import needs, state_words
-from tui.core.jobs import Job, JobState, JobWish, Wait
+from tui.core.jobs import Job, JobState, JobWish, Wait, circle
 from tui.core.partials import cancel_words
 from tui.services.asks import OFFLINE
 from tui.services.wishes import NONE
@@ -219,7 +219,7 @@ async def _set(context: Context, verb: str, words: Sequence[str], value: str) ->
         given = 0 if value.lower() in NONE else choose_one(queue, value, context.args.on).id
     found, code = _sorted(context, verb, words)
     if verb == "after" and given:
-        for job in [job for job in found if circle(queue, job.id, given)]:
+        for job in [job for job in found if circle({one.id: one.after for one in queue}, job.id, given)]:
             message(f"{job.model} ({job.id}) cannot come after {given}: that one comes after it.")
             found, code = [other for other in found if other.id != job.id], FAILED
     if not found:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from tui.core.errors import Failure
 from tui.core.models import Endpoint
@@ -70,6 +70,10 @@ class Wait(StrEnum):
     RETRY = "retry"  # at `due_at`
     NETWORK = "network"  # general.network = offline
     ANSWER = "answer"  # the user's yes to `Job.asks`
+
+
+LOADING: Final = "is being loaded"
+"""`Job.warmed` while the model is loaded after its pull."""
 
 
 class Ask(StrEnum):
@@ -177,7 +181,7 @@ class Job:
     Attributes:
         model: Normal form of the name; one entry per model and provider.
         endpoint: The provider as it was when the job was added: references to keys, never keys.
-        arguments: `insecure` (bool), `size` (bytes, a guess), `warm_up` (bool: load it afterwards); of a create its fields;
+        arguments: `insecure` (bool), `warm_up` (bool: load it afterwards); of a create its fields;
             of an upload `files` (name: path) and the create's fields.
         position: Order in the queue.
         limit: Bytes a second for this job alone, None for no limit of its own; the user's.
@@ -195,8 +199,10 @@ class Job:
         eta: Seconds left, None while unknown.
         layers: As the manifest lists them, else as the stream named them so far.
         planned: The layers are those of the manifest: all of them.
-        history: Bytes a second, one value a second since the start, at most 240 (older ones merged).
+        history: Bytes a second since the start, at most 240 values (neighbours are merged).
+        step: Seconds that one value of `history` stands for.
         attempts: Begun so far.
+        failures: Attempts in a row that failed without bytes to speak of.
         due_at: Epoch seconds of the next attempt, where it waits for one.
         plan: What was known before it started.
         changes: What may be applied again after this update.
@@ -231,7 +237,9 @@ class Job:
     layers: tuple[Layer, ...] = ()
     planned: bool = False
     history: tuple[float, ...] = ()
+    step: float = 1.0
     attempts: int = 0
+    failures: int = 0
     failure: Failure | None = None
     created_at: float = 0.0
     started_at: float | None = None
@@ -242,6 +250,15 @@ class Job:
     changes: Changes | None = None
     digest: str = ""
     warmed: str = ""
+
+
+def circle(after_of: Mapping[int, int], number: int, after: int) -> bool:
+    """Whether a job that comes after another would come after itself; `after_of` holds what each comes after."""
+    seen, at = set[int](), after
+    while at and at != number and at not in seen:
+        seen.add(at)
+        at = after_of.get(at, 0)
+    return at == number
 
 
 @record(frozen=True)
@@ -296,7 +313,8 @@ class QueueView:
         rate: Bytes a second of all that run.
         finish_at: Epoch seconds when the running ones are done, as far as known.
         all_at: The same for everything that runs or waits for a place, None while it cannot be known.
-        done: Bytes on the servers of `total`, over all jobs that have not ended and whose size is known.
+        done: Bytes on the servers of `total`: of the pulls that go on and whose size is known, and of those that were done since the
+            queue last rested.
         limit: Bytes a second for the whole queue, None for no limit.
     """
 
@@ -315,5 +333,5 @@ class QueueView:
 
     @property
     def percent(self) -> float | None:
-        """Of all that has not ended."""
-        return min(100.0, 100.0 * self.done / self.total) if self.total else None
+        """Of all that goes on, and what was done since the queue last rested; below 100 until all of it is."""
+        return min(99.4, 100.0 * self.done / self.total) if self.total else None

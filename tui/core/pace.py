@@ -11,8 +11,8 @@ from typing import Final
 
 TURN: Final = 10.0
 """Seconds of allowance that a turn may spend: at 20 MB/s a turn is 200 MB."""
-SHORTEST: Final = 2.0
-"""Seconds a pause lasts at least: a server needs about one to end a download that was left."""
+WORTH: Final = TURN / 2
+"""Seconds of allowance that end a pause; it lasts as long at least, and a server needs about one to end a download that was left."""
 
 
 class Pace:
@@ -51,18 +51,9 @@ class Pace:
         if self._limit is None:
             return True
         self._gain(now)
-        if self.paused and self._budget >= self._limit * self._worth():
+        if self.paused and self._budget >= self._limit * WORTH:
             self.paused = False
         return not self.paused
-
-    def wait(self, now: float) -> float:
-        """Seconds until the pause ends, 0 while bytes may flow."""
-        if self.may_run(now) or self._limit is None:
-            return 0.0
-        return max(0.0, self._worth() - self._budget / self._limit)
-
-    def _worth(self) -> float:
-        return max(SHORTEST, TURN / 2)
 
     def _gain(self, now: float) -> None:
         if self._limit is not None:

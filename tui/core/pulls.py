@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
 from tui.core.events import JobStep
 from tui.core.jobs import Layer, Plan
+from tui.core.pace import TURN
 from tui.core.record import record
 
 NOTICE: Final = 30.0
@@ -31,7 +32,7 @@ _ONE_COUNTER: Final = "sha256:model"
 _PLANNED_CAP: Final = 99.4
 """Percent at most before the check, where the whole is known: it must not be rounded to 100."""
 _CAP: Final = 99.0
-_WINDOW: Final = 60.0
+_WINDOW: Final = 120.0
 """Seconds over which the rate of a pull that comes in bursts is measured."""
 _CHECKING: Final = ("verifying", "writing manifest", "removing unused", "couldn't remove")
 
@@ -60,9 +61,10 @@ class PullProgress:
     Attributes:
         fetched: Bytes that came over the line, all attempts together, in `busy` seconds.
         planned: The layers are those of the manifest.
-        percent: 0 to 100, never falling during an attempt; None while no total is known.
+        percent: 0 to 100, falling only where the server lost what it had; None while no total is known.
         eta: Seconds, rounded to 5 s below two minutes and to 30 s above; None while it would be a guess.
         silent: Seconds without a new byte, 0 outside fetching.
+        step: Seconds that one value of `history` stands for.
         restarted: The server threw bytes away and fetches them again.
     """
 
@@ -79,6 +81,7 @@ class PullProgress:
     eta: float | None
     layers: tuple[Layer, ...]
     history: tuple[float, ...]
+    step: float
     silent: float
     stall: Stall
     restarted: bool
@@ -106,12 +109,22 @@ class PullMeter:
 
     Args:
         now: When it begins.
-        fetched: Bytes that came before, in `busy` seconds, with `history` as their graph.
+        fetched: Bytes that came before, in `busy` seconds, with `history` as their graph, a value each `step` seconds.
+        layers: As an earlier worker left them.
     """
 
-    def __init__(self, now: float, *, fetched: int = 0, busy: float = 0.0, history: Sequence[float] = ()) -> None:
+    def __init__(
+        self,
+        now: float,
+        *,
+        fetched: int = 0,
+        busy: float = 0.0,
+        history: Sequence[float] = (),
+        step: float = 1.0,
+        layers: Sequence[Layer] = (),
+    ) -> None:
         self._history = list(history)
-        self._width = 1.0
+        self._width = step
         self._bucket_from = now
         self._bucket = 0
         self._seen = now
@@ -123,22 +136,36 @@ class PullMeter:
         self._total = 0
         self._plan = Plan()
         self._last: dict[str, int] = {}
+        self._held = {layer.digest: _Blob(layer.total, None, layer.completed, layer.kind) for layer in layers}
+        self._lost_at = float("-inf")
         self._bursts: deque[tuple[float, int]] | None = None
-        self._limit: float | None = None
+        self._blobs: dict[str, _Blob] = {}
         self._start(now)
+
+    @property
+    def phase(self) -> Phase:
+        """What the server does now, as far as its last line says."""
+        return self._phase
 
     def expect(self, plan: Plan) -> None:
         """From the next attempt on, measure against the manifest of this plan."""
         self._plan = plan
 
-    def in_bursts(self, limit: float | None, now: float) -> None:
-        """The pull is paused and resumed to keep to a limit (bytes a second): its rate is measured over a minute, pauses included."""
-        self._limit = limit
-        if (limit is None) is not (self._bursts is None):
-            self._bursts = None if limit is None else deque([(now, self._fetched)])
+    def forget(self) -> None:
+        """The server threw away what it had: nothing of it counts any more."""
+        self._held.clear()
+        self._last.clear()
+        self._blobs.clear()
+        self._percent, self._done, self._total = None, 0, 0
+
+    def in_bursts(self, on: bool, now: float) -> None:
+        """The pull is paused and resumed to keep to a limit: its rate is measured over minutes, pauses included."""
+        if on is (self._bursts is None):
+            self._bursts = deque([(now, self._fetched)]) if on else None
 
     def _start(self, now: float) -> None:
-        self._blobs: dict[str, _Blob] = {}
+        self._held |= {digest: replace(blob, completed=None) for digest, blob in self._blobs.items()}
+        self._blobs = {}
         self._planned = False
         self._current = ""
         self._interleaved = False
@@ -196,6 +223,7 @@ class PullMeter:
             completed = min(completed, blob.total)
         before = blob.completed
         if before is None:
+            self._begin_at(blob, completed, now)
             self._sampled_at = now  # resumed bytes are no speed
             # What came after we had left was fetched for us all the same.
             self._came(completed - self._last.get(step.digest, completed))
@@ -211,17 +239,28 @@ class PullMeter:
             self._sampled_at = None  # a full layer waits for the next one: that is no slowness
         self._sample(now)
 
+    def _begin_at(self, blob: _Blob, completed: int, now: float) -> None:
+        """The first count of a layer in this attempt is what the server has; less than it had means that it lost some."""
+        if completed < blob.high - blob.high / 100:
+            self._lost_at = now
+            self._percent, self._done = None, 0
+        blob.high = completed
+
     def _came(self, count: int) -> None:
         if count > 0:
             self._fetched += count
             self._bucket += count
 
     def _lay_out(self) -> None:
-        """Begin with the manifest's layers; what the server has is full."""
+        """Begin with the manifest's layers, else with those that are known; what the server has counts."""
         there = self._plan.present or frozenset()
         for layer in self._plan.layers:
-            self._blobs[layer.digest] = _Blob(layer.size, None, layer.size if layer.digest in there else 0, layer.kind)
+            had = min(layer.size, self._held[layer.digest].high) if layer.digest in self._held else 0
+            self._blobs[layer.digest] = _Blob(layer.size, None, layer.size if layer.digest in there else had, layer.kind)
         self._planned = bool(self._blobs)
+        if not self._planned:
+            self._blobs = dict(self._held)
+        self._held = {}
 
     def _set_plan_aside(self, digest: str) -> None:
         """The server fetches something else than the manifest names, or counts all layers as one."""
@@ -236,6 +275,8 @@ class PullMeter:
         blob.completed = blob.high
 
     def _close_all(self) -> None:
+        if not self._planned:  # layers that only an earlier attempt named are none of this model
+            self._blobs = {digest: blob for digest, blob in self._blobs.items() if blob.completed is not None}
         for digest in self._blobs:
             self._close(digest)
         self._current = ""
@@ -309,25 +350,25 @@ class PullMeter:
             eta=self._eta(self._total - done, rate),
             layers=tuple(Layer(digest, blob.total, blob.high, blob.kind) for digest, blob in self._blobs.items()),
             history=tuple(self._history),
+            step=self._width,
             silent=silent,
             stall=Stall.RECONNECT if silent >= RECONNECT else Stall.NOTICE if silent >= NOTICE else Stall.NONE,
-            restarted=any(
+            restarted=now - self._lost_at < NOTICE
+            or any(
                 blob.completed is not None and blob.completed < blob.high - max(blob.total, blob.high) / 100
                 for blob in self._blobs.values()
             ),
         )
 
     def _burst_rate(self, now: float) -> float | None:
-        """Bytes a second over the last minute, pauses included; one burst is no speed above the limit."""
+        """Bytes a second over the last minutes, pauses included; shorter than a turn, one burst would stand for a speed."""
         assert self._bursts is not None
         if now - self._bursts[-1][0] >= 1.0:
             self._bursts.append((now, self._fetched))
         while len(self._bursts) > 2 and now - self._bursts[1][0] >= _WINDOW:
             self._bursts.popleft()
         since, before = self._bursts[0]
-        if now - since < _ETA_AFTER:
-            return None
-        return min((self._fetched - before) / (now - since), self._limit or math.inf)
+        return (self._fetched - before) / max(now - since, TURN) if now - since >= _ETA_AFTER else None
 
     def _eta(self, left: int, rate: float | None) -> float | None:
         if rate is None or rate < 1000 or left <= 0 or (self._measured < _ETA_AFTER and self._bursts is None):

@@ -284,22 +284,39 @@ def queue_view(jobs: tuple[Job, ...], worker: WorkerState, now: float, limit: in
     fetching = [job for job in jobs if job.state is JobState.FETCHING]
     rates = [job.rate for job in fetching if job.rate is not None]
     etas = [job.eta for job in fetching if job.eta is not None]
-    going = [job for job in jobs if not job.state.ended and job.wish is JobWish.RUN and job.kind is JobKind.PULL]
-    sized = [job for job in going if job.total is not None or (job.plan is not None and job.plan.total is not None)]
-    total = sum(_total(job) for job in sized)
-    done = sum(min(_done(job), _total(job)) for job in sized)
-    rate = min(sum(rates), limit or math.inf) if rates else None
+    pulls = [job for job in jobs if job.kind is JobKind.PULL and (job.total or (job.plan is not None and job.plan.total is not None))]
+    going = [job for job in jobs if _goes_on(job)]
+    sized = [job for job in pulls if _goes_on(job)]
+    rate = sum(rates) if rates else None
+    left = sum(_total(job) - min(_done(job), _total(job)) for job in sized)
     sure = rate is not None and rate >= 1000 and len(sized) == len(going) and not any(job.wait in _OPEN_ENDED for job in going)
+    counted = [*sized, *_with_them(pulls, sized)]
     return QueueView(
         jobs=jobs,
         worker=worker,
         rate=rate,
         finish_at=now + max(etas) if etas and len(etas) == len(fetching) else None,
-        all_at=now + (total - done) / rate if sure and rate and total > done else None,
-        done=done,
-        total=total,
+        all_at=now + left / rate if sure and rate and left else None,
+        done=sum(min(_done(job), _total(job)) for job in counted),
+        total=sum(_total(job) for job in counted),
         limit=limit,
     )
+
+
+def _goes_on(job: Job) -> bool:
+    return not job.state.ended and job.wish is JobWish.RUN and job.kind is JobKind.PULL
+
+
+def _with_them(pulls: list[Job], going: list[Job]) -> list[Job]:
+    """The pulls that were done since the queue last had nothing to do: the whole of which the percent is, until all is done."""
+    found: list[Job] = []
+    since = min((job.created_at for job in going), default=math.inf)
+    for job in sorted((job for job in pulls if job.state is JobState.DONE), key=lambda job: -(job.ended_at or 0.0)):
+        if (job.ended_at or 0.0) < since:
+            break
+        found.append(job)
+        since = min(since, job.created_at)
+    return found
 
 
 _OPEN_ENDED: Final = (Wait.HOURS, Wait.START, Wait.SPACE, Wait.SERVER, Wait.KEY, Wait.NETWORK, Wait.ANSWER)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -13,6 +13,7 @@ from tui.config.settings import Settings
 from tui.core.jobs import Job, JobKind
 from tui.core.models import Endpoint
 from tui.core.record import record
+from tui.store.jobs import provider_key
 from tui.text import clean_name, size
 
 AFTER_FULL: Final = 2 * 10**9
@@ -62,9 +63,9 @@ def models_folder(endpoint: Endpoint, settings: Settings, environ: Mapping[str, 
     return None
 
 
-def to_come(jobs: Iterable[Job]) -> int:
-    """Bytes that these jobs still bring to one disk; a layer that several of them share counts once."""
-    layers: dict[str, int] = {}
+def to_come(jobs: Iterable[Job], folder_of: Callable[[Job], object] = lambda job: provider_key(job.endpoint)) -> int:
+    """Bytes that these jobs still bring to one disk; a layer that several of them bring to one folder counts once."""
+    layers: dict[tuple[object, str], int] = {}
     rest = 0
     for job in jobs:
         if job.kind is not JobKind.PULL:
@@ -74,11 +75,11 @@ def to_come(jobs: Iterable[Job]) -> int:
             there = plan.present or frozenset()
             left = {digest: count for digest, count in plan.sizes().items() if digest not in there}
             left |= {layer.digest: max(0, layer.total - layer.completed) for layer in job.layers if layer.digest in left}
+            folder = folder_of(job)
             for digest, count in left.items():
-                layers[digest] = min(count, layers.get(digest, count))
+                layers[folder, digest] = min(count, layers.get((folder, digest), count))
         else:
-            hint = job.arguments.get("size")
-            rest += max(0, (job.total or (hint if isinstance(hint, int) else 0)) - job.done)
+            rest += max(0, (job.total or 0) - job.done)
     return sum(layers.values()) + rest
 
 
@@ -99,9 +100,9 @@ def room_for(job: Job, settings: Settings, others: Iterable[Job] = (), *, extra:
         device = folder.stat().st_dev
         beside = [other for other in others if other.id != job.id and _device(other.endpoint, settings) == device]
         free = shutil.disk_usage(folder).free
+        coming = to_come([job, *beside], lambda one: models_folder(one.endpoint, settings))
     except (OSError, ValueError, RuntimeError):  # no permission; a NUL in the path; `~` without a home
         return None
-    coming = to_come([job, *beside])
     return Room(with_margin(coming, settings) + extra, free, folder, coming)
 
 

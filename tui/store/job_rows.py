@@ -13,7 +13,7 @@ from tui.store import codec
 
 SELECT: Final = """SELECT id, kind, model, endpoint, arguments, wish, state, position, note, progress, attempts, failure,
     created_at, started_at, ended_at, due_at, asked_by, rate_limit, after_job, not_before, allowed, wait, asks, plan, outcome FROM job"""
-_FIGURES: Final = ("total", "done", "fetched", "busy", "percent", "rate", "average", "peak", "eta", "planned")
+_FIGURES: Final = ("total", "done", "fetched", "busy", "percent", "rate", "average", "peak", "eta", "planned", "step", "failures")
 _KNOWN: Final = {ask.value: ask for ask in Ask}
 _NOTHING: Final = frozenset[Ask]()
 _PLAN_TEXTS: Final = ("digest", "canonical", "requires", "parameters", "quantization", "family", "note", "version")

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from tui.core import names
 from tui.core.clock import SYSTEM, Clock
-from tui.core.errors import PaddockError
-from tui.core.jobs import Ask, Job, JobKind, JobState, JobWish
+from tui.core.errors import FailureKind, PaddockError
+from tui.core.jobs import LOADING, Ask, Job, JobKind, JobState, JobWish, circle
 from tui.core.models import Endpoint
 from tui.store import codec
 from tui.store.db import Database
@@ -41,7 +41,7 @@ def model_key(model: str) -> str:
 
 def provider_key(endpoint: Endpoint) -> str:
     """What makes two providers the same server."""
-    return endpoint.url.rstrip("/").lower()
+    return endpoint.url.rstrip("/").lower().replace("://localhost", "://127.0.0.1", 1)
 
 
 class JobTable:
@@ -102,15 +102,16 @@ class JobTable:
             found = connection.execute(f"{SELECT} WHERE {same}", keys).fetchone()
             if found is not None and not (job := job_of(found)).state.ended:
                 connection.execute(
-                    "UPDATE job SET wish = ?, asked = asked + 1, allowed = ?, rate_limit = ?, after_job = ?, not_before = ?, arguments = ?"
-                    " WHERE id = ?",
+                    "UPDATE job SET endpoint = ?, wish = ?, asked = asked + 1, allowed = ?, rate_limit = ?, after_job = ?, not_before = ?,"
+                    " arguments = ? WHERE id = ?",
                     (
+                        codec.dump(endpoint),
                         JobWish.RUN,
                         asks_text(job.allowed | said),
                         job.limit if limit is None else limit,
                         after if after and not _circle(connection, job.id, after) else job.after,
                         not_before,
-                        codec.dump({**job.arguments, **(arguments or {})}),
+                        codec.dump(_arguments(job, arguments or {})),
                         job.id,
                     ),
                 )
@@ -151,8 +152,11 @@ class JobTable:
         )
 
     async def limit(self, numbers: Iterable[int], bytes_a_second: int | None) -> None:
-        """Limit these jobs, each for itself; None lifts it."""
-        await self._change("rate_limit = ?", [(bytes_a_second, number) for number in numbers])
+        """Limit these pulls, each for itself; None lifts it. Other kinds cannot be paced: they have none."""
+        rows = [(bytes_a_second, number) for number in numbers]
+        await self._db.run(
+            lambda connection: connection.executemany("UPDATE job SET rate_limit = ? WHERE id = ? AND kind = 'pull'", rows), (JOBS, WISHES)
+        )
 
     async def start_at(self, numbers: Iterable[int], at: float | None) -> None:
         """Have these jobs wait until a time (epoch seconds); None for at once."""
@@ -232,8 +236,11 @@ class JobTable:
             numbers = frozenset(row[0] for row in connection.execute("SELECT id FROM job WHERE asked > seen"))
             connection.execute(
                 "UPDATE job SET seen = asked, attempts = 0, failure = NULL, due_at = NULL, ended_at = NULL, note = '',"
-                " wait = '', outcome = '{}', state = CASE WHEN state IN (?, ?) THEN state ELSE ? END WHERE asked > seen",
-                (*_RUNNING, JobState.WAITING),
+                " wait = '', outcome = '{}',"
+                f" progress = CASE WHEN {_NOT_ENDED} THEN progress ELSE '{{}}' END,"
+                f" started_at = CASE WHEN {_NOT_ENDED} THEN started_at ELSE NULL END,"
+                " state = CASE WHEN state IN (?, ?) THEN state ELSE ? END WHERE asked > seen",
+                (*_ENDED, *_ENDED, *_RUNNING, JobState.WAITING),
             )
             return numbers
 
@@ -259,7 +266,7 @@ class JobTable:
     async def forget_changes(self, number: int) -> None:
         """Do not offer any more what could be applied again after an update."""
         query = "UPDATE job SET outcome = json_remove(outcome, '$.changes') WHERE id = ?"
-        await self._db.run(lambda connection: connection.execute(query, (number,)), (JOBS,))
+        await self._db.run(lambda connection: connection.execute(query, (number,)), (JOBS, WISHES))
 
 
 _NOT_ENDED: Final = f"state NOT IN ({', '.join('?' * len(_ENDED))})"
@@ -289,16 +296,26 @@ def _write_facts(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
     )
 
 
+def _arguments(job: Job, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What an entry that is asked for again has to do: a pull goes on, a create is another one.
+
+    Raises:
+        PaddockError: It is being worked with other fields, and cannot be two.
+    """
+    if job.kind in (JobKind.PULL, JobKind.PUSH):
+        return {**job.arguments, **arguments}
+    if job.state.running and dict(job.arguments) != codec.mapping(codec.dump(arguments)):
+        what = f"{job.model} is being made already, from something else"
+        raise PaddockError.of(what, job.endpoint.name, "Wait until that has ended, or cancel it", FailureKind.BUSY)
+    return arguments
+
+
 def _circle(connection: sqlite3.Connection, number: int, after: int) -> bool:
-    """Whether a job that comes after another would come after itself."""
-    before = dict(connection.execute("SELECT id, after_job FROM job"))
-    seen, at = set[int](), after
-    while at and at != number and at not in seen:
-        seen.add(at)
-        at = before.get(at, 0)
-    return at == number
+    return circle(dict(connection.execute("SELECT id, after_job FROM job")), number, after)
 
 
 def has_work(jobs: Iterable[Job]) -> bool:
     """Whether a worker has anything to do or to wait for."""
-    return any(not job.state.ended and not (job.state is JobState.PAUSED and job.wish is JobWish.PAUSE) for job in jobs)
+    return any(
+        job.warmed == LOADING if job.state.ended else not (job.state is JobState.PAUSED and job.wish is JobWish.PAUSE) for job in jobs
+    )

@@ -11,7 +11,6 @@ from textual.content import Content
 
 from tui.core.capabilities import Capability
 from tui.core.errors import PaddockError
-from tui.core.jobs import JobWish
 from tui.core.names import parse
 from tui.ui.frame import SCREENS, key_text
 
@@ -60,6 +59,8 @@ class PaddockCommands(Provider):
         if app.services is None:
             return
         going = [job for job in app.services.jobs.view.value.jobs if not job.state.ended]
+        from tui.core.jobs import JobWish
+
         wanted = [job.id for job in going if job.wish is JobWish.RUN]
         resting = [job.id for job in going if job.wish is JobWish.PAUSE]
         if wanted:

@@ -84,7 +84,7 @@ class Outside:
         marks.title(title_words(view, ascii=self._ascii(), still=still))
         if any(job.state.running for job in view.jobs):
             # An unknown amount is drawn as a moving bar.
-            marks.progress(view.percent or 0.0, state="" if view.percent is not None or still else "unknown")
+            marks.progress(view.percent or 0.0, known=view.percent is not None or still)
         else:
             marks.progress(None)
 

@@ -57,11 +57,11 @@ class WindowMarks:
             return
         self._send((new if old else f"{_PUSH}{new}") if new else f"\x1b]2;\x07{_POP}")
 
-    def progress(self, percent: float | None, *, state: str = "") -> None:
-        """Show progress, 0 to 100; None takes it away. `state` is `failed`, `paused`, `unknown` or empty."""
+    def progress(self, percent: float | None, *, known: bool = True) -> None:
+        """Show progress, 0 to 100; None takes it away. `known` is false where only that something goes on is."""
         if not self._progress_shown:
             return
-        number = {"failed": 2, "unknown": 3, "paused": 4}.get(state, 1)
+        number = 1 if known else 3
         new = "" if percent is None else f"\x1b]9;4;{number};{max(0, min(100, int(percent)))}\x1b\\"
         old, self._progress = self._progress, new
         if new != old and self._on:

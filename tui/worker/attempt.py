@@ -13,6 +13,7 @@ from tui.core.events import JobStep
 from tui.core.jobs import Changes, Job, JobKind
 from tui.core.models import ModelDetail
 from tui.core.pulls import PullMeter
+from tui.core.record import record
 from tui.providers.base import Provider
 from tui.worker.proof import MISMATCH, changed, compare, listed, prove
 from tui.worker.upload import upload
@@ -35,8 +36,15 @@ _FINAL: Final = frozenset(
 )
 MOST_LAYERS: Final = 5000
 """Layers of one stream; each that is new counts as progress, is remembered, and is written down."""
-_OURS: Final = frozenset({"insecure", "size", "warm_up", "files"})
+_OURS: Final = frozenset({"insecure", "warm_up", "files"})
 """Arguments of a job that are not fields of a create."""
+
+
+@record(frozen=True)
+class Before:
+    """What an installed model was before a pull that replaces it; `detail` is None where it was not there, or as it was pulled."""
+
+    detail: ModelDetail | None = None
 
 
 class Attempt:
@@ -50,13 +58,16 @@ class Attempt:
         came: Called with the bytes of every line that brought some.
         verify: Compare what is listed with what was announced.
         pulled: Digest of the same model as we pulled it last, or empty.
+        before: What an earlier attempt found out about the model that this one replaces.
 
     Attributes:
+        before: The same, once it is known.
         answered: The server said anything at all.
         making: A create was asked for.
         began: And answered by a line: it may have had its effect.
         succeeded: It said `success`.
         digest: Of the model as listed afterwards.
+        remark: What is worth knowing of how it was proved, or empty.
         changes: What a person had changed of the model, and this update replaced.
     """
 
@@ -70,13 +81,16 @@ class Attempt:
         *,
         verify: bool = True,
         pulled: str = "",
+        before: Before | None = None,
     ) -> None:
         self.job = job
         self.answered = False
         self.making = self.began = False
         self.succeeded = False
         self.digest = ""
+        self.remark = ""
         self.changes: Changes | None = None
+        self.before = before
         self._provider = provider
         self._meter = meter
         self._clock = clock
@@ -99,15 +113,16 @@ class Attempt:
         """Work the job to its end; cancelling closes the connection, and the server keeps its bytes."""
         try:
             pulling = self.job.kind is JobKind.PULL
-            before = await self._before() if pulling else None
+            if pulling and self.before is None:
+                self.before = Before(await self._replaced())
             await self._follow()
             if self.job.kind is not JobKind.PUSH:
                 self.digest = (await prove(self._provider, self.job)).digest
             if pulling and self._verify:
-                await compare(self._provider, self.job, self.digest, self._announced)
-            if before is not None:
+                self.remark = await compare(self._provider, self.job, self.digest, self._announced)
+            if self.before is not None and self.before.detail is not None:
                 with contextlib.suppress(PaddockError):
-                    self.changes = changed(before, await self._provider.show(self.job.model))
+                    self.changes = changed(self.before.detail, await self._provider.show(self.job.model))
         finally:
             await self._provider.aclose()
 
@@ -157,7 +172,7 @@ class Attempt:
             if isinstance(steps, AsyncGenerator):
                 await steps.aclose()
 
-    async def _before(self) -> ModelDetail | None:
+    async def _replaced(self) -> ModelDetail | None:
         """The model that this pull replaces, where a person made it from another or it is not the one we pulled; else None.
 
         A server that cannot tell is asked for the pull all the same.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from tui.config.settings import Settings
 from tui.core.hours import opens_at
 from tui.core.jobs import Ask, Job, JobKind, Wait
 from tui.core.record import record
-from tui.services.asks import asks_before, reasons
+from tui.providers.base_url import is_near
+from tui.services.asks import OFFLINE, asks_before, reasons
 from tui.text import clean_name
 
 
@@ -32,8 +34,8 @@ def gate(job: Job, jobs: Mapping[int, Job], settings: Settings, now: float, *, d
         now: Epoch seconds.
         demo: The server is a simulation on this machine: nothing leaves it.
     """
-    if settings.general.network == "offline" and not demo:
-        return Gate(Wait.NETWORK, "waits: general.network is offline")
+    if settings.general.network == "offline" and not demo and _goes_out(job):
+        return Gate(Wait.NETWORK, f"waits: {OFFLINE}")
     if job.not_before is not None and job.not_before > now:
         return Gate(Wait.START, "waits for its time", job.not_before)
     before = jobs.get(job.after)
@@ -47,3 +49,8 @@ def gate(job: Job, jobs: Mapping[int, Job], settings: Settings, now: float, *, d
         if asks:
             return Gate(Wait.ANSWER, f"waits for your yes: {reasons(settings, total, asks)}", asks=asks)
     return None
+
+
+def _goes_out(job: Job) -> bool:
+    """Whether working it sends or fetches something beyond this machine and its network."""
+    return job.kind in (JobKind.PULL, JobKind.PUSH) or not is_near(urlsplit(job.endpoint.url).hostname or "")

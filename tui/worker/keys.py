@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from typing import Final
 from urllib.parse import urlsplit
 
 from tui.config.secrets import resolve_secret
@@ -16,6 +18,9 @@ from tui.services.audit import Audit
 from tui.services.ports import Ports
 from tui.store.meta import Meta
 from tui.text import clean_name
+
+LOOK_WITHIN: Final = 1.0
+"""Seconds: the queue waits for this look, and everything in it."""
 
 
 class Keys:
@@ -56,7 +61,12 @@ class Keys:
         if parts.scheme not in ("http", "https"):
             return
         number = parts.port or (443 if parts.scheme == "https" else 80)
-        holder = await in_daemon_thread(lambda: ports.holder(number, host=parts.hostname or "127.0.0.1"))
+        try:
+            async with asyncio.timeout(LOOK_WITHIN):
+                holder = await in_daemon_thread(lambda: ports.holder(number, host=parts.hostname or "127.0.0.1"))
+        except TimeoutError:
+            what = "nothing was sent: who holds the port could not be found out in time"
+            raise PaddockError.of(what, display_url(endpoint.url), "It is looked at again", FailureKind.TIMEOUT) from None
         said = Ports(_ask_nobody, self._audit)
         said.open(self._meta)  # anew each time: the answer may have been given since
         if holder is not None and not said.trusted(endpoint.url, holder):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from tui.core.clock import Clock
@@ -26,9 +26,12 @@ _log = logging.getLogger("paddock.worker")
 class Plans:
     """The plans being made; `begin` and `take` are called by the queue's tick."""
 
-    def __init__(self, planner: Planner, make: Callable[[Endpoint], Provider], clock: Clock) -> None:
+    def __init__(
+        self, planner: Planner, make: Callable[[Endpoint], Provider], check: Callable[[Endpoint], Awaitable[None]], clock: Clock
+    ) -> None:
         self._planner = planner
         self._make = make
+        self._check = check
         self._clock = clock
         self._tasks: dict[int, asyncio.Task[Plan]] = {}
 
@@ -46,9 +49,9 @@ class Plans:
         """Whether the plan of a job is being made."""
         return number in self._tasks
 
-    def begin(self, job: Job) -> bool:
-        """Make the plan of a job unless enough are being made; whether it is being made now."""
-        if job.id not in self._tasks and len(self._tasks) < AT_ONCE:
+    def begin(self, job: Job, *, turn: bool = False) -> bool:
+        """Make the plan of a job unless enough are being made; not so for one whose turn it is. Whether it is being made now."""
+        if job.id not in self._tasks and (turn or len(self._tasks) < AT_ONCE):
             self._tasks[job.id] = asyncio.create_task(self._plan(job), name=f"plan {job.id}")
         return job.id in self._tasks
 
@@ -76,6 +79,10 @@ class Plans:
             task.cancel()
 
     async def _plan(self, job: Job) -> Plan:
+        try:
+            await self._check(job.endpoint)
+        except PaddockError as error:  # it is said when its turn comes; until then nothing is sent there
+            return Plan(note=f"its server is not asked: {error.failure.what}", made_at=self._clock.time())
         provider = self._make(job.endpoint)
         try:
             return await self._planner.plan(provider, job.model, insecure=bool(job.arguments.get("insecure")))

@@ -71,6 +71,7 @@ class Worker:
         self._servers = Supervisor(database, paths.logs, audit)
         self._linger = linger
         self._stopped = False
+        self._moved = frozenset[str]()
 
     def stop(self) -> None:
         """Close the streams and end."""
@@ -116,14 +117,15 @@ class Worker:
         await self._queue.close()
 
     async def _tick(self) -> None:
-        moved = self._changes.poll()
-        if META in moved and self._meta.get(HAND_OVER) == str(os.getpid()):
+        self._moved |= self._changes.poll()
+        if META in self._moved and self._meta.get(HAND_OVER) == str(os.getpid()):
             _log.info("a newer version takes over")
             await self._meta.set(HAND_OVER, "")
             self.stop()
             return
-        if WISHES in moved:
+        if WISHES in self._moved:
             await self._queue.read()
+        self._moved = frozenset()  # not before it was read: a fault must not lose a wish
         try:
             await self._servers.tick()
         finally:  # trouble with a server stops no download

@@ -49,8 +49,8 @@ async def prove(provider: Provider, job: Job) -> Model:
     raise PaddockError.of(what, job.endpoint.url, "Retry", FailureKind.PROTOCOL)
 
 
-async def compare(provider: Provider, job: Job, digest: str, announced: Iterable[str]) -> None:
-    """What is listed must be what was announced.
+async def compare(provider: Provider, job: Job, digest: str, announced: Iterable[str]) -> str:
+    """What is listed must be what was announced; returns a remark where only the weights were.
 
     The digest of the list is that of the manifest the registry gave (servers before 0.19 wrote it anew, so theirs is that of the rewritten
     one). Where it is another, the tag may have moved since, or the registry answers each client differently (Hugging Face does): then the
@@ -61,17 +61,20 @@ async def compare(provider: Provider, job: Job, digest: str, announced: Iterable
     """
     plan = job.plan or Plan()
     if digest and digest in (plan.digest, plan.canonical):
-        return
-    named = plan.weights or {found for one in announced if _DIGEST.match(found := one.removeprefix("sha256:"))}
-    if not named:
-        return
+        return ""
+    other = "listed with another manifest than the registry showed here" if plan.digest and digest else ""
+    said = {one.removeprefix("sha256:") for one in announced}
+    named = plan.weights or {one for one in said if _DIGEST.match(one)}
     try:
-        weights = (await provider.show(job.model)).weights_digest
+        weights = (await provider.show(job.model)).weights_digest if named else ""
     except PaddockError:
-        return  # it is listed; what cannot be asked cannot be compared
-    if weights and weights not in named and weights not in {one.removeprefix("sha256:") for one in announced}:
+        weights = ""  # it is listed; what cannot be asked cannot be compared
+    if not weights:
+        return f"{other}, and its weights cannot be compared" if other else ""
+    if weights not in named | said:
         what = f"The server lists {job.model} with other weights ({weights[:12]}) than the registry named: {MISMATCH}"
         raise PaddockError.of(what, job.endpoint.url, "Delete the model, then retry", FailureKind.PROTOCOL)
+    return f"{other}; the weights are the same" if other else ""
 
 
 def changed(before: ModelDetail, after: ModelDetail) -> Changes | None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tui.core.errors import Failure, FailureKind
-from tui.core.jobs import Job, JobKind, JobState
+from tui.core.jobs import Job, JobKind, JobState, Wait
 from tui.core.pace import Pace
 from tui.core.pulls import Phase, PullMeter, PullProgress, Stall
-from tui.worker.attempt import Attempt
+from tui.worker.attempt import Attempt, Before
 
 
 @dataclass(slots=True)
@@ -18,8 +18,9 @@ class Run:
     """One job in the worker's memory.
 
     Attributes:
-        failures: In a row, without new bytes to speak of.
-        best: Bytes when they were last counted.
+        best: Bytes that had come when a failure was last counted.
+        began_at: The same when the attempt began.
+        held: What it waits for until `due`, and the note that says so.
         downs: Looks in a row at a server that did not answer.
         due: Monotonic time of the next look.
         reason: Why we closed the stream: `pause`, `cancel`, `stall`, `space`, `hours`, `pace`, `end`, or empty.
@@ -27,7 +28,10 @@ class Run:
         again: The one fresh attempt after damaged bytes was used.
         unclear: The stream ended without a word and the model was asked for again at once.
         full: The disk was full, so more room is asked for.
+        checking_since: Monotonic time since when the server checks.
+        before: The model that this pull replaces, once that was looked at.
         warming: Loads the model after the pull.
+        gone: The job left the queue, or is remembered anew.
     """
 
     job: Job
@@ -35,8 +39,9 @@ class Run:
     pace: Pace
     attempt: Attempt | None = None
     task: asyncio.Task[None] | None = None
-    failures: int = 0
     best: int = 0
+    began_at: int = 0
+    held: tuple[Wait, str] = (Wait.NOTHING, "")
     downs: int = 0
     due: float = 0.0
     reason: str = ""
@@ -44,6 +49,9 @@ class Run:
     again: bool = False
     unclear: bool = False
     full: bool = False
+    checking_since: float | None = None
+    before: Before | None = None
+    gone: bool = False
     warming: asyncio.Task[None] | None = field(default=None)
 
     @property
@@ -61,7 +69,7 @@ def figures_of(figures: PullProgress, job: Job) -> dict[str, Any]:
     """The meter's figures as fields of a job; what is not known yet leaves what was shown."""
     found: dict[str, Any] = {"fetched": figures.fetched, "busy": figures.busy}
     if figures.total is None:
-        return found | ({"history": figures.history} if figures.history else {})
+        return found | ({"history": figures.history, "step": figures.step} if figures.history else {})
     return found | {
         "total": figures.total,
         "done": figures.done,
@@ -73,6 +81,7 @@ def figures_of(figures: PullProgress, job: Job) -> dict[str, Any]:
         "layers": figures.layers,
         "planned": figures.planned,
         "history": figures.history,
+        "step": figures.step,
     }
 
 
@@ -92,6 +101,16 @@ def doing(figures: PullProgress, kind: JobKind) -> str:
 def stalled(job: Job) -> Failure:
     """The failure of a stream on which nothing came."""
     return Failure("No new bytes for 90s", job.endpoint.url, "Check the server's network; it reconnects by itself", FailureKind.TIMEOUT)
+
+
+def checks_too_long(job: Job) -> Failure:
+    """The failure of a server that does not come to an end with checking."""
+    return Failure("The server did not end its check", job.endpoint.url, "Look at the server's log; it is asked again", FailureKind.TIMEOUT)
+
+
+def check_limit(job: Job) -> float:
+    """Seconds a server may check: it reads every byte once, a slow disk gives 50 MB a second, and other checks may come before."""
+    return 900.0 + (job.total or 0) / 50e6
 
 
 def waits_for_server(job: Job, failure: Failure) -> str:

@@ -11,7 +11,7 @@ from tui.core.jobs import Ask
 from tui.core.names import normal, same
 from tui.providers.library import CatalogueTag, Library
 from tui.services.api import Preview, PreviewKey
-from tui.services.asks import reasons
+from tui.services.asks import asks_before, reasons
 from tui.services.wishes import Wanted
 from tui.text import clean_name, size
 from tui.ui.frame import Part
@@ -189,8 +189,9 @@ class About:
         for one in wanted:
             for provider in providers:
                 preview = self.preview(one.name, provider)
-                if preview is not None and preview.asks:
-                    found[(provider, normal(one.name))] = preview.asks
+                asks = preview.asks if preview is not None else asks_before(self.settings, one.name, None)
+                if asks:
+                    found[(provider, normal(one.name))] = asks
         return found
 
 

@@ -131,14 +131,3 @@ def apply_options(verbs: Any, jobs: Sequence[Job], others: Sequence[Job], values
         verbs.limit(ids, read_limit(values["limit"]))
     if "load" in changed:
         verbs.warm_up([job.id for job in jobs if job.kind is JobKind.PULL], values["load"].strip().lower() == "yes")
-
-
-def circle(job: Job, others: Sequence[Job]) -> frozenset[int]:
-    """Entries that come after this one, however far: it cannot come after them."""
-    found = {job.id}
-    grown = True
-    while grown:
-        more = {other.id for other in others if other.after in found} - found
-        found |= more
-        grown = bool(more)
-    return frozenset(found)

@@ -40,39 +40,15 @@ class PullTable(Rows[Job]):
         return False if action == "sort" else super().check_action(action, parameters)
 
 
-class Percents:
-    """Percents that never fall on screen while an attempt goes on."""
-
-    def __init__(self) -> None:
-        self._seen: dict[int, tuple[int, float]] = {}
-
-    def take(self, jobs: Sequence[Job]) -> None:
-        """Look at the newest figures."""
-        kept: dict[int, tuple[int, float]] = {}
-        for job in jobs:
-            if job.percent is None or job.percent != job.percent:
-                continue
-            attempt, before = self._seen.get(job.id, (job.attempts, 0.0))
-            kept[job.id] = (job.attempts, max(job.percent, before) if attempt == job.attempts else job.percent)
-        self._seen = kept
-
-    def of(self, job: Job) -> float | None:
-        """The percent to show."""
-        found = self._seen.get(job.id)
-        return found[1] if found else None
-
-
 class QueueWords:
     """What the cells need beyond the entry itself; taken anew with each view of the queue."""
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
-        self.percents = Percents()
         self._settings = settings
         self._names: Mapping[int, str] = {}
 
     def take(self, jobs: Sequence[Job]) -> None:
         """Look at the newest view."""
-        self.percents.take(jobs)
         self._names = {job.id: title(job) for job in jobs}
 
     @property
@@ -108,14 +84,14 @@ def columns(words: QueueWords, width: int, *, ascii: bool, binary: bool) -> list
         said = words.reason(job, binary=binary)
         if said is not None:
             return said
-        percent = words.percents.of(job)
+        percent = job.percent
         return Cell(bar(None if percent is None else percent / 100, cells, ascii), "busy")
 
     def percent_text(job: Job) -> Cell:
         said = words.reason(job, binary=binary)
         if said is not None:
             return said
-        percent = words.percents.of(job)
+        percent = job.percent
         return Cell("–" if percent is None else f"{percent:.0f} %")
 
     def done_text(job: Job) -> Cell:

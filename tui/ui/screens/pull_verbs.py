@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from tui.core.jobs import Job, JobKind, JobState, JobWish, PastJob, Wait
+from tui.core.jobs import Job, JobKind, JobState, JobWish, PastJob, Wait, circle
 from tui.services.asks import question
 from tui.ui.screens.pull_words import AGAIN, cancel_question, changes_question
 from tui.ui.screens.refusing import RefusingScreen
@@ -192,11 +192,12 @@ class PullVerbs(RefusingScreen):
 
     def action_options(self) -> None:
         """Ask when it starts, after which one, how fast, and what follows."""
-        from tui.ui.dialogs.pull_options import apply_options, circle, options_dialog
+        from tui.ui.dialogs.pull_options import apply_options, options_dialog
 
         jobs = [job for job in self.chosen_jobs if not job.state.ended]
         open_jobs = [job for job in self.services.jobs.view.value.jobs if not job.state.ended]
-        barred = frozenset().union(*(circle(job, open_jobs) for job in jobs))
+        after_of = {one.id: one.after for one in open_jobs}
+        barred = {one.id for one in open_jobs for job in jobs if circle(after_of, job.id, one.id)}
         others = [job for job in open_jobs if job.id not in barred]
         now = self.now
 
