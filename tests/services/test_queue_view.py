@@ -36,14 +36,30 @@ def plan(*sizes: int, present: int = 0) -> Plan:
 
 def test_the_time_when_all_is_done_is_of_what_runs_and_waits_for_a_place() -> None:
     jobs = (
-        job(1, state=JobState.FETCHING, total=10 * GB, done=4 * GB, rate=1e8, eta=60.0),
-        job(2, wait=Wait.PLACE, plan=plan(4 * GB)),
-        job(3, state=JobState.DONE, total=5 * GB, done=5 * GB),
+        job(1, state=JobState.FETCHING, total=10 * GB, done=4 * GB, rate=1e8, eta=60.0, created_at=50.0),
+        job(2, wait=Wait.PLACE, plan=plan(4 * GB), created_at=50.0),
         job(4, state=JobState.PAUSED, wish=JobWish.PAUSE, total=7 * GB),
     )
     view = queue_view(jobs, WORKS, 1000.0, None)
     assert (view.rate, view.finish_at, view.all_at) == (1e8, 1060.0, 1100.0)
     assert (view.done, view.total, view.percent) == (4 * GB, 14 * GB, pytest.approx(100 * 4 / 14))
+
+
+def test_the_percent_of_the_queue_does_not_fall_when_an_entry_ends() -> None:
+    """What was done since the queue last rested is part of the whole; what was done before that is not."""
+    old = job(9, state=JobState.DONE, total=90 * GB, done=90 * GB, created_at=1.0, ended_at=5.0)
+    first = job(1, state=JobState.FETCHING, total=5 * GB, done=5 * GB, created_at=10.0)
+    second = job(2, state=JobState.FETCHING, total=5 * GB, done=GB, created_at=20.0)
+    third = job(3, state=JobState.FETCHING, total=5 * GB, created_at=40.0)
+    seen = [queue_view((old, first, second), WORKS, 0.0, None).percent]
+    first = replace(first, state=JobState.DONE, ended_at=30.0)
+    seen.append(queue_view((old, first, second), WORKS, 0.0, None).percent)
+    second = replace(second, state=JobState.DONE, done=5 * GB, ended_at=50.0)
+    assert seen == [pytest.approx(60)] * 2
+    assert queue_view((old, first, second, third), WORKS, 0.0, None).total == 15 * GB
+    assert queue_view((old, first, second), WORKS, 0.0, None).percent is None
+    almost = replace(third, done=5 * GB)
+    assert queue_view((almost,), WORKS, 0.0, None).percent == 99.4
 
 
 @pytest.mark.parametrize(
@@ -90,6 +106,8 @@ def test_bytes_to_come_know_layers_that_are_there_shared_and_half_fetched() -> N
     assert space.to_come([half]) == 2 * GB
     assert space.to_come([job(total=9 * GB, done=2 * GB), job(2)]) == 7 * GB
     assert space.to_come([job(kind=JobKind.PUSH, total=GB)]) == 0
+    elsewhere = replace(job(2, plan=plan(5 * GB)), endpoint=replace(ENDPOINT, url="http://127.0.0.1:11435"))
+    assert space.to_come([job(1, plan=plan(5 * GB)), elsewhere]) == 10 * GB  # another folder: it is there twice
 
 
 def test_the_larger_of_margin_and_reserve_counts() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tui.core.clock import ManualClock
-from tui.core.errors import Failure, FailureKind
+from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.jobs import Ask, Changes, Job, JobKind, JobState, JobWish, Layer, Plan, PlanLayer, Wait
 from tui.core.models import Endpoint
 from tui.store import backup
@@ -200,3 +200,50 @@ def test_C12_P10_a_queue_of_the_first_schema_is_taken_over_with_a_backup(tmp_pat
     assert job.layers == (Layer("sha256:a", 10, 4),)
     assert (job.limit, job.after, job.plan, job.allowed) == (None, 0, None, frozenset())
     database.close()
+
+
+# --- asked for again --------------------------------------------------------------------------------------------------
+
+
+async def test_a_second_create_of_a_name_replaces_the_first_and_takes_nothing_of_it(jobs: JobTable) -> None:
+    first = await jobs.add(JobKind.CREATE, "mine", ENDPOINT, {"from": "a", "system": "one"})
+    second = await jobs.add(JobKind.CREATE, "mine", ENDPOINT, {"from": "b"})
+    assert (second.id, second.arguments) == (first.id, {"from": "b"})
+
+
+async def test_a_create_that_runs_is_not_another_one(jobs: JobTable) -> None:
+    first = await jobs.add(JobKind.CREATE, "mine", ENDPOINT, {"from": "a"})
+    await jobs.record([replace(first, state=JobState.FETCHING)])
+    with pytest.raises(PaddockError) as caught:
+        await jobs.add(JobKind.CREATE, "mine", ENDPOINT, {"from": "b"})
+    assert caught.value.failure.kind is FailureKind.BUSY
+    assert found(jobs, first.id).arguments == {"from": "a"}
+    assert (await jobs.add(JobKind.CREATE, "mine", ENDPOINT, {"from": "a"})).id == first.id
+
+
+async def test_a_provider_that_was_changed_is_the_new_one_where_it_is_asked_again(jobs: JobTable) -> None:
+    await jobs.add(JobKind.PULL, "a", replace(ENDPOINT, key="env:OLD"))
+    again = await jobs.add(JobKind.PULL, "a", replace(ENDPOINT, key="env:NEW", url="http://localhost:11434/"))
+    assert (again.endpoint.key, len(jobs.list())) == ("env:NEW", 1)
+
+
+async def test_a_done_job_that_is_asked_for_again_begins_at_nothing(jobs: JobTable) -> None:
+    job = await jobs.add(JobKind.PULL, "a", ENDPOINT)
+    await jobs.record([replace(job, state=JobState.DONE, percent=100.0, done=5, fetched=5, started_at=1.0, ended_at=2.0, digest="d")])
+    await jobs.retry([job.id])
+    await jobs.take_renewals()
+    again = found(jobs, job.id)
+    assert (again.state, again.percent, again.done, again.fetched, again.started_at, again.digest) == (
+        JobState.WAITING,
+        None,
+        0,
+        0,
+        None,
+        "",
+    )
+
+
+async def test_only_pulls_have_a_limit(jobs: JobTable) -> None:
+    pull, push = await jobs.add(JobKind.PULL, "a", ENDPOINT), await jobs.add(JobKind.PUSH, "me/a", ENDPOINT)
+    await jobs.limit([pull.id, push.id], 10**6)
+    assert [job.limit for job in jobs.list()] == [10**6, None]

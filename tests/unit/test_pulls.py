@@ -286,3 +286,53 @@ def test_what_an_earlier_worker_counted_goes_on() -> None:
     assert (seen.fetched, seen.peak) == (110 * MB, pytest.approx(10 * MB / 1.5))
     assert seen.average == pytest.approx(110 * MB / 11.5)
     assert seen.history[:2] == (5.0, 10.0)
+
+
+# --- over attempts ----------------------------------------------------------------------------------------------------
+
+FILES = tuple(f"sha256:{letter * 64}" for letter in "abcd")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_model_in_several_files_holds_its_percent_over_attempts(known: bool) -> None:
+    meter = PullMeter(0.0)
+    if known:
+        meter.expect(Plan(tuple(PlanLayer(file, 100 * MB) for file in FILES), frozenset()))
+    for file in FILES[:3]:
+        fed(meter, layer(100 * MB, digest=file), 1.0)
+    before = fed(meter, layer(20 * MB, digest=FILES[3]), 2.0)
+    assert before.percent == pytest.approx(80 if known else 99)
+    meter.restart(10.0)
+    assert meter.progress(10.0).percent == before.percent
+    for at, file in enumerate(FILES[:3]):
+        seen = fed(meter, layer(100 * MB, digest=file), 11.0 + at)
+        assert (seen.percent, seen.done) == (before.percent, 320 * MB)
+    assert not seen.restarted
+
+
+def test_what_the_server_lost_is_said_and_counts_no_more() -> None:
+    meter = PullMeter(0.0)
+    fed(meter, layer(90 * MB), 1.0)
+    meter.restart(10.0)
+    seen = fed(meter, layer(0), 11.0)
+    assert (seen.percent, seen.done, seen.restarted) == (0.0, 0, True)
+    assert not fed(meter, layer(10 * MB), 45.0).restarted
+    meter.forget()
+    assert meter.progress(46.0).percent is None
+
+
+def test_layers_that_only_an_earlier_attempt_named_are_none_of_the_model() -> None:
+    meter = PullMeter(0.0)
+    fed(meter, layer(1, 5, "sha256:odd"), 1.0)
+    meter.restart(2.0)
+    fed(meter, layer(100 * MB), 3.0)
+    seen = fed(meter, JobStep("success"), 4.0)
+    assert (seen.total, seen.done) == (100 * MB, 100 * MB)
+
+
+def test_a_graph_that_was_merged_goes_on_as_it_is() -> None:
+    meter = PullMeter(0.0, history=[1.0] * 200, step=8.0)
+    for tick in range(64):
+        fed(meter, layer(tick * MB), tick * 0.25)
+    seen = meter.progress(16.0)
+    assert (seen.step, len(seen.history)) == (8.0, 202)

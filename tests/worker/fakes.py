@@ -53,7 +53,7 @@ class Fake:
         self.digests: dict[str, str] = {}
         self.weights: dict[str, str | Exception] = {}
         self.shows: dict[str, list[ModelDetail]] = {}
-        self.loads: dict[str, Exception] = {}
+        self.loads: dict[str, Exception | str] = {}
 
     def make(self, endpoint: Endpoint) -> Any:
         return _Connection(self, endpoint)
@@ -100,8 +100,11 @@ class _Connection:
         return ModelDetail(self.endpoint.name, model, weights_digest=weights)
 
     async def load(self, model: str, *, keep_alive: str = "", options: Any = None) -> None:
-        if model in self.fake.loads:
-            raise self.fake.loads[model]
+        fault = self.fake.loads.get(model)
+        if fault is HANG:
+            await asyncio.Event().wait()
+        if isinstance(fault, Exception):
+            raise fault
 
     async def aclose(self) -> None:
         pass
@@ -118,10 +121,16 @@ class Bench:
         self.database = Database(folder / "data" / "paddock.db")
         self.table = JobTable(self.database, clock)
         self.plans: dict[str, Plan | Exception] = {}
+        self.asked: list[str] = []
+        self.hangs: set[str] = set()
+        self.go_on = asyncio.Event()
         self.key: Callable[[str], str] = lambda reference: ""
         self.queue = self.new_queue()
 
     async def plan(self, provider: Any, model: str, *, insecure: bool = False) -> Plan:
+        self.asked.append(model)
+        while model in self.hangs:
+            await self.go_on.wait()
         found = self.plans.get(model)
         if isinstance(found, Exception):
             raise found

@@ -16,7 +16,7 @@ from tui.cli.output import DONE, FAILED, USAGE, ask, emit, message
 from tui.cli.planning import read_queue
 from tui.cli.pull import allow
 from tui.cli.states import needs, state_words
-from tui.core.jobs import Job, JobState, JobWish, Wait, circle
+from tui.core.jobs import Job, JobKind, JobState, JobWish, Wait, circle
 from tui.core.partials import cancel_words
 from tui.services.asks import OFFLINE
 from tui.services.wishes import NONE
@@ -116,6 +116,8 @@ def pointless(verb: str, job: Job) -> str:
     """Why a verb means nothing for a job, or empty."""
     state = job.state.value
     if verb in ("pause", "cancel", *_SHOWN):
+        if verb == "limit" and job.kind is not JobKind.PULL:
+            return f"is a {job.kind}: only pulls can be kept to a limit."
         if verb in ("at", "after") and job.state.running:
             return f"is {state} already. Use paddock pulls pause {job.id} first."
         return f"is {state} already." if job.state.ended else ""

@@ -137,6 +137,7 @@ class PullMeter:
         self._plan = Plan()
         self._last: dict[str, int] = {}
         self._held = {layer.digest: _Blob(layer.total, None, layer.completed, layer.kind) for layer in layers}
+        self._measures = False
         self._lost_at = float("-inf")
         self._bursts: deque[tuple[float, int]] | None = None
         self._blobs: dict[str, _Blob] = {}
@@ -202,7 +203,6 @@ class PullMeter:
     def _layer(self, step: JobStep, total: int | None, completed: int | None, now: float) -> None:
         if self._fresh:
             self._fresh = False
-            self._percent, self._done, self._total = None, 0, 0
             self._lay_out()
         if step.digest not in self._blobs and self._planned:
             self._set_plan_aside(step.digest)
@@ -260,7 +260,9 @@ class PullMeter:
         self._planned = bool(self._blobs)
         if not self._planned:
             self._blobs = dict(self._held)
-        self._held = {}
+        elif not self._measures:
+            self._percent, self._done = None, 0  # what was shown before was a guess
+        self._measures, self._held = self._planned, {}
 
     def _set_plan_aside(self, digest: str) -> None:
         """The server fetches something else than the manifest names, or counts all layers as one."""

@@ -44,10 +44,6 @@ class Facts:
         """The job goes into the history with the next write."""
         self._past.append(run.job)
 
-    def not_ended(self, run: Run) -> None:
-        """It goes on after all: what was not written of its end is forgotten."""
-        self._past = [job for job in self._past if job.id != run.job.id]
-
     async def flush(self) -> None:
         """Write all of it in one transaction; what cannot be written now is kept for the next time."""
         if not self.unwritten:

@@ -31,7 +31,7 @@ from tui.worker.ends import Ends
 from tui.worker.facts import Facts
 from tui.worker.gates import Gate, gate
 from tui.worker.planning import Plans
-from tui.worker.run import Run, check_limit, checks_too_long, doing, figures_of, stalled
+from tui.worker.run import Run, check_limit, checks_too_long, doing, figures_of, half_made, stalled
 from tui.worker.warmth import Warmth
 
 LONGEST_WAIT: Final = 400.0
@@ -98,6 +98,8 @@ class Queue:
         await self.read()
         for run in self.runs.values():
             self._warmth.take_up(run)
+            if run.job.state is JobState.INTERRUPTED and run.job.kind in (JobKind.CREATE, JobKind.QUANTIZE):
+                self._ends.fail(run, half_made(run.job))  # P34: it may have had its effect
 
     @property
     def busy(self) -> bool:
@@ -134,7 +136,6 @@ class Queue:
     def _uncancel(self, run: Run) -> None:
         """A wish that came while its cancel was being written down (later ones leave what has ended as it is)."""
         if run.job.state is JobState.CANCELLED and run.job.wish is not JobWish.CANCEL:
-            self._facts.not_ended(run)
             self._facts.set(run, state=JobState.WAITING, note="", ended_at=None)
 
     def _remember(self, job: Job, now: float) -> Run:

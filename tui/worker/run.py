@@ -108,6 +108,12 @@ def checks_too_long(job: Job) -> Failure:
     return Failure("The server did not end its check", job.endpoint.url, "Look at the server's log; it is asked again", FailureKind.TIMEOUT)
 
 
+def half_made(job: Job) -> Failure:
+    """The failure of a create that nobody saw the end of."""
+    what = "The worker ended while it was being made; whether it was made is not known"
+    return Failure(what, job.endpoint.url, "Look for it in the library, and retry where it is not there", FailureKind.INTERRUPTED)
+
+
 def check_limit(job: Job) -> float:
     """Seconds a server may check: it reads every byte once, a slow disk gives 50 MB a second, and other checks may come before."""
     return 900.0 + (job.total or 0) / 50e6

@@ -109,9 +109,9 @@ def options_dialog(jobs: Sequence[Job], others: Sequence[Job], now: float) -> Fo
             "start", "Start", values["start"], "at once; 23:00, in 2h, tomorrow 7:00", lambda text: problem(read_time, text, time.time())
         ),
         Field("after", "After", values["after"], "no other entry", _after_problem(others), ("", *names.values())),
-        Field("limit", "At most", values["limit"], "no limit of its own", partial(problem, read_limit), PRESETS),
     ]
     if any(job.kind is JobKind.PULL for job in jobs):
+        fields.append(Field("limit", "At most", values["limit"], "no limit of its own", partial(problem, read_limit), PRESETS))
         fields.append(Field("load", "Load it", values["load"], "no", _yes_problem, _YES))
     hint = "Load it: into memory, once it is there. The limit comes in bursts.\nctrl+o usual values   tab next   enter saves   esc back"
     return FormDialog(f"Options of {noun(jobs)}", fields, hint=hint)
@@ -119,7 +119,7 @@ def options_dialog(jobs: Sequence[Job], others: Sequence[Job], now: float) -> Fo
 
 def apply_options(verbs: Any, jobs: Sequence[Job], others: Sequence[Job], values: Mapping[str, str], now: float) -> None:
     """Set what differs from what stood there."""
-    ids = [job.id for job in jobs]
+    ids, pulls = [job.id for job in jobs], [job.id for job in jobs if job.kind is JobKind.PULL]
     before = shown_values(jobs, {job.id: label(job) for job in others}, now)
     changed = {key for key, text in values.items() if text.strip() != before[key]}
     if "start" in changed:
@@ -128,6 +128,6 @@ def apply_options(verbs: Any, jobs: Sequence[Job], others: Sequence[Job], values
         found = _find(values["after"], others)
         verbs.chain(ids, found.id if found is not None else 0)
     if "limit" in changed:
-        verbs.limit(ids, read_limit(values["limit"]))
+        verbs.limit(pulls, read_limit(values["limit"]))
     if "load" in changed:
-        verbs.warm_up([job.id for job in jobs if job.kind is JobKind.PULL], values["load"].strip().lower() == "yes")
+        verbs.warm_up(pulls, values["load"].strip().lower() == "yes")

@@ -21,6 +21,7 @@ from tui.core.names import normal, parse
 from tui.core.observe import Observable
 from tui.providers.library import CatalogueModel, load_library
 from tui.services.api import pullers
+from tui.services.asks import asks_before, reasons
 from tui.text import size
 from tui.ui.frame import Line, Part
 from tui.ui.screens import catalogue_view, library_columns
@@ -457,15 +458,18 @@ class LibraryScreen(RefusingScreen):
         from tui.ui.widgets.confirm import ConfirmDialog
 
         models = [model for model in self._chosen if library_columns.can_update(model)]
+        settings = self.services.config.current.value
+        asks = {model: asks_before(settings, model.key, None) for model in models}
 
         def done(answer: str | None) -> None:
             if answer == "update":
                 for model in models:
-                    self.services.jobs.add(model.key, model.provider, asked_by="library, update")
+                    self.services.jobs.add(model.key, model.provider, asked_by="library, update", allowed=asks[model])
                 self._models.clear_marks()
 
         if models:
-            question = library_columns.update_question(models)
+            needed = reasons(settings, None, frozenset().union(*asks.values()))
+            question = f"{library_columns.update_question(models)}{f' This asks because {needed}.' if needed else ''}"
             self.app.push_screen(ConfirmDialog(question, (("keep", "Not now"), ("update", "Update"))), done)
 
     def action_load(self) -> None:
