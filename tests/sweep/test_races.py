@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from tests.worker.fakes import Bench
 from tui.core.clock import ManualClock
 from tui.core.jobs import JobState, JobWish
+from tui.store.db import Database
 
 
 @pytest.fixture
@@ -56,3 +58,16 @@ async def test_Q13_a_load_that_ends_late_does_not_end_the_pull_that_began_anew(b
     loading.set()
     await bench.settle()
     assert bench.job(number).state is JobState.PAUSED
+
+
+async def test_P13_two_databases_of_one_process_see_what_another_process_writes(tmp_path: Path) -> None:
+    """SQLite's locks belong to the process: opening a second time must not give up those of the first."""
+    path = tmp_path / "paddock.db"
+    first, second = Database(path), Database(path)
+    words = "import sys; from pathlib import Path; from tui.store.db import Database; database = Database(Path(sys.argv[1]))\n"
+    words += "database.run_sync(lambda connection: connection.execute(\"INSERT INTO meta VALUES ('other', 'here')\")); database.close()"
+    done = await asyncio.create_subprocess_exec(sys.executable, "-c", words, str(path), cwd=Path(__file__).parents[2])
+    assert await done.wait() == 0
+    for database in (first, second):
+        assert database.read(lambda connection: connection.execute("SELECT value FROM meta WHERE key = 'other'").fetchall()) == [("here",)]
+        await database.aclose()

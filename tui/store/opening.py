@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import stat
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -133,7 +134,8 @@ def prepare(path: Path, *, migrations: Sequence[Sequence[str]] = MIGRATIONS, net
             backup.sweep(path.parent, f".{path.name}.")
             report = _replace_damaged(path, migrations, network_fs) if is_damaged(path) else Opened()
             created = not path.exists()
-            os.close(open_private(path))
+            if not _is_private(path):  # to close a file gives up every lock that this process has on it: SQLite's too
+                os.close(open_private(path))
             if created:
                 sync_folder(path.parent)
             with contextlib.closing(connect(path, network_fs=network_fs)) as connection:
@@ -142,6 +144,15 @@ def prepare(path: Path, *, migrations: Sequence[Sequence[str]] = MIGRATIONS, net
         raise PaddockError(failure_of(error, path)) from error
     except OSError as error:
         raise PaddockError(not_writable(error, path)) from error
+
+
+def _is_private(path: Path) -> bool:
+    """Whether a plain file of ours lies there that only we may read."""
+    try:
+        info = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and not stat.S_IMODE(info.st_mode) & 0o077
 
 
 def _replace_damaged(path: Path, migrations: Sequence[Sequence[str]], network_fs: bool) -> Opened:
