@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from tui.worker import process, queue
+from tui.worker import ends, process
 
 if __name__ == "__main__":
-    queue.DELAYS = tuple(pause / 10 for pause in queue.DELAYS)  # type: ignore[misc,assignment]
-    queue.DOWN_DELAYS = tuple(pause / 10 for pause in queue.DOWN_DELAYS)  # type: ignore[misc,assignment]
+    ends.DELAYS = tuple(pause / 10 for pause in ends.DELAYS)  # type: ignore[misc,assignment]
+    ends.DOWN_DELAYS = tuple(pause / 10 for pause in ends.DOWN_DELAYS)  # type: ignore[misc,assignment]
     sys.exit(process.run(sys.argv[1:]))
