@@ -65,9 +65,12 @@ async def test_P13_two_databases_of_one_process_see_what_another_process_writes(
     path = tmp_path / "paddock.db"
     first, second = Database(path), Database(path)
     words = "import sys; from pathlib import Path; from tui.store.db import Database; database = Database(Path(sys.argv[1]))\n"
-    words += "database.run_sync(lambda connection: connection.execute(\"INSERT INTO meta VALUES ('other', 'here')\")); database.close()"
-    done = await asyncio.create_subprocess_exec(sys.executable, "-c", words, str(path), cwd=Path(__file__).parents[2])
-    assert await done.wait() == 0
-    for database in (first, second):
-        assert database.read(lambda connection: connection.execute("SELECT value FROM meta WHERE key = 'other'").fetchall()) == [("here",)]
-        await database.aclose()
+    words += "database.run_sync(lambda connection: connection.execute('INSERT INTO meta VALUES (?, 1)', (sys.argv[2],))); database.close()"
+    for number in ("other 1", "other 2"):  # the first would take the log away from us, the second write a new one
+        done = await asyncio.create_subprocess_exec(sys.executable, "-c", words, str(path), number, cwd=Path(__file__).parents[2])
+        assert await done.wait() == 0
+        for database in (first, second):
+            query = "SELECT max(key) FROM meta WHERE key LIKE 'other%'"
+            assert database.read(lambda connection, query=query: connection.execute(query).fetchone()) == (number,)
+    await first.aclose()
+    await second.aclose()
