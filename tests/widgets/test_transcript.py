@@ -25,7 +25,7 @@ async def test_streams_and_draws_markdown_when_a_block_closes() -> None:
         text = screen_text(app)
         assert "\n Short answer\n" in text
         assert "│ x = 1" in text
-        assert screen_lines(app)[0].startswith("─ you ──")
+        await until(lambda: screen_lines(app)[0].startswith("─ you ──"))
         assert screen_lines(app)[0].endswith(" 12:31")
         chat.append(2, "en** end")
         chat.finish(2)
