@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
-from tui.core.capabilities import Capability
 from tui.core.errors import PaddockError
-from tui.core.names import parse
 from tui.ui.frame import SCREENS, key_text
 
 if TYPE_CHECKING:
@@ -47,6 +45,8 @@ class PaddockCommands(Provider):
         app = cast("TuiApp", self.app)
         if app.services is None:
             return
+        from tui.core.capabilities import Capability
+
         able = {state.name for state in app.services.registry.providers.value if Capability.PUSH in state.capabilities}
         for model in app.services.registry.models.value:
             yield f"Chat with {model.name}", model.provider, partial(self._chat, model.provider, model.key)
@@ -70,6 +70,7 @@ class PaddockCommands(Provider):
 
     def _push(self, model: Model) -> None:
         """Ask first: what is pushed can be read by others."""
+        from tui.core.names import parse
         from tui.ui.widgets.confirm import ConfirmDialog
 
         app = cast("TuiApp", self.app)
