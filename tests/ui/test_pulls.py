@@ -127,6 +127,14 @@ async def test_the_failure_stands_in_the_detail(fake: FakeServices) -> None:
         assert fake.called("retry") == [([6],)]
 
 
+async def test_how_a_pull_was_proved_stands_in_the_detail(fake: FakeServices) -> None:
+    one = job(1, "qwen3:8b", JobState.DONE, note="listed with another manifest than the registry showed here; the weights are the same")
+    fake.jobs.view.set(QueueView(jobs=(one,), worker=WorkerState(True, 5)))
+    app = host(fake)
+    async with app.run_test(size=(120, 40)):
+        await until(lambda: "the weights are the same" in screen_text(app))
+
+
 async def test_S32_the_workers_note_is_shown(fake: FakeServices) -> None:
     note = "logind ends user processes at logout; loginctl enable-linger keeps pulls going"
     fake.jobs.view.set(QueueView(queue().jobs, WorkerState(True, 1, note=note)))

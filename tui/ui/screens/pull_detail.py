@@ -156,6 +156,8 @@ def facts(
     lines.append((plan_line(job, fits, width=1000 if opened else width, binary=binary), "$foreground"))
     if job.plan is not None:
         lines.append((job.plan.note, "$text-muted"))
+    if job.note and job.state is JobState.DONE:
+        lines.append((job.note, "$text-muted"))
     lines.append((asked_line(job, names, binary=binary), "$text-muted"))
     dropped = dropped_by_restart(job, now, binary=binary)
     working = worker_line(job, worker)
