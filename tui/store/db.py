@@ -360,14 +360,14 @@ class Database:
                     raise sqlite3.DatabaseError("quick_check found damage")
         except sqlite3.Error as error:
             if faults.primary(error) != sqlite3.SQLITE_INTERRUPT:
+                with contextlib.suppress(OSError, PaddockError):  # first: what is said of the next start is true when it is said
+                    os.close(open_private(sidecar(self.path, ".check")))
                 self.problem = Failure(
                     "The database is damaged",
                     clean_name(str(self.path)),
                     "Restart Paddock: it is moved aside and rescued",
                     FailureKind.DISK,
                 )
-                with contextlib.suppress(OSError, PaddockError):
-                    os.close(open_private(sidecar(self.path, ".check")))
 
     # --- backup and end --------------------------------------------------------------------------------------------
 
