@@ -276,19 +276,20 @@ async def test_P33_a_server_that_takes_nothing_more_is_left_after_90_s(lab: Bay,
     lab.box.takers = [stuck]
     number = await lab.upload(weights)
     await lab.until(lambda job: job.done > MB, number)
-    before = -1
-    while before != (before := lab.bench.job(number).done):  # until it takes no more
-        await lab.bench.tick(5)
-        await asyncio.sleep(0.05)
-    await lab.pass_(35)
-    assert lab.bench.job(number).note == "stalled: no new bytes for 30s; reconnects after 90s"
-    await lab.pass_(60)
-    job = await lab.until(lambda job: job.failure is not None, number)
+    notes = set()
+    for _ in range(400):  # the sockets take some more at first, as fast as the machine is
+        await lab.pass_(5)
+        notes.add(lab.bench.job(number).note)
+        if lab.bench.job(number).failure is not None:
+            break
+    assert "stalled: no new bytes for 30s; reconnects after 90s" in notes
+    job = lab.bench.job(number)
     assert job.failure is not None
     assert job.failure.what == "No new bytes for 90s"
     assert not lab.box.takers
     for task in list(lab.box._tasks):
         task.cancel()
+    await lab.pass_(10)
     await lab.until(lambda job: job.state is JobState.DONE, number)
 
 
