@@ -47,8 +47,8 @@ def test_the_http_clients_command_line_is_not_loaded() -> None:
     assert not found & {"click", "rich.console", "pygments"}
 
 
-def test_the_list_of_models_needs_no_http_client() -> None:
-    assert not loaded("import tui.services.hub, tui.ui.screens.library") & {"httpx", "httpcore", "anyio", "psutil"}
+def test_the_list_of_models_needs_no_http_client_and_no_database() -> None:
+    assert not loaded("import tui.services.hub, tui.ui.screens.library") & {"httpx", "httpcore", "anyio", "psutil", "sqlite3"}
 
 
 def _literal(node: ast.expr | None) -> bool:

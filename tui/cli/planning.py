@@ -209,9 +209,11 @@ async def _with_room(context: Context, found: Sequence[Candidate], queue: Sequen
 async def _room(context: Context, job: Job, others: Iterable[Job]) -> tuple[Room | None, bool]:
     """The room, and whether the disk told in time."""
     settings, beside = context.settings, list(others)
-    asking = asyncio.ensure_future(in_daemon_thread(lambda: room_for(job, settings, beside)))
-    await asyncio.wait({asking}, timeout=DISK_WITHIN)
-    return (asking.result(), True) if asking.done() else (None, False)
+    try:
+        async with asyncio.timeout(DISK_WITHIN):
+            return await in_daemon_thread(lambda: room_for(job, settings, beside)), True
+    except TimeoutError:
+        return None, False
 
 
 def same_entry(one: Job, other: Job) -> bool:

@@ -8,7 +8,7 @@ from tui.cli.asked import time_words
 from tui.cli.context import Context
 from tui.config.settings import Settings
 from tui.core.errors import Failure, FailureKind
-from tui.core.jobs import Job, JobKind, JobState, JobWish, Wait
+from tui.core.jobs import LOADING, Job, JobKind, JobState, JobWish, Wait
 from tui.core.partials import dropped_by_restart
 from tui.services.asks import reasons
 from tui.text import clean_name, duration
@@ -23,8 +23,6 @@ _WAITS: Final = {
     Wait.NETWORK: "waits for the network",
     Wait.ANSWER: "needs a yes",
 }
-LOADING: Final = "is being loaded"
-"""What the worker says of a model it loads after its pull."""
 LOADS: Final = 600.0
 """Seconds a load is given before nobody waits for it any more."""
 _VERBS: Final = {JobKind.PUSH: "sending", JobKind.CREATE: "making", JobKind.QUANTIZE: "quantizing", JobKind.UPLOAD: "sending"}

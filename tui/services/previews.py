@@ -17,7 +17,7 @@ from tui.core.threads import in_daemon_thread
 from tui.providers.base import Provider
 from tui.services.api import Preview, PreviewKey
 from tui.services.asks import asks_before
-from tui.services.space import room_for
+from tui.services.space import room_for, to_come
 
 if TYPE_CHECKING:
     from tui.services.plan import Planner
@@ -143,16 +143,15 @@ class Previews:
             return preview
         job = Job(0, JobKind.PULL, normal(model), connection.endpoint, {}, JobWish.RUN, JobState.WAITING, 0, plan=plan)
         others = [other for other in self._queue() if not other.state.ended and other.wish is JobWish.RUN and not _same(other, job)]
-        look = asyncio.ensure_future(in_daemon_thread(lambda: (room_for(job, settings, others), room_for(job, settings))))
-        await asyncio.wait({look}, timeout=DISK_WITHIN)
-        if not look.done():
-            look.cancel()
+        try:
+            async with asyncio.timeout(DISK_WITHIN):
+                room = await in_daemon_thread(lambda: room_for(job, settings, others))
+        except TimeoutError:
             return preview
-        together, alone = look.result()
-        if together is None or alone is None:
+        if room is None:
             return preview
-        needed = together.needed if plan.total is not None else None
-        return replace(preview, free=together.free, needed=needed, queued=together.coming - alone.coming)
+        needed = room.needed if plan.total is not None else None
+        return replace(preview, free=room.free, needed=needed, queued=room.coming - to_come([job]))
 
     def _put(self, key: PreviewKey, preview: Preview) -> None:
         found = {**self.found.value, key: preview}

@@ -13,7 +13,6 @@ from tui.config.settings import Settings
 from tui.core.jobs import Job, JobKind
 from tui.core.models import Endpoint
 from tui.core.record import record
-from tui.store.jobs import provider_key
 from tui.text import clean_name, size
 
 AFTER_FULL: Final = 2 * 10**9
@@ -63,7 +62,7 @@ def models_folder(endpoint: Endpoint, settings: Settings, environ: Mapping[str, 
     return None
 
 
-def to_come(jobs: Iterable[Job], folder_of: Callable[[Job], object] = lambda job: provider_key(job.endpoint)) -> int:
+def to_come(jobs: Iterable[Job], folder_of: Callable[[Job], object] = lambda job: job.endpoint.url) -> int:
     """Bytes that these jobs still bring to one disk; a layer that several of them bring to one folder counts once."""
     layers: dict[tuple[object, str], int] = {}
     rest = 0
