@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.settings import having
 from tui.config.settings import Settings
 from tui.core.jobs import Ask, Job, JobKind, JobState, JobWish, Layer, Plan, PlanLayer, Wait, WorkerState
 from tui.core.models import Endpoint
@@ -81,13 +82,8 @@ def test_what_nobody_works_is_interrupted_whatever_was_written() -> None:
 # --- asks -------------------------------------------------------------------------------------------------------------
 
 
-def settings(**sections: dict[str, Any]) -> Settings:
-    found = Settings()
-    return found.model_copy(update={name: getattr(found, name).model_copy(update=values) for name, values in sections.items()})
-
-
 def test_what_needs_a_yes() -> None:
-    strict = settings(models={"max_size": 10 * GB, "excluded": ("llama*",)}, general={"network": "metered"})
+    strict = having(Settings(), models={"max_size": 10 * GB, "excluded": ("llama*",)}, general={"network": "metered"})
     assert asks_before(strict, "llama3.2:3b", 20 * GB) == {Ask.SIZE, Ask.EXCLUDED, Ask.METERED}
     assert asks_before(strict, "qwen3:8b", 10 * GB) == {Ask.METERED}
     assert asks_before(strict, "qwen3:8b", None) == {Ask.METERED}
@@ -111,7 +107,7 @@ def test_bytes_to_come_know_layers_that_are_there_shared_and_half_fetched() -> N
 
 
 def test_the_larger_of_margin_and_reserve_counts() -> None:
-    found = settings(pulls={"keep_free": 10 * GB, "margin": 1.2})
+    found = having(Settings(), pulls={"keep_free": 10 * GB, "margin": 1.2})
     assert space.with_margin(10 * GB, found) == 20 * GB
     assert space.with_margin(100 * GB, found) == 120 * GB
     assert space.with_margin(0, found) == 0  # nothing to fetch needs no room, however full the disk is

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,23 +34,6 @@ PLAN = Plan(
     keeps_partials=False,
     made_at=9.5,
 )
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "paddock.db")
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def jobs(database: Database, clock: ManualClock) -> JobTable:
-    return JobTable(database, clock)
 
 
 def found(jobs: JobTable, number: int) -> Job:

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,25 +30,8 @@ ENDPOINT = Endpoint("box", "ollama", "http://127.0.0.1:11434", key="env:BOX", he
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "paddock.db")
-    yield database
-    database.close()
-
-
-@pytest.fixture
 def chats(database: Database, clock: ManualClock) -> Conversations:
     return Conversations(database, clock)
-
-
-@pytest.fixture
-def jobs(database: Database, clock: ManualClock) -> JobTable:
-    return JobTable(database, clock)
 
 
 def prompt(conversation: int, text: str) -> Message:

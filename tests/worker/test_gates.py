@@ -5,23 +5,18 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.support.settings import having
 from tests.worker.fakes import ENDPOINT, HANG, MB, Bench, steps
 from tests.worker.test_plans import plan
-from tui.config.settings import Settings
 from tui.core.clock import ManualClock
 from tui.core.jobs import Ask, JobState, JobWish, Wait
 from tui.services import space
 
 GB = 1000 * MB
 OTHER = replace(ENDPOINT, name="other", url="http://192.0.2.8:11434")
-
-
-def having(settings: Settings, **sections: dict[str, Any]) -> Settings:
-    return settings.model_copy(update={name: getattr(settings, name).model_copy(update=values) for name, values in sections.items()})
 
 
 def at(clock: ManualClock, hour: int, minute: int = 0) -> None:

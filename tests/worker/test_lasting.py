@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.settings import having
 from tests.worker.fakes import CUT, END, ENDPOINT, HANG, MB, Bench, failed, step, steps
-from tests.worker.test_gates import having
 from tests.worker.test_limits import lined
 from tests.worker.test_plans import detail
 from tui.config.paths import find_paths

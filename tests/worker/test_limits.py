@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.settings import having
 from tests.worker.fakes import ENDPOINT, MB, Bench
-from tests.worker.test_gates import having
 from tui.core.clock import ManualClock
 from tui.core.events import JobStep
 from tui.core.jobs import JobState, JobWish

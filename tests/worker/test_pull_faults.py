@@ -21,6 +21,7 @@ import pytest
 
 from tests.support.fault_server import Exchange
 from tests.support.registry import silent as never
+from tests.support.settings import having
 from tests.worker.fakes import MB
 from tests.worker.lab import (
     GOOD,
@@ -39,7 +40,6 @@ from tests.worker.lab import (
     told,
     what,
 )
-from tests.worker.test_gates import having
 from tui.core.errors import FailureKind
 from tui.core.jobs import JobState, JobWish, Wait
 from tui.core.models import Endpoint

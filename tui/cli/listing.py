@@ -14,7 +14,7 @@ from tui.cli.asked import time_words
 from tui.cli.context import Context
 from tui.cli.models import when
 from tui.cli.output import DASH, DONE, FAILED, aligned, cut, emit, line, message, plain, table
-from tui.cli.states import note_words, plan_total, state_words
+from tui.cli.states import note_words, state_words
 from tui.core.jobs import Job, JobState, PastJob, QueueView
 from tui.services.jobs import queue_view
 from tui.text import clean_name, duration, strip_line
@@ -78,7 +78,7 @@ def _row(context: Context, job: Job, now: float) -> tuple[str, ...]:
         job.kind.value,
         state_words(job, now),
         DASH if job.percent is None else f"{job.percent:.0f}%",
-        context.size(plan_total(job)),
+        context.size(job.size),
         context.rate(job.rate) if fetching else DASH,
         duration(job.eta) if fetching else DASH,
         note_words(context, job, now),

@@ -232,9 +232,9 @@ def size_words(context: Context, plan: Plan | None) -> str:
     """`5.2 GB, of which 4.9 GB is already there`; empty where nothing is known, the reason where the registry could not be asked."""
     if plan is None:
         return ""
-    if plan.total is None or plan.missing is None:
+    if plan.total is None:
         return plan.note
-    there = plan.total - plan.missing
+    there = plan.there
     if plan.present is None or not there:
         some = ""
     elif plan.missing and context.size(there) == context.size(plan.total):

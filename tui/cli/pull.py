@@ -15,7 +15,7 @@ from tui.cli.output import DASH, DONE, FAILED, REFUSED, USAGE, ask, emit, messag
 from tui.cli.planning import Candidate, look, read_queue, same_entry, targets, tell_plan
 from tui.cli.waiting import wait_for, worse
 from tui.core.errors import Failure, FailureKind
-from tui.core.jobs import Ask, Job, JobKind, JobState, JobWish, circle
+from tui.core.jobs import Ask, Job, JobKind, JobState, JobWish, Plan, circle
 from tui.core.record import record
 from tui.providers.base import Provider
 from tui.services.asks import question, reasons
@@ -206,15 +206,13 @@ def _show(context: Context, found: Sequence[Candidate], code: int) -> int:
 
 
 def _row(context: Context, candidate: Candidate) -> tuple[str, ...]:
-    plan, room = candidate.plan, candidate.room
-    total, missing = (plan.total, plan.missing) if plan is not None else (None, None)
-    known = plan is not None and plan.present is not None and total is not None and missing is not None
+    plan, room = candidate.plan or Plan(), candidate.room
     return (
         candidate.wanted.name,
         candidate.endpoint.name,
-        context.size(total),
-        context.size((total or 0) - (missing or 0)) if known else DASH,
-        context.size(missing),
+        context.size(plan.total),
+        context.size(plan.there) if plan.present is not None and plan.total is not None else DASH,
+        context.size(plan.missing),
         context.size(room.free) if room is not None else DASH,
         "; ".join(_notes(context, candidate)),
     )

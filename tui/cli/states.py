@@ -45,20 +45,15 @@ def state_words(job: Job, now: float) -> str:
     return _WAITS.get(job.wait, "waiting")
 
 
-def plan_total(job: Job) -> int | None:
-    """Bytes in all, as the stream or the manifest says."""
-    return job.total if job.total is not None else job.plan.total if job.plan is not None else None
-
-
 def needs(settings: Settings, job: Job) -> str:
     """Why a job needs a yes, and how to give it."""
-    why = reasons(settings, plan_total(job), job.asks) or job.note
+    why = reasons(settings, job.size, job.asks) or job.note
     return f"{why}{': ' if why else ''}paddock pulls allow {job.id}"
 
 
 def needs_yes(settings: Settings, job: Job) -> Failure:
     """The same as a refusal: for a command that does not wait for the answer."""
-    why = reasons(settings, plan_total(job), job.asks)
+    why = reasons(settings, job.size, job.asks)
     what = f"{job.model} needs a yes{f': {why}' if why else ''}"
     return Failure(what, job.endpoint.name, f"Allow it with paddock pulls allow {job.id}", FailureKind.REFUSED)
 

@@ -146,6 +146,11 @@ class Plan:
         return sum(size for digest, size in self.sizes().items() if digest not in there) if self.layers else None
 
     @property
+    def there(self) -> int:
+        """Bytes of it that the server has already, as far as known."""
+        return (self.total or 0) - (self.missing or 0)
+
+    @property
     def weights(self) -> frozenset[str]:
         """Bare hex digests of the layers that hold weights."""
         return frozenset(layer.digest.removeprefix("sha256:") for layer in self.layers if layer.kind in ("weights", "tensor"))
@@ -250,6 +255,11 @@ class Job:
     changes: Changes | None = None
     digest: str = ""
     warmed: str = ""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes in all, as the stream says, else the manifest; None before anything is known."""
+        return self.total if self.total is not None else self.plan.total if self.plan is not None else None
 
 
 def circle(after_of: Mapping[int, int], number: int, after: int) -> bool:

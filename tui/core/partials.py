@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tui.core.jobs import Job, JobKind, JobState
+from tui.core.versions import numbers
 from tui.text import clean_name, size
 
 SPARED: Final = 3600.0
@@ -28,7 +29,7 @@ def kept(job: Job, now: float, *, binary: bool = False) -> str:
         return f"{amount} stay on {name} until they are used or deleted by hand: it runs with OLLAMA_NOPRUNE"
     if plan is None or not plan.version:
         return f"{amount} stay on {name} until it restarts; then it may drop them"
-    if _number(plan.version) < (0, 21):
+    if (numbers(plan.version) or (0,)) < (0, 21):
         return f"{amount} stay on {name} until it restarts, which drops them"
     if job.started_at is not None and now - job.started_at > SPARED:
         return f"{amount} stay on {name}; a restart of it drops what is older than an hour"
@@ -61,10 +62,4 @@ def _brought(job: Job) -> int:
     """Bytes on the server that no model holds: what it had before the pull stays in any case."""
     if job.kind is not JobKind.PULL:
         return 0
-    plan = job.plan
-    there = (plan.total or 0) - (plan.missing or 0) if plan is not None else 0
-    return max(0, job.done - there)
-
-
-def _number(version: str) -> tuple[int, ...]:
-    return tuple(int("".join(char for char in part if char.isdigit()) or 0) for part in version.split("-")[0].split(".")[:2])
+    return max(0, job.done - (job.plan.there if job.plan is not None else 0))

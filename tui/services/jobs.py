@@ -26,6 +26,7 @@ from tui.core.jobs import Job, JobKind, JobState, JobWish, PastJob, QueueView, W
 from tui.core.models import Endpoint
 from tui.core.observe import Observable
 from tui.core.threads import in_daemon_thread
+from tui.core.versions import numbers
 from tui.services.locks import WORKER_LOCK, Holder, read_holder
 from tui.store.db import Database
 from tui.store.files import make_folder, open_private
@@ -284,11 +285,11 @@ def queue_view(jobs: tuple[Job, ...], worker: WorkerState, now: float, limit: in
     fetching = [job for job in jobs if job.state is JobState.FETCHING]
     rates = [job.rate for job in fetching if job.rate is not None]
     etas = [job.eta for job in fetching if job.eta is not None]
-    pulls = [job for job in jobs if job.kind is JobKind.PULL and (job.total or (job.plan is not None and job.plan.total is not None))]
+    pulls = [job for job in jobs if job.kind is JobKind.PULL and job.size is not None]
     going = [job for job in jobs if _goes_on(job)]
     sized = [job for job in pulls if _goes_on(job)]
     rate = sum(rates) if rates else None
-    left = sum(_total(job) - min(_done(job), _total(job)) for job in sized)
+    left = sum(_total(job) - _done(job) for job in sized)
     sure = rate is not None and rate >= 1000 and len(sized) == len(going) and not any(job.wait in _OPEN_ENDED for job in going)
     counted = [*sized, *_with_them(pulls, sized)]
     return QueueView(
@@ -297,7 +298,7 @@ def queue_view(jobs: tuple[Job, ...], worker: WorkerState, now: float, limit: in
         rate=rate,
         finish_at=now + max(etas) if etas and len(etas) == len(fetching) else None,
         all_at=now + left / rate if sure and rate and left else None,
-        done=sum(min(_done(job), _total(job)) for job in counted),
+        done=sum(_done(job) for job in counted),
         total=sum(_total(job) for job in counted),
         limit=limit,
     )
@@ -323,20 +324,15 @@ _OPEN_ENDED: Final = (Wait.HOURS, Wait.START, Wait.SPACE, Wait.SERVER, Wait.KEY,
 
 
 def _total(job: Job) -> int:
-    return job.total or (job.plan.total if job.plan is not None else None) or 0
+    return job.size or 0
 
 
 def _done(job: Job) -> int:
-    plan = job.plan
-    return job.done or ((plan.total or 0) - (plan.missing or 0) if plan is not None else 0)
+    return min(job.done or (job.plan.there if job.plan is not None else 0), _total(job))
 
 
 def _older(holder: Holder) -> bool:
-    return holder.schema < SCHEMA or (holder.schema == SCHEMA and _number(holder.version) < _number(__version__))
-
-
-def _number(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+    return holder.schema < SCHEMA or (holder.schema == SCHEMA and (numbers(holder.version) or ()) < (numbers(__version__) or ()))
 
 
 def spawn_worker(paths: Paths, *arguments: str) -> subprocess.Popen[bytes]:

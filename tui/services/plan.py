@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -19,10 +18,12 @@ from tui.core.models import Endpoint
 from tui.core.names import DEFAULT_HOST, ModelName, parse
 from tui.core.record import record
 from tui.core.threads import in_daemon_thread
+from tui.core.versions import numbers
 from tui.providers import ports
 from tui.providers.base import Provider
 from tui.providers.base_url import is_near
 from tui.providers.manifest import Manifest, Registry, is_hugging_face, registry_url
+from tui.services.space import LOOPBACK, runs_here
 from tui.text import clean_name
 
 WITHIN: Final = 15.0
@@ -38,7 +39,6 @@ LOOK_WITHIN: Final = 1.0
 
 _FINAL: Final = frozenset({FailureKind.NOT_FOUND, FailureKind.UNSUPPORTED, FailureKind.FORBIDDEN, FailureKind.BAD_REQUEST})
 _LATER: Final = "sizes come while it runs"
-_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _NO: Final = frozenset({"", "0", "f", "false"})
 
 
@@ -149,10 +149,9 @@ class Planner:
 
     async def _here(self, endpoint: Endpoint) -> _Here:
         """Whether the server runs on this machine, and what its process says of unfinished downloads."""
-        settings, host = self._settings().providers.get(endpoint.name), urlsplit(endpoint.url).hostname or ""
-        if host not in _LOOPBACK or (settings is not None and settings.location == "elsewhere"):
+        if not runs_here(endpoint, self._settings()):
             return _Here()
-        port = urlsplit(endpoint.url).port or 80
+        host, port = urlsplit(endpoint.url).hostname or "", urlsplit(endpoint.url).port or 80
         try:
             async with asyncio.timeout(LOOK_WITHIN):
                 return await in_daemon_thread(lambda: look_at(port, host))
@@ -173,9 +172,9 @@ class Planner:
         url = endpoint.url if self._demo else mirror or registry_url(name, insecure=insecure)
         shown = "the registry" if self._demo or mirror else clean_name(name.host, 60)
         host = urlsplit(url).hostname or ""
-        if self._settings().general.network == "offline" and host not in _LOOPBACK:
+        if self._settings().general.network == "offline" and host not in LOOPBACK:
             return None, f"general.network is offline: {shown} is not asked, {_LATER}"
-        if not self._demo and not mirror and host in _LOOPBACK and not here.local:
+        if not self._demo and not mirror and host in LOOPBACK and not here.local:
             return None, f"{shown} is an address of the server's own machine: {_LATER}"
         registry: Registry | None = None
         try:
@@ -239,12 +238,7 @@ def _in_cloud(name: ModelName) -> bool:
 
 def _check_version(manifest: Manifest, name: ModelName, version: str, endpoint: Endpoint) -> None:
     """Refuse what the config says the server is too old for; versions that say nothing (0.0.0 of a build of one's own) pass."""
-    needed, has = _numbers(manifest.requires), _numbers(version)
+    needed, has = numbers(manifest.requires), numbers(version)
     if needed is not None and has is not None and any(has) and has < needed:
         what = f"{clean_name(str(name))} needs Ollama {manifest.requires}; {clean_name(endpoint.name)} has {version}"
         raise PaddockError.of(what, endpoint.name, "Update the server, then pull again", FailureKind.UNSUPPORTED)
-
-
-def _numbers(version: str) -> tuple[int, ...] | None:
-    match = re.match(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?", version.strip(), re.ASCII)
-    return tuple(int(part or 0) for part in match.groups()) if match else None

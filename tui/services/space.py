@@ -18,7 +18,7 @@ from tui.text import clean_name, size
 AFTER_FULL: Final = 2 * 10**9
 """Bytes of room beyond the need before a pull that filled the disk goes on."""
 _OLLAMA_FOLDERS: Final = ("/usr/share/ollama/.ollama/models", "/var/lib/ollama/.ollama/models", "~/.ollama/models")
-_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
 @record(frozen=True)
@@ -41,15 +41,19 @@ class Room:
         return f"waits for space: {needed} needed, {free} free in {clean_name(str(self.folder))}"
 
 
+def runs_here(endpoint: Endpoint, settings: Settings) -> bool:
+    """Whether a server is one of this machine, as far as its address and the settings say."""
+    provider = settings.providers.get(endpoint.name)
+    return (urlsplit(endpoint.url).hostname or "") in LOOPBACK and (provider is None or provider.location != "elsewhere")
+
+
 def models_folder(endpoint: Endpoint, settings: Settings, environ: Mapping[str, str] = os.environ) -> Path | None:
     """Where a server on this machine keeps its models; None where it runs elsewhere or nothing is known."""
     provider = settings.providers.get(endpoint.name)
     if provider is not None and provider.models_folder:
         folder = Path(provider.models_folder).expanduser()
         return folder if folder.exists() else None
-    if provider is not None and provider.location == "elsewhere":
-        return None
-    if endpoint.kind != "ollama" or (urlsplit(endpoint.url).hostname or "") not in _LOOPBACK:
+    if endpoint.kind != "ollama" or not runs_here(endpoint, settings):
         return None
     places = (environ["OLLAMA_MODELS"],) if environ.get("OLLAMA_MODELS") else _OLLAMA_FOLDERS
     for place in places:

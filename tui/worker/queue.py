@@ -264,7 +264,7 @@ class Queue:
                 self._facts.plan(run, found)
                 run.meter.expect(found)
                 if run.job.total is None and found.total is not None:
-                    self._facts.set(run, durable=False, total=found.total, done=found.total - (found.missing or 0))
+                    self._facts.set(run, durable=False, total=found.total, done=found.there)
             else:
                 self._ends.fail(run, found)
 

@@ -101,7 +101,7 @@ def plan_line(job: Job, fits: Fits, *, width: int = 1000, binary: bool = False) 
     begun = job.started_at is not None
     parts = []
     if begun and plan.total is not None:
-        before = plan.total - (plan.missing or 0)
+        before = plan.there
         known = plan.present is not None and before >= plan.total * WORTH_NAMING
         was = f", {size(before, binary=binary)} of it was there at the start" if known else ""
         parts.append(f"{size(plan.total, binary=binary)}{was}")

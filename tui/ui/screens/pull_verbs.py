@@ -132,8 +132,7 @@ class PullVerbs(RefusingScreen):
         settings = self.services.config.current.value
         lines = []
         for job in jobs[:6]:
-            total = job.plan.total if job.plan is not None else job.total
-            lines.append(question(settings, job.model, total, job.asks))
+            lines.append(question(settings, job.model, job.size, job.asks))
         if len(jobs) > 6:
             lines.append(f"And {len(jobs) - 6} more.")
         ids = [job.id for job in jobs]

@@ -63,8 +63,7 @@ def waits(job: Job, settings: Settings, names: Mapping[int, str], *, binary: boo
     """What a waiting entry waits for; `names` are the titles by id."""
     at_once = settings.pulls.at_once
     if job.wait is Wait.ANSWER:
-        total = job.plan.total if job.plan is not None else job.total
-        return f"asks, p answers: {reasons(settings, total, job.asks)}" if job.asks else "asks, p answers"
+        return f"asks, p answers: {reasons(settings, job.size, job.asks)}" if job.asks else "asks, p answers"
     if job.wait is Wait.CHAIN:
         return f"after {names.get(job.after, 'another entry')}"
     if job.wait is Wait.START:
