@@ -18,7 +18,7 @@ from tests.support.fault_server import Exchange, FaultServer
 from tests.support.replay import Replay
 from tui.cli import chat
 from tui.core.errors import FailureKind, PaddockError
-from tui.services import answer
+from tui.services.chat import answer
 from tui.store.conversations import Conversations
 
 

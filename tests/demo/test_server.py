@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.screen import until
+from tui.core.chat import ChatRequest, Message, Role
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.events import Delta, Done, Thinking, ToolCall
-from tui.core.models import ChatRequest, Endpoint, Message, Role
+from tui.core.models import Endpoint
 from tui.core.names import parse
 from tui.demo import launch
 from tui.demo.launch import RECORD, ensure_running

@@ -7,9 +7,9 @@ import socket
 import pytest
 
 from tests.support.fault_server import FaultServer
+from tui.core.chat import ChatRequest, Message, Role
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.events import Delta, Done
-from tui.core.models import ChatRequest, Message, Role
 from tui.providers.errors import Target, retry_after, transport_failure
 from tui.providers.http import CONTROL
 from tui.providers.ollama import CHANGE, SHOW

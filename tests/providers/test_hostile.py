@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.providers.test_faults import ASK, collect
+from tui.core.chat import CompletionRequest
 from tui.core.errors import FailureKind, PaddockError
-from tui.core.models import CompletionRequest, Endpoint
+from tui.core.models import Endpoint
 from tui.providers.catalogue import kinds
 from tui.providers.errors import Target
 from tui.providers.factory import make_provider

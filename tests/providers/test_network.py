@@ -275,7 +275,7 @@ async def test_H33_P34_what_may_have_had_an_effect_is_never_sent_twice(server, c
 
 
 def _completion():
-    from tui.core.models import CompletionRequest
+    from tui.core.chat import CompletionRequest
 
     return CompletionRequest("m", "hi")
 

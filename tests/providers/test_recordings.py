@@ -8,9 +8,9 @@ import pytest
 from tests.providers.test_faults import ASK, collect, words
 from tests.support.replay import Replay, scenes
 from tui.core.capabilities import Ability
+from tui.core.chat import ChatRequest, CompletionRequest, Message, Role
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.events import Done, PromptProgress, Thinking, ToolCall
-from tui.core.models import ChatRequest, CompletionRequest, Message, Role
 from tui.providers.errors import is_transient
 from tui.providers.llamacpp import parse_metrics
 from tui.providers.ollama_parse import classify_pull_error, running_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.live import Bench, Loop, Ollama, provider, started
+from tests.chat.live import Bench, Loop, Ollama, provider, started
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.live import Bench, Loop, Ollama, provider, until
+from tests.chat.live import Bench, Loop, Ollama, provider, until
 from tui.core.models import ProviderStatus
 from tui.providers.discovery import Found
 from tui.services import actions as actions_module

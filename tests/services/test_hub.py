@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.services.live import Ollama, provider, until
+from tests.chat.live import Ollama, provider, until
 from tui.config.paths import find_paths
 from tui.config.store import ConfigStore
+from tui.core.chat import AnswerState
 from tui.core.jobs import JobState, WorkerState
-from tui.core.models import AnswerState, Location
+from tui.core.models import Location
 from tui.core.options import AppOptions
 from tui.providers.ports import Holder
 from tui.services import actions as actions_module

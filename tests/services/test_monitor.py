@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.chat_host import until
+from tests.chat.host import until
 from tui.config.settings import Settings, build
 from tui.hardware.sample import Cpu, Disk, Gpu, Memory, Network, Sample, format_sample
 from tui.services import monitor as monitor_module

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.services.chat_host import until
+from tests.chat.host import until
 from tui.core.errors import Failure, PaddockError
 from tui.core.models import Severity
 from tui.services.notices import KEEP, Notices

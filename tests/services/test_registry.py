@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.live import Bench, Loop, Ollama, provider, started, until
+from tests.chat.live import Bench, Loop, Ollama, provider, started, until
 from tui.core.capabilities import Capability
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.models import Location, ModelDetail, Origin, ProviderStatus

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from tests.services.live import until
+from tests.chat.live import until
 from tui.core.clock import ManualClock
 from tui.services.server_log import LogLines
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.chat_host import until
+from tests.chat.host import until
 from tui.core.capabilities import Capability
 from tui.core.clock import ManualClock
 from tui.core.errors import FailureKind, PaddockError

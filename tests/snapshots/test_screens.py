@@ -18,9 +18,10 @@ from tests.ui.test_monitor import fill as fill_monitor
 from tests.ui.test_pull_verbs import past
 from tests.ui.test_pulls import plan, queue
 from tests.ui.test_welcome import FOUND
+from tui.core.chat import AnswerState, ConversationHead
 from tui.core.errors import Failure
 from tui.core.jobs import JobState
-from tui.core.models import AnswerState, ConversationHead, ProviderStatus
+from tui.core.models import ProviderStatus
 from tui.services.api import Preview
 from tui.ui.dialogs.pull import PullDialog
 from tui.ui.screens.chat import ChatScreen

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tui.core.chat import AnswerState, Message, Role
 from tui.core.errors import FailureKind, PaddockError
-from tui.core.models import AnswerState, Message, Role
 from tui.store import backup, opening
 from tui.store.conversations import Conversations
 from tui.store.db import Database

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.store.test_db import ROOT, fill, keys, put
+from tui.core.chat import AnswerState, Message, Role
 from tui.core.errors import FailureKind
-from tui.core.models import AnswerState, Message, Role
 from tui.store import backup
 from tui.store import db as db_module
 from tui.store.conversations import Conversations

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from tui.core.chat import AnswerState, ConversationSettings, Message, Role, Timeline
 from tui.core.clock import ManualClock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import Metrics
 from tui.core.jobs import JobKind, JobState, JobWish, Layer
-from tui.core.models import AnswerState, ConversationSettings, Endpoint, Message, Role, Timeline
+from tui.core.models import Endpoint
 from tui.store.conversations import Conversations
 from tui.store.db import Database
 from tui.store.identity import alive, identify, myself
@@ -155,7 +156,7 @@ async def test_a_lease_keeps_a_second_process_out_until_the_first_is_gone(chats:
     code = (
         "import asyncio, sys; from pathlib import Path; from tui.store.db import Database\n"
         "from tui.store.conversations import Conversations\n"
-        "from tui.core.models import *\n"
+        "from tui.core.chat import AnswerState, Message, Role\n"
         f"d = Database(Path({str(tmp_path / 'paddock.db')!r})); c = Conversations(d)\n"
         "async def main():\n"
         "    h = await c.create('box', 'a'); await c.add_message(Message(0, h.id, 0, Role.ASSISTANT, 'half', state=AnswerState.WRITING))\n"

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from tui.core.models import AnswerState, Message, Role
+from tui.core.chat import AnswerState, Message, Role
 from tui.store.conversations import Conversations
 from tui.store.db import Database
 

@@ -13,7 +13,8 @@ from tui.config.store import ConfigStore
 from tui.core.jobs import QueueView
 from tui.core.observe import Observable
 from tui.resources import resource
-from tui.services.api import ConversationView, DiscoveryView, MonitorView
+from tui.services.api import DiscoveryView, MonitorView
+from tui.services.chat.api import ConversationView
 from tui.ui.themes import THEMES, concrete
 
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]

@@ -9,11 +9,12 @@ import pytest
 from tests.support.fake_services import FakeServices, ScreenHost
 from tests.support.screen import CANARIES, FORBIDDEN, screen_text, until
 from tests.ui.test_pulls import job
+from tui.core.chat import AnswerState, ConversationHead, ConversationSettings, Message, Role, Timeline
 from tui.core.errors import Failure
 from tui.core.events import Metrics
 from tui.core.jobs import JobState, QueueView
-from tui.core.models import AnswerState, ConversationHead, ConversationSettings, Message, Model, Role, Timeline
-from tui.services.api import AnswerBuffer, ConversationView, LiveAnswer
+from tui.core.models import Model
+from tui.services.chat.api import AnswerBuffer, ConversationView, LiveAnswer
 from tui.ui.screens.chat import ChatScreen
 from tui.ui.widgets.prompt import Composer
 

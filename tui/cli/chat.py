@@ -16,16 +16,17 @@ from typing import Any, Final
 from tui.cli.context import Context
 from tui.cli.output import DONE, FAILED, INTERRUPTED, USAGE, ask, emit, exit_code, message, piped, read_input, report
 from tui.core.capabilities import Ability, Capability
+from tui.core.chat import AnswerState, ChatRequest, CompletionRequest, ConversationSettings, Message, Role
 from tui.core.clock import SYSTEM
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import Delta, StreamEvent, Thinking
-from tui.core.models import AnswerState, ChatRequest, CompletionRequest, ConversationSettings, Message, Model, Role
+from tui.core.models import Model
 from tui.core.names import normal
 from tui.providers.base import Provider
-from tui.services.answer import CLOSED, Answer, Surroundings
-from tui.services.chat_request import title_of
-from tui.services.chat_save import AnswerSaver, Keeper
-from tui.services.chat_store import ChatStore, Memory
+from tui.services.chat.answer import CLOSED, Answer, Surroundings
+from tui.services.chat.memory import ChatStore, Memory
+from tui.services.chat.save import AnswerSaver, Keeper
+from tui.services.chat.sending import title_of
 from tui.store.conversations import Conversations
 from tui.store.measurements import Measurements
 from tui.text import StreamCleaner, clean_door, clean_label, clean_name

@@ -8,8 +8,8 @@ from typing import Final
 
 from tui.cli.context import Context
 from tui.cli.output import DONE, FAILED, USAGE, block, emit, message, table
-from tui.core.models import AnswerState
-from tui.services.export import markdown
+from tui.core.chat import AnswerState
+from tui.services.chat.export import markdown
 from tui.store.conversations import Conversations
 from tui.text import clean_name
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tui.core.capabilities import Capability
+from tui.core.chat import ChatRequest, CompletionRequest
 from tui.core.events import JobStep, StreamEvent
-from tui.core.models import ChatRequest, CompletionRequest, Endpoint, Model, ModelDetail, RunningModel
+from tui.core.models import Endpoint, Model, ModelDetail, RunningModel
 from tui.core.record import record
 
 

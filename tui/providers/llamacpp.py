@@ -9,10 +9,11 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from tui.core.capabilities import Ability, Capability
+from tui.core.chat import CompletionRequest
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import PaddockError
 from tui.core.events import Delta, Done, StreamEvent
-from tui.core.models import CompletionRequest, Endpoint, ModelDetail, RunningModel
+from tui.core.models import Endpoint, ModelDetail, RunningModel
 from tui.providers.base import Health
 from tui.providers.catalogue import Kind
 from tui.providers.errors import error_in, failed, interrupted, protocol, stream_failure

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from tui.core.capabilities import Capability
+from tui.core.chat import ChatRequest, CompletionRequest
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import Delta, Done, JobStep, StreamEvent, Thinking, ToolCall
-from tui.core.models import ChatRequest, CompletionRequest, Endpoint, Model, ModelDetail, RunningModel
+from tui.core.models import Endpoint, Model, ModelDetail, RunningModel
 from tui.providers.base import Health
 from tui.providers.errors import error_in, failed, interrupted, message_of, protocol, stream_failure
 from tui.providers.http import MAX_CONTROL, Http

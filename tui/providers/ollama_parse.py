@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from tui.core.capabilities import Ability
+from tui.core.chat import ChatRequest, CompletionRequest, Message, Role
 from tui.core.errors import Failure, FailureKind
 from tui.core.events import Delta, JobStep, Metrics, StreamEvent, Thinking, ToolCall
-from tui.core.models import ChatRequest, CompletionRequest, Message, Model, ModelDetail, Role, RunningModel
+from tui.core.models import Model, ModelDetail, RunningModel
 from tui.providers.errors import Target
 from tui.providers.streams import float_of, int_of, list_of, map_of, text_of
 from tui.text import clean_block, clean_label, clean_name

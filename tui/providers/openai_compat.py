@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tui.core.capabilities import Capability
+from tui.core.chat import ChatRequest, CompletionRequest
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import Delta, Done, JobStep, PromptProgress, StreamEvent, Thinking
-from tui.core.models import ChatRequest, CompletionRequest, Endpoint, Model, ModelDetail, RunningModel
+from tui.core.models import Endpoint, Model, ModelDetail, RunningModel
 from tui.providers.base import Health
 from tui.providers.catalogue import Kind
 from tui.providers.errors import error_in, failed, interrupted, protocol, stream_failure, unsupported

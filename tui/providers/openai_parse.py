@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from tui.core.chat import ChatRequest, CompletionRequest, Message, Role
 from tui.core.events import Delta, Metrics, PromptProgress, StreamEvent, Thinking, ToolCall
-from tui.core.models import ChatRequest, CompletionRequest, Message, Model, Role
+from tui.core.models import Model
 from tui.providers.catalogue import Chat, Models
 from tui.providers.ollama_parse import call_parts, think_of
 from tui.providers.streams import decode_json, float_of, int_of, list_of, map_of, text_of

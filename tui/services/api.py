@@ -6,32 +6,17 @@ thread. What fails becomes a `Notice` (and state where it belongs to something s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import field
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tui.core.capabilities import Capability
 from tui.core.errors import Failure
-from tui.core.events import Metrics
 from tui.core.jobs import Ask, PastJob, Plan, QueueView
-from tui.core.models import (
-    Activity,
-    AnswerState,
-    ConversationHead,
-    ConversationSettings,
-    Location,
-    Message,
-    Model,
-    ModelDetail,
-    Notice,
-    ProviderState,
-    ProviderStatus,
-    RunningModel,
-    Timeline,
-)
+from tui.core.models import Activity, Location, Model, ModelDetail, Notice, ProviderState, ProviderStatus, RunningModel
 from tui.core.observe import Observable
 from tui.core.record import record
 from tui.services.asks import OFFLINE
+from tui.services.chat.api import ChatApi
 
 if TYPE_CHECKING:
     from tui.config.store import ConfigStore
@@ -53,77 +38,6 @@ class DiscoveryView:
     ollama_program: str = ""  # path, where the program is installed
     ollama_unit: bool = False  # a systemd unit exists
     done: bool = False
-
-
-class AnswerBuffer:
-    """The text of the answer being written; appended on the engine's thread, read by the interface's.
-
-    Pieces are cleaned (`text.StreamCleaner`). A reader keeps two indices and takes what is new.
-    """
-
-    __slots__ = ("text", "thinking")
-
-    def __init__(self) -> None:
-        self.text: list[str] = []
-        self.thinking: list[str] = []
-
-
-@record(frozen=True)
-class LiveAnswer:
-    """The answer being written; a new snapshot at most 15 times a second, the text in `buffer`.
-
-    Attributes:
-        message_id: Of the stored answer row.
-        phase: "waiting", "loading", "reading", "thinking", "writing", "stalled": what is waited for, in words in `note`.
-        since: Monotonic start of this phase.
-        sent_at: Monotonic time of sending.
-        pieces: Text pieces so far (about tokens).
-    """
-
-    conversation: int
-    message_id: int
-    model: str
-    provider: str
-    state: AnswerState
-    phase: str
-    note: str
-    since: float
-    sent_at: float
-    pieces: int = 0
-    timeline: Timeline = field(default_factory=Timeline)
-    metrics: Metrics = field(default_factory=Metrics)
-    buffer: AnswerBuffer = field(default_factory=AnswerBuffer, compare=False)
-    failure: Failure | None = None
-
-
-@record(frozen=True)
-class ConversationView:
-    """The open conversation.
-
-    Attributes:
-        id: 0 while nothing was sent yet.
-        messages: Stored ones, the newest answer included (its text grows in `ChatEngine.live`).
-        queued: Prompts waiting until the answer is done.
-        used: Tokens of context used (reported or estimated), None while unknown.
-        used_estimated: It is an estimate.
-        window: Served context length in tokens, None while unknown.
-        alarm: The model saw less than was sent: the sentence, or empty.
-        read_only: Another app holds the lease; says who.
-    """
-
-    id: int = 0
-    title: str = ""
-    provider: str = ""
-    model: str = ""
-    settings: ConversationSettings = field(default_factory=ConversationSettings)
-    messages: tuple[Message, ...] = ()
-    queued: tuple[str, ...] = ()
-    used: int | None = None
-    used_estimated: bool = True
-    window: int | None = None
-    alarm: str = ""
-    read_only: str = ""
-    draft: str = ""
 
 
 @record(frozen=True)
@@ -228,60 +142,6 @@ def pullers(registry: RegistryApi) -> list[ProviderState]:
     on = [state for state in registry.providers.value if state.status is not ProviderStatus.OFF]
     able = [state for state in on if Capability.PULL in state.capabilities and registry.can(state.name, Capability.PULL) in ("", OFFLINE)]
     return sorted(able, key=lambda state: not state.is_default)
-
-
-class ChatApi(Protocol):
-    """Conversations and the one answer being written in each."""
-
-    heads: Observable[tuple[ConversationHead, ...]]
-    view: Observable[ConversationView]
-    live: Observable[LiveAnswer | None]
-
-    def open(self, conversation: int) -> None:
-        """Show a stored conversation."""
-
-    def new(self, provider: str = "", model: str = "") -> None:
-        """Start an empty one (kept only once something is sent)."""
-
-    def use_model(self, provider: str, model: str) -> None:
-        """Go on with another model."""
-
-    def configure(self, settings: ConversationSettings) -> None:
-        """Set system prompt, think, preset and options of this conversation."""
-
-    def send(self, text: str) -> None:
-        """Store the prompt, then send it; while an answer is written it is queued."""
-
-    def stop(self) -> None:
-        """Stop the answer and keep what came."""
-
-    def regenerate(self) -> None:
-        """Answer the last prompt again (a failed, stopped or cut answer is replaced, a complete one kept beside in history)."""
-
-    def go_on(self) -> None:
-        """Continue a stopped, cut or interrupted answer where it ends."""
-
-    def rename(self, conversation: int, title: str) -> None:
-        """Give it a title."""
-
-    def delete(self, conversation: int) -> None:
-        """Delete it; `undo_delete` brings it back."""
-
-    def undo_delete(self) -> None:
-        """Bring back what was deleted last."""
-
-    def save_draft(self, text: str) -> None:
-        """Keep what is typed and not sent; on disk within 2 s."""
-
-    def history(self) -> Sequence[str]:
-        """Prompts sent before, newest first."""
-        ...
-
-    def search(self, text: str, then: Callable[[Sequence[ConversationHead]], None]) -> None:
-        """Conversations holding a text; `then` is called on the engine's thread."""
-
-    def export(self, conversation: int) -> None:
-        """Write Markdown to a 0600 file in the data folder; a notice names it."""
 
 
 PreviewKey = tuple[str, str]

@@ -23,9 +23,9 @@ from tui.core.threads import in_daemon_thread
 from tui.services.actions import Actions
 from tui.services.api import Question
 from tui.services.audit import Audit
+from tui.services.chat.limited import LimitedChat
 from tui.services.engine import Engine
 from tui.services.job_verbs import JobVerbs
-from tui.services.limited import LimitedChat
 from tui.services.logs import know_secret, start_log
 from tui.services.monitor import Monitor
 from tui.services.notices import Notices
@@ -67,7 +67,7 @@ class RegistryVerbs(Actions):
 
 
 class ChatSide:
-    """`chat_request.ChatHost` over the hub."""
+    """`sending.ChatHost` over the hub."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub

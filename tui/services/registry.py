@@ -13,17 +13,7 @@ from tui.config.store import ConfigStore
 from tui.core.capabilities import Capability
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
-from tui.core.models import (
-    Activity,
-    Endpoint,
-    Location,
-    Model,
-    ModelDetail,
-    Origin,
-    ProviderState,
-    ProviderStatus,
-    RunningModel,
-)
+from tui.core.models import Activity, Endpoint, Location, Model, ModelDetail, Origin, ProviderState, ProviderStatus, RunningModel
 from tui.core.observe import Observable
 from tui.core.threads import in_daemon_thread
 from tui.providers.address import display_url, is_loopback, ollama_host, parse

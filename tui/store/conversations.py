@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from tui.core.chat import AnswerState, ConversationHead, ConversationSettings, Message, Role, Timeline
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import Metrics
-from tui.core.models import AnswerState, ConversationHead, ConversationSettings, Message, Role, Timeline
 from tui.store import codec
 from tui.store.identity import Identity, alive, myself
 from tui.text import clean_door

@@ -13,8 +13,9 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import TextArea
 
-from tui.core.models import ConversationHead, Message, Role
-from tui.services.api import ConversationView, LiveAnswer, Services
+from tui.core.chat import ConversationHead, Message, Role
+from tui.services.api import Services
+from tui.services.chat.api import ConversationView, LiveAnswer
 from tui.text import clean_label, nearest
 from tui.ui.base import AppScreen
 from tui.ui.frame import Line

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from tui.core.chat import AnswerState, Message, Role, Timeline
 from tui.core.jobs import JobKind, JobState, QueueView
-from tui.core.models import AnswerState, Message, Role, Timeline
 from tui.core.names import same
-from tui.services.api import ConversationView, LiveAnswer
+from tui.services.chat.api import ConversationView, LiveAnswer
 from tui.text import clean_block, clean_label, count, duration, tokens
 from tui.ui.widgets.bars import bar
 

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final, TypeVar
 
+from tui.core.chat import Message
 from tui.core.errors import Failure, FailureKind, PaddockError
-from tui.core.models import Message
-from tui.services.chat_store import ChatStore
+from tui.services.chat.memory import ChatStore
 
 T = TypeVar("T")
 RETRY: Final = 5.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tui.core.chat import AnswerState, ConversationHead, ConversationSettings, Message
 from tui.core.clock import Clock
-from tui.core.models import AnswerState, ConversationHead, ConversationSettings, Message
 from tui.store.conversations import Conversations
 from tui.store.identity import Identity
 

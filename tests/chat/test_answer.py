@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.services.chat_host import DONE, Bench, Scripted, until
+from tests.chat.host import DONE, Bench, Scripted, until
+from tui.core.chat import AnswerState
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.events import Delta, Done, Metrics, PromptProgress, Thinking
-from tui.core.models import AnswerState
-from tui.services.api import LiveAnswer
+from tui.services.chat.api import LiveAnswer
 
 
 async def begun(lab: Any, folder: Path | None = None) -> Bench:

@@ -7,10 +7,11 @@ from typing import Any
 
 from tui.config.settings import Settings
 from tui.core.capabilities import Capability
+from tui.core.chat import ChatRequest
 from tui.core.clock import ManualClock
 from tui.core.events import Done, Metrics
-from tui.core.models import ChatRequest, Endpoint, Model, Origin, ProviderState, ProviderStatus, RunningModel
-from tui.services.chat import ChatEngine
+from tui.core.models import Endpoint, Model, Origin, ProviderState, ProviderStatus, RunningModel
+from tui.services.chat.engine import ChatEngine
 from tui.store.db import Database
 
 DONE = Done("stop", Metrics(prompt_tokens=20, output_tokens=3, output_seconds=0.1, load_seconds=0.0))

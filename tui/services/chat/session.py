@@ -6,10 +6,10 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from tui.core.models import ConversationSettings, Message
-from tui.services.answer import Answer
-from tui.services.chat_store import ChatStore
-from tui.services.context import CHARS_PER_TOKEN
+from tui.core.chat import ConversationSettings, Message
+from tui.services.chat.answer import Answer
+from tui.services.chat.context import CHARS_PER_TOKEN
+from tui.services.chat.memory import ChatStore
 
 
 @dataclass(eq=False)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from tui.core.chat import AnswerState, Message, Role
 from tui.core.errors import FailureKind, PaddockError
-from tui.core.models import AnswerState, Message, Role
 from tui.store.files import make_folder, open_private
 from tui.text import clean_block, clean_label, clean_name
 

@@ -9,24 +9,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from tui.core.chat import AnswerState, ChatRequest, ConversationHead, ConversationSettings, Message, Role, Timeline
 from tui.core.clock import Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import Metrics, StreamEvent
-from tui.core.models import AnswerState, ChatRequest, ConversationHead, ConversationSettings, Message, Role, Severity, Timeline
+from tui.core.models import Severity
 from tui.core.observe import Observable
 from tui.providers.base import Provider
-from tui.services import chat_request, context, export
-from tui.services.answer import CLOSED, Answer, Surroundings
-from tui.services.api import ChatApi, ConversationView, LiveAnswer
-from tui.services.chat_request import ChatHost
-from tui.services.chat_save import RETRY, AnswerSaver, Keeper
-from tui.services.chat_session import Session
-from tui.services.chat_store import ChatStore, Memory
+from tui.services.chat import context, export, sending
+from tui.services.chat.answer import CLOSED, Answer, Surroundings
+from tui.services.chat.api import ChatApi, ConversationView, LiveAnswer
+from tui.services.chat.host import ChatHost
+from tui.services.chat.memory import ChatStore, Memory
+from tui.services.chat.save import RETRY, AnswerSaver, Keeper
+from tui.services.chat.session import Session
 from tui.store.conversations import CONVERSATIONS, MESSAGES, Conversations
 from tui.store.measurements import Measurements
 from tui.text import clean_door, clean_label, clean_name
-
-__all__ = ["ChatEngine", "ChatHost"]
 
 DRAFT_AFTER: Final = 1.0
 """Seconds of typing that are collected before a draft is saved."""
@@ -178,7 +177,7 @@ class ChatEngine(ChatApi):
         """Publish the view, where this is the open conversation."""
         if session is not self._open:
             return
-        options = chat_request.options_of(self._host.settings(), session.settings)
+        options = sending.options_of(self._host.settings(), session.settings)
         system = session.settings.system
         used = context.usage(session.messages, system, session.ratio)
         self.view.set(
@@ -219,7 +218,7 @@ class ChatEngine(ChatApi):
     async def _new(self, provider: str, model: str) -> None:
         await self._drafts_saved()
         provider = provider or self._host.default_provider()
-        model = model or chat_request.pick_model(self._host, provider, self.heads.value)
+        model = model or sending.pick_model(self._host, provider, self.heads.value)
         store = self._store_for_new()
         session = Session(store, provider=provider, model=model)
         session.settings = ConversationSettings(system=self._host.settings().chat.system)
@@ -381,7 +380,7 @@ class ChatEngine(ChatApi):
         if self._refuses(session):
             return
         if not session.model:
-            session.model = chat_request.pick_model(self._host, session.provider, self.heads.value)
+            session.model = sending.pick_model(self._host, session.provider, self.heads.value)
         if not session.provider or not session.model:
             session.draft = session.restored = text
             self._show(session)
@@ -441,7 +440,7 @@ class ChatEngine(ChatApi):
     async def _store_prompt(self, session: Session, text: str) -> None:
         """The prompt and the answer to be, on disk before anything is sent (P01)."""
         if not session.id:
-            session.title = chat_request.title_of(text)
+            session.title = sending.title_of(text)
             head = await self._keeper.keep(
                 lambda: session.store.create(session.provider, session.model, title=session.title, settings=session.settings)
             )
@@ -506,7 +505,7 @@ class ChatEngine(ChatApi):
         if not row.content:  # a second answer to the same prompt does not build on the first
             while before and before[-1].role is Role.ASSISTANT:
                 before.pop()
-        request = chat_request.build(self._host, row.provider, row.model, session.settings, [*before, row])
+        request = sending.build(self._host, row.provider, row.model, session.settings, [*before, row])
         row = replace(row, prompt_estimate=context.estimate(request.messages, request.system, session.ratio))
         provider = self._host.provider(row.provider)
         failure = await self._refusal(row, provider)
@@ -521,7 +520,7 @@ class ChatEngine(ChatApi):
         self._list()
         await self._measure(session, ended, request)
         if ended.failure is not None and ended.failure.kind is FailureKind.NOT_FOUND and not self._closing:
-            self._spawn(chat_request.offer_pull(self._host, row.provider, row.model))
+            self._spawn(sending.offer_pull(self._host, row.provider, row.model))
         return ended
 
     async def _refusal(self, row: Message, provider: Provider | None) -> Failure | None:
@@ -533,7 +532,7 @@ class ChatEngine(ChatApi):
             return Failure(
                 "Not sent: you did not allow it", clean_name(row.provider), "Retry with r to be asked again", FailureKind.REFUSED
             )
-        return chat_request.missing(self._host, row.provider, row.model)
+        return sending.missing(self._host, row.provider, row.model)
 
     def _answer(self, session: Session, row: Message, request: ChatRequest, provider: Provider | None, failure: Failure | None) -> Answer:
         def stream() -> AsyncIterator[StreamEvent]:
@@ -549,7 +548,7 @@ class ChatEngine(ChatApi):
         if self._host.database is not None:
             with contextlib.suppress(PaddockError):
                 last_load = Measurements(self._host.database, self._clock).figures(row.provider, row.model).load_seconds
-        around = Surroundings(self._clock, lambda: chat_request.is_loaded(self._host, row.provider, row.model), last_load, show, self._tick)
+        around = Surroundings(self._clock, lambda: sending.is_loaded(self._host, row.provider, row.model), last_load, show, self._tick)
         return Answer(row, stream, AnswerSaver(session.store, self._keeper), around)
 
     async def _measure(self, session: Session, ended: Message, request: ChatRequest) -> None:

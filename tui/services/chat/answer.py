@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
+from tui.core.chat import AnswerState, Message, Timeline
 from tui.core.clock import Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import Delta, Done, Metrics, PromptProgress, StreamEvent, Thinking, ToolCall
-from tui.core.models import AnswerState, Message, Timeline
 from tui.core.record import record
-from tui.services.api import AnswerBuffer, LiveAnswer
+from tui.services.chat.api import AnswerBuffer, LiveAnswer
 from tui.text import StreamCleaner, clean_block, clean_name, count, duration
 
 _LOG: Final = logging.getLogger("paddock.chat")
@@ -320,7 +320,16 @@ class Answer:
         rate, estimated = metrics.rate, False
         if rate is None and wrote and self._pieces > 1:
             rate, estimated = (self._pieces - 1) / wrote, True
-        return Timeline(waited, loaded, read, wrote, first_token, thought, rate, estimated)
+        return Timeline(
+            waited=waited,
+            loaded=loaded,
+            read=read,
+            wrote=wrote,
+            first_token=first_token,
+            thought=thought,
+            rate=rate,
+            rate_estimated=estimated,
+        )
 
     # --- saving
 

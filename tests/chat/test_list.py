@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.services.chat_host import DONE, Bench, Scripted, until
+from tests.chat.host import DONE, Bench, Scripted, until
+from tui.core.chat import ConversationSettings
 from tui.core.events import Delta, Thinking
-from tui.core.models import ConversationSettings
 
 
 @pytest.mark.parametrize("disk", [True, False])

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.services.chat_host import DONE, Bench, Scripted, until
+from tests.chat.host import DONE, Bench, Scripted, until
 from tests.support.fault_server import Exchange, FaultServer
 from tests.support.servers import connect, server  # noqa: F401
+from tui.core.chat import AnswerState
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.events import Delta, Done, Thinking
-from tui.core.models import AnswerState
 from tui.store import db as store_db
 
 Make = Callable[..., Awaitable[Bench]]

@@ -2,86 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from tui.config.settings import Settings
 from tui.core.capabilities import Ability, Capability
+from tui.core.chat import ChatRequest, ConversationHead, ConversationSettings, Message
 from tui.core.errors import Failure, FailureKind
-from tui.core.models import (
-    ChatRequest,
-    ConversationHead,
-    ConversationSettings,
-    Message,
-    Model,
-    ModelDetail,
-    ProviderState,
-    RunningModel,
-    Severity,
-)
+from tui.core.models import Model
 from tui.core.names import same
-from tui.providers.base import Provider
-from tui.services.context import sent_messages
+from tui.services.chat.context import sent_messages
+from tui.services.chat.host import ChatHost
 from tui.text import clean_label, clean_name
 
 if TYPE_CHECKING:
-    from tui.store.db import Database
+    pass
 
 TITLE: int = 48
 """Characters of a title made from the first prompt."""
-
-
-class ChatHost(Protocol):
-    """What the chat engine needs of its surroundings. All but `post` is called on the engine's thread."""
-
-    def post(self, made: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
-        """Run a coroutine function on the engine's loop, from any thread; what it raises becomes a notice."""
-
-    @property
-    def database(self) -> Database | None:
-        """Where conversations are stored; None: nowhere."""
-
-    def settings(self) -> Settings:
-        """The current settings."""
-        ...
-
-    def provider(self, name: str) -> Provider | None:
-        """A connection to a server."""
-
-    def provider_state(self, name: str) -> ProviderState | None:
-        """How a server is."""
-
-    def default_provider(self) -> str:
-        """Name of the default one, or empty."""
-        ...
-
-    def running(self) -> tuple[RunningModel, ...]:
-        """Models in memory, of all servers."""
-        ...
-
-    def models(self) -> tuple[Model, ...]:
-        """Models of all servers."""
-        ...
-
-    def detail(self, provider: str, model: str) -> ModelDetail | None:
-        """Details of a model where they are known."""
-
-    def ask(self, text: str, choices: Sequence[tuple[str, str]], failure: Failure | None = None) -> Awaitable[str]:
-        """Have the user decide; the first choice is the safe one."""
-        ...
-
-    def notice(self, text: str, severity: Severity = Severity.INFO, failure: Failure | None = None) -> None:
-        """Say something once."""
-
-    def banner(self, key: str, failure: Failure | None) -> None:
-        """Show a standing problem, or take it away."""
-
-    def add_pull(self, model: str, provider: str) -> None:
-        """Queue a pull."""
-
-    def may_send(self, provider: str) -> Awaitable[bool]:
-        """Whether a prompt may go there; may ask the user."""
-        ...
 
 
 def title_of(text: str) -> str:

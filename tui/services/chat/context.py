@@ -6,7 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from tui.core.models import AnswerState, Message, Role, RunningModel
+from tui.core.chat import AnswerState, Message, Role
+from tui.core.models import RunningModel
 from tui.core.names import same
 from tui.core.record import record
 from tui.text import clean_name, count

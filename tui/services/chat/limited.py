@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tui.core.chat import ConversationSettings
 from tui.core.clock import Clock
 from tui.core.errors import FailureKind, PaddockError
-from tui.core.models import ConversationSettings
 from tui.services.audit import Audit
-from tui.services.chat import ChatEngine
-from tui.services.chat_request import ChatHost, find_model, pick_model
+from tui.services.chat.engine import ChatEngine
+from tui.services.chat.host import ChatHost
+from tui.services.chat.sending import find_model, pick_model
 
 
 class LimitedChat(ChatEngine):

@@ -2,10 +2,11 @@
 
 import pytest
 
+from tui.core.chat import AnswerState, Message, Role
 from tui.core.events import Metrics
-from tui.core.models import AnswerState, Message, Role, RunningModel
-from tui.services import context
-from tui.services.chat_request import title_of
+from tui.core.models import RunningModel
+from tui.services.chat import context
+from tui.services.chat.sending import title_of
 
 
 def user(text: str) -> Message:
