@@ -34,9 +34,12 @@ def test_every_key_taken_live_is_valid_and_is_the_default():
     layer = schema.check(tomllib.loads(text), lambda *problem: reported.append(problem))
     assert reported == []
     made, default = build(layer), build()
-    for name in ("general", "models", "pulls", "monitor", "security", "appearance"):
+    for name in ("general", "pulls", "monitor", "limits", "security", "appearance"):
         assert getattr(made, name) == getattr(default, name), name
-    assert made.chat.model_copy(update={"presets": {}}) == default.chat
+    assert made.models.model_copy(update={"options": {}}) == default.models
+    assert made.models.options_of("qwen3:8b") == {}
+    assert made.chat.model_copy(update={"presets": {}, "commands": {}}) == default.chat
+    assert made.chat.commands["weather"].parameters == {"city": "The name of the city"}
     assert made.chat.preset_options("balanced") == default.chat.preset_options("balanced")
 
 

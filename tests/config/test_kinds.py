@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tui.config.kinds import (
     Address,
+    Arguments,
     Bytes,
     Choice,
     KeepAlive,
@@ -27,7 +28,7 @@ from tui.config.kinds import (
 )
 
 EVERY: tuple[Kind, ...] = (
-    Address(), Bytes(), Bytes(empty=True), Choice(("a", "b")), KeepAlive(), KeyReference(), Names(), Number(0, 2), Pairs(),
+    Address(), Arguments(), Bytes(), Bytes(empty=True), Choice(("a", "b")), KeepAlive(), KeyReference(), Names(), Number(0, 2), Pairs(),
     Seconds(0.5, 60), Seconds(5, 60, zero=True), Stops(), Switch(), Whole(1, 5), Words("[a-z]+", "letters", "abc"),
 )  # fmt: skip
 
@@ -54,6 +55,8 @@ def test_accepted(kind: Kind, raw: object, value: object):
         (Switch(), "yes"), (Switch(), 1), (Address(), "127.0.0.1:11434"), (Address(), "http://h:70000"), (Address(), "http://h:0"),
         (Address(), "http://user:pw@h"), (Address(), "file:///etc"), (Address(), "http://h/\x1b"), (Names(), "one"), (Names(), [1]),
         (Number(0, 2), math.nan), (KeyReference(), "env:NOT A NAME"), (KeyReference(), 5), (Words(), "two\nlines"), (Choice(("a",)), "A "),
+        (Arguments(), "ls -l"), (Arguments(), ["{program}", "x"]), (Arguments(), ["", "x"]), (Arguments(), ["a", "\0"]),
+        (Pairs(names="[a-z]+"), {"a b": "c"}),
     ],
 )  # fmt: skip
 def test_C06_refused_with_what_is_expected(kind: Kind, raw: object):

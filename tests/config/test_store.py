@@ -473,3 +473,85 @@ def test_a_provider_that_could_not_be_saved_can_be_removed(paths: Paths, monkeyp
     assert list(store.current.value.providers) == ["x"]
     store.remove_provider("x")
     assert (store.unsaved, dict(store.current.value.providers)) == ((), {})
+
+
+# --- tables that the user names ------------------------------------------------------------------------------------------
+
+
+def test_options_of_one_model_are_found_by_any_spelling_and_hold_only_what_is_set(paths: Paths, write: Write):
+    write("""
+        [models.options."qwen3:8b"]
+        num_ctx = 16384
+        keep_alive = "1h"
+        [models.options.llama3]
+        stop = ["END"]
+        main_gpu = 1
+        """)
+    store = opened(paths)
+    models = store.current.value.models
+    assert store.problems.value == ()
+    assert models.options_of("qwen3:8b") == models.options_of("library/QWEN3:8b") == {"num_ctx": 16384}
+    assert models.keep_alive_of("qwen3:8b") == "1h"
+    assert models.options_of("llama3:latest") == {"stop": ["END"], "main_gpu": 1}
+    assert models.options_of("llama3:8b") == {}
+    assert models.keep_alive_of("llama3:8b") == ""
+
+
+def test_options_of_a_model_are_set_and_taken_away_by_a_dotted_key(paths: Paths):
+    store = opened(paths)
+    store.set("models.options.hf.co/org/repo:Q4_K_M.num_ctx", "8192")
+    assert store.current.value.models.options_of("hf.co/org/repo:Q4_K_M") == {"num_ctx": 8192}
+    assert store.shown("models.options.hf.co/org/repo:Q4_K_M.top_k") == ""
+    assert store.shown("models.options.hf.co/org/repo:Q4_K_M.num_ctx") == "8192"
+    store.unset("models.options.hf.co/org/repo:Q4_K_M.num_ctx")
+    assert store.current.value.models.options_of("hf.co/org/repo:Q4_K_M") == {}
+
+
+COMMAND = """
+[chat]
+tools = ["weather"]
+[chat.commands.weather]
+description = "The weather in a city"
+command = ["weather", "--city={city}"]
+parameters = { city = "Its name" }
+"""
+
+
+def test_a_command_of_the_users_own_file_is_a_tool(paths: Paths, write: Write):
+    write(COMMAND)
+    store = opened(paths)
+    command = store.current.value.chat.commands["weather"]
+    assert store.problems.value == ()
+    assert store.current.value.chat.tools == ("weather",)
+    assert (command.command, command.parameters, command.timeout) == (("weather", "--city={city}"), {"city": "Its name"}, 30.0)
+
+
+def test_X14_commands_that_others_could_have_written_are_left_out(paths: Paths, write: Write):
+    write(COMMAND).chmod(0o620)
+    store = opened(paths)
+    assert store.current.value.chat.commands == {}
+    assert [(problem.key, problem.what) for problem in store.problems.value if "tool" in problem.what] == [
+        ("chat.commands.weather", "the tool weather is left out: other users could have written it")
+    ]
+
+
+def test_X14_commands_never_come_from_the_environment(paths: Paths):
+    store = opened(paths, {"PADDOCK_CHAT__COMMANDS__WEATHER__COMMAND": '["rm", "-rf"]'})
+    assert store.current.value.chat.commands == {}
+    assert "only taken from the file" in store.problems.value[0].what
+
+
+def test_a_command_without_a_program_is_left_out_and_named_with_its_line(paths: Paths, write: Write):
+    write("[chat.commands.weather]\ndescription = 'x'\n[chat.commands.other]\ncommand = ['{city}']\n[chat.commands.3x]\ncommand = ['x']\n")
+    store = opened(paths)
+    assert store.current.value.chat.commands == {}
+    assert [problem.line for problem in store.problems.value] == [4, 5, 1, 3]
+
+
+def test_limits_and_fallback_are_read(paths: Paths, write: Write):
+    write("[limits]\ngpu = 0\nkeep_free_vram = '2 GB'\naction = 'refuse'\n[providers.a]\nurl = 'http://a:1'\nfallback = ['b', 'c']\n")
+    settings = opened(paths).current.value
+    limits = settings.limits
+    assert (limits.count, limits.cpu, limits.memory, limits.gpu, limits.disk) == ("others", 80, 80, 0, 90)
+    assert (limits.keep_free_vram, limits.action) == (2 * 10**9, "refuse")
+    assert settings.providers["a"].fallback == ("b", "c")

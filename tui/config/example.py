@@ -36,6 +36,27 @@ def _preset(name: str) -> Iterator[str]:
     yield from (f"#{option} = {value}" for option, value in BUILT_IN_PRESETS[name].items())
 
 
+def _model_options() -> Iterator[str]:
+    yield from _wrapped("Options of one model: those of [chat.options], which win over them, and these.")
+    yield '#[models.options."qwen3:8b"]'
+    for field in schema.named_fields("models.options"):
+        yield from _field(field)
+    yield "#num_ctx ="
+
+
+def _command() -> Iterator[str]:
+    yield from _wrapped("A tool of your own: a program that models may ask to run. It counts once [chat] tools names it.")
+    yield "#[chat.commands.weather]"
+    shown = {
+        "description": '"The weather in a city"',
+        "command": '["weather", "--city={city}"]',
+        "parameters": '{ city = "The name of the city" }',
+    }
+    for field in schema.named_fields("chat.commands"):
+        yield from _wrapped(field.doc)
+        yield f"#{field.key} = {shown.get(field.key, field.default)}"
+
+
 def render_example() -> str:
     """Return the commented file: every key with its default and description, and nothing set."""
     lines = [_HEAD.rstrip("\n")]
@@ -61,13 +82,16 @@ def render_example() -> str:
             lines += _field(field)
         if section == "chat.options" and field.key == "num_keep":
             lines += ["", *_wrapped("A preset of your own; one with the name of a built-in preset replaces it."), *_preset("balanced")]
+            lines += ["", *_command()]
+        if section == "models" and field.key == "hf_token":
+            lines += ["", *_model_options()]
     return "\n".join(lines) + "\n"
 
 
 def render_table() -> str:
     """Return the settings as the Markdown table of the README."""
     rows = ["| setting | default | values | what it does |", "|---|---|---|---|"]
-    for field in schema.fields():
+    for field in (*schema.fields(), *schema.named_fields("models.options"), *schema.named_fields("chat.commands")):
         default = f"`{field.default}`" if field.default else "the model's"
         values = (field.range_text or field.type_text).replace("|", "\\|")
         rows.append(f"| `{field.dotted}` | {default} | {values} | {field.doc} |")

@@ -394,11 +394,47 @@ class Names(Kind):
 
 
 @record(frozen=True)
+class Arguments(Kind):
+    """A program and its arguments, as they are given to it without a shell; {name} stands for what is filled in."""
+
+    type_text: ClassVar[str] = "list"
+
+    @property
+    def range_text(self) -> str:
+        """See `Kind`."""
+        return "texts in [ ], the program first"
+
+    def check(self, raw: object) -> tuple[str, ...]:
+        """See `Kind`; nothing may be filled into the program itself."""
+        fine = isinstance(raw, (list, tuple)) and len(raw) <= 100
+        if not fine or not all(isinstance(item, str) and "\0" not in item and len(item) <= 4096 for item in raw):  # type: ignore[attr-defined]
+            raise ValueError('must be a list of texts, as in ["weather", "--city={city}"]')
+        items: tuple[str, ...] = tuple(raw)  # type: ignore[arg-type]
+        if items and (not items[0].strip() or not items[0].isprintable() or re.search(r"\{\w+\}", items[0])):
+            raise ValueError('must be a program, without { } in it, and its arguments, as in ["weather", "--city={city}"]')
+        return items
+
+    def from_text(self, text: str) -> object:
+        """See `Kind`; a list as TOML."""
+        import tomllib
+
+        try:
+            return tomllib.loads(f"value = {text}")["value"]
+        except (ValueError, RecursionError):
+            return text
+
+    def literal(self, value: tuple[str, ...]) -> list[str]:
+        """See `Kind`."""
+        return list(value)
+
+
+@record(frozen=True)
 class Pairs(Kind):
-    """A table of text by name."""
+    """A table of text by name; `names` is the pattern of the names."""
 
     type_text: ClassVar[str] = "table"
     allowed: str = '{ name = "value" }'
+    names: str = ""
 
     @property
     def range_text(self) -> str:
@@ -408,8 +444,10 @@ class Pairs(Kind):
     def check(self, raw: object) -> dict[str, str]:
         """See `Kind`."""
         if not isinstance(raw, Mapping) or not all(
-            isinstance(name, str) and isinstance(value, str) and name.isprintable() and value.isprintable() for name, value in raw.items()
-        ):
+            isinstance(name, str) and isinstance(value, str) and name.isprintable() and value.isprintable()
+            and (not self.names or re.fullmatch(self.names, name))
+            for name, value in raw.items()
+        ):  # fmt: skip
             raise ValueError(f"must be a table of text, as in {self.allowed}")
         return dict(raw)
 

@@ -16,7 +16,16 @@ from tui.config import settings
 from tui.config.document import Path, format_value, put
 from tui.config.kinds import Kind, Secret, Words
 from tui.config.problems import Problem
-from tui.config.settings import PROVIDER_NAME, ChatOptions, ProviderSettings, Settings
+from tui.config.settings import (
+    COMMAND_NAME,
+    MODEL_NAME,
+    PROVIDER_NAME,
+    ChatCommand,
+    ChatOptions,
+    ModelOptions,
+    ProviderSettings,
+    Settings,
+)
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.record import record
 from tui.text import clean_label, clean_name, nearest
@@ -25,7 +34,12 @@ PREFIX: Final = "PADDOCK_"
 _TABLES_BY_NAME: Final[Mapping[Path, tuple[type[BaseModel], Words]]] = {
     ("providers",): (ProviderSettings, PROVIDER_NAME),
     ("chat", "presets"): (ChatOptions, Words("[A-Za-z0-9][A-Za-z0-9_-]{0,39}", "letters, digits, - _ (at most 40)", "short")),
+    ("chat", "commands"): (ChatCommand, COMMAND_NAME),
+    ("models", "options"): (ModelOptions, MODEL_NAME),
 }
+_DOTTED_NAMES: Final = ("providers", "models.options")
+COMMANDS: Final = ("chat", "commands")
+"""Programs that models may ask to run; only the user's own file may name any (X14)."""
 Report = Callable[[Path, str, str], None]
 """Called with path, what, remedy."""
 
@@ -73,7 +87,7 @@ def table_of(field: ModelField) -> type[BaseModel] | None:
 
 
 def split_key(key: str) -> Path:
-    """Split a dotted key into a path; names of providers and of key bindings may hold dots.
+    """Split a dotted key into a path; names of providers, models and key bindings may hold dots.
 
     Raises:
         PaddockError: There is no such key.
@@ -81,11 +95,12 @@ def split_key(key: str) -> Path:
     first, _, rest = key.partition(".")
     if first == "keys" and rest:
         return (first, rest)
-    if first == "providers":
-        name, _, last = rest.rpartition(".")
-        if not name:
-            raise _unknown(key)
-        return (first, name, last)
+    for table in _DOTTED_NAMES:
+        if key == table or key.startswith(f"{table}."):
+            name, _, last = key[len(table) + 1 :].rpartition(".")
+            if not name:
+                raise _unknown(key)
+            return (*table.split("."), name, last)
     return tuple(key.split("."))
 
 
@@ -217,6 +232,8 @@ def environment_layer(environ: Mapping[str, str], names: Iterable[str]) -> tuple
             path = (path[0], spelt.get(path[1], path[1]), path[2])
         shown = clean_name(variable, 80)
         try:
+            if path[:2] == COMMANDS:
+                raise ValueError("is not used: commands are only taken from the file")
             kind = find_kind(path)
             raw = kind.from_text(environ[variable])
             kind.check(raw)
@@ -262,19 +279,23 @@ def _docs() -> dict[str, dict[str, str]]:
     return found
 
 
+def _doc(model: type[BaseModel], name: str) -> str:
+    return next((text for cls in model.__mro__ if (text := _docs().get(cls.__name__, {}).get(name, ""))), "")
+
+
 def _walk(model: type[BaseModel], section: str, env: str) -> Iterator[FieldInfo]:
     for name, field in model.model_fields.items():
         kind = kind_of(field)
         if kind is None:
             continue
         default = field.get_default(call_default_factory=True) if not field.is_required() else "http://127.0.0.1:11434"
-        shown = "" if default is None and model is ChatOptions else format_value(kind.literal(default))
+        shown = "" if default is None and issubclass(model, ChatOptions) else format_value(kind.literal(default))
         variable = f"{env}__{name.upper()}" if env else ""
         yield FieldInfo(
             section,
             name,
             name.replace("_", " "),
-            _docs()[model.__name__].get(name, ""),
+            _doc(model, name),
             shown,
             kind.type_text,
             kind.range_text,
@@ -302,6 +323,12 @@ def fields() -> list[FieldInfo]:
         if section == "chat":
             found += _walk(ChatOptions, "chat.options", f"{PREFIX}CHAT__OPTIONS")
     return found
+
+
+def named_fields(section: str) -> list[FieldInfo]:
+    """List the keys of tables that the user names (`models.options`, `chat.commands`), but those a chat's options have as well."""
+    model, _ = _TABLES_BY_NAME[tuple(section.split("."))]
+    return [field for field in _walk(model, f"{section}.NAME", "") if field.key not in ChatOptions.model_fields]
 
 
 def raw_value(path: Path, value: object) -> Any:

@@ -20,6 +20,7 @@ from tui.config.kinds import (
     THEME,
     WIRE,
     Address,
+    Arguments,
     Bytes,
     Certificates,
     Choice,
@@ -35,10 +36,13 @@ from tui.config.kinds import (
     Words,
 )
 from tui.core.hours import PATTERN
+from tui.core.names import same
 
 Flag = Annotated[bool, SWITCH]
 HOURS: Final = Words(f"(?:{PATTERN})?", "empty, or HH:MM-HH:MM", "23:00-07:00")
 PROVIDER_NAME: Final = Words("[A-Za-z0-9][A-Za-z0-9_.-]{0,39}", "letters, digits, - _ . (at most 40)", "gpu-box")
+COMMAND_NAME: Final = Words("[A-Za-z_][A-Za-z0-9_-]{0,39}", "letters, digits, - _ (at most 40), not beginning with a digit", "weather")
+MODEL_NAME: Final = Words(r"\S(?:[^\x00-\x1f]{0,398}\S)?", "the name of a model", "qwen3:8b")
 
 
 class Section(BaseModel):
@@ -99,42 +103,8 @@ class ProviderSettings(Section):
     """Where the server keeps its models, for disk checks. Empty: guessed and shown."""
     health_interval: Annotated[float, Seconds(5, 3600)] = 30.0
     """How often the server is asked whether it is well."""
-
-
-class Models(Section):
-    """Which models are offered."""
-
-    auto_pull: Annotated[str, Choice(("ask", "always", "never"))] = "ask"
-    """What to do when a chat wants a model that is not installed."""
-    preferred: Annotated[tuple[str, ...], Names()] = ()
-    """Models offered first, in this order."""
-    excluded: Annotated[tuple[str, ...], Names()] = ()
-    """Models that are hidden; * and ? stand for anything. Pulling one asks first."""
-    max_size: Annotated[int | None, Bytes(empty=True)] = None
-    """Larger models are not pulled without asking. Empty: no limit."""
-    hf_token: Annotated[Secret, KeyReference()] = Secret()
-    """Key for Hugging Face, to read what a pull will fetch: "env:NAME" or "file:PATH". The server needs its own."""
-
-
-class Pulls(Section):
-    """Downloads of models."""
-
-    at_once: Annotated[int, Whole(1, 5)] = 2
-    """How many pulls run at the same time."""
-    bandwidth: Annotated[int | None, Bytes(10**6, empty=True)] = None
-    """Bytes a second for all pulls together, from 1 MB; kept by pausing and resuming, so it comes in bursts. Empty: no limit."""
-    retries: Annotated[int, Whole(0, 20)] = 5
-    """Attempts after the first, with growing pauses; then the pull has failed."""
-    keep_free: Annotated[int, Bytes()] = 10 * 10**9
-    """A pull waits rather than leave less room than this on the disk."""
-    margin: Annotated[float, Number(1.0, 10.0)] = 1.2
-    """A pull also waits rather than fill the disk beyond its size times this; the larger counts."""
-    only_between: Annotated[str, HOURS] = ""
-    """Hours of the day in which pulls run, in this machine's time, like 23:00-07:00. Empty: any time."""
-    verify: Flag = True
-    """After the server's success, also compare the model's weights with the layers that the registry's manifest named."""
-    notify: Flag = True
-    """Bell and notice when the queue is empty or something failed."""
+    fallback: Annotated[tuple[str, ...], Names()] = ()
+    """Providers that are asked instead, in this order, where this one fails before the first token of an answer."""
 
 
 class ChatOptions(Section):
@@ -185,6 +155,73 @@ class ChatOptions(Section):
         return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items() if value is not None}
 
 
+class ModelOptions(ChatOptions):
+    """Options of one model; they win over the preset, and those of [chat.options] over them."""
+
+    main_gpu: Annotated[int | None, Whole(0, 64)] = None
+    """The GPU that a model is loaded on where it fits on one, counted from 0. A change loads the model again."""
+    keep_alive: Annotated[str, KeepAlive()] = ""
+    """How long this model stays loaded after use. Empty: what the provider's keep_alive says."""
+
+    def sent(self) -> dict[str, Any]:
+        """Return only the options that are set; `keep_alive` is none of them."""
+        found = super().sent()
+        del found["keep_alive"]
+        return found
+
+
+class Models(Section):
+    """Which models are offered."""
+
+    auto_pull: Annotated[str, Choice(("ask", "always", "never"))] = "ask"
+    """What to do when a chat wants a model that is not installed."""
+    preferred: Annotated[tuple[str, ...], Names()] = ()
+    """Models offered first, in this order."""
+    excluded: Annotated[tuple[str, ...], Names()] = ()
+    """Models that are hidden; * and ? stand for anything. Pulling one asks first."""
+    max_size: Annotated[int | None, Bytes(empty=True)] = None
+    """Larger models are not pulled without asking. Empty: no limit."""
+    hf_token: Annotated[Secret, KeyReference()] = Secret()
+    """Key for Hugging Face, to read what a pull will fetch: "env:NAME" or "file:PATH". The server needs its own."""
+    options: Mapping[str, ModelOptions] = Field(default_factory=dict)
+    """Options of single models, by name."""
+
+    def options_of(self, model: str) -> dict[str, Any]:
+        """Return the options that are set for a model, by the names of the Ollama API."""
+        own = self._own(model)
+        return own.sent() if own is not None else {}
+
+    def keep_alive_of(self, model: str) -> str:
+        """Return how long a model stays loaded, empty where that is not set."""
+        own = self._own(model)
+        return own.keep_alive if own is not None else ""
+
+    def _own(self, model: str) -> ModelOptions | None:
+        exact = self.options.get(model)
+        return exact or next((options for name, options in self.options.items() if same(name, model)), None)
+
+
+class Pulls(Section):
+    """Downloads of models."""
+
+    at_once: Annotated[int, Whole(1, 5)] = 2
+    """How many pulls run at the same time."""
+    bandwidth: Annotated[int | None, Bytes(10**6, empty=True)] = None
+    """Bytes a second for all pulls together, from 1 MB; kept by pausing and resuming, so it comes in bursts. Empty: no limit."""
+    retries: Annotated[int, Whole(0, 20)] = 5
+    """Attempts after the first, with growing pauses; then the pull has failed."""
+    keep_free: Annotated[int, Bytes()] = 10 * 10**9
+    """A pull waits rather than leave less room than this on the disk."""
+    margin: Annotated[float, Number(1.0, 10.0)] = 1.2
+    """A pull also waits rather than fill the disk beyond its size times this; the larger counts."""
+    only_between: Annotated[str, HOURS] = ""
+    """Hours of the day in which pulls run, in this machine's time, like 23:00-07:00. Empty: any time."""
+    verify: Flag = True
+    """After the server's success, also compare the model's weights with the layers that the registry's manifest named."""
+    notify: Flag = True
+    """Bell and notice when the queue is empty or something failed."""
+
+
 BUILT_IN_PRESETS: Final[Mapping[str, Mapping[str, float | int]]] = {
     "model": {},
     "balanced": {"temperature": 0.7, "top_p": 0.9, "top_k": 40, "repeat_penalty": 1.1},
@@ -193,6 +230,21 @@ BUILT_IN_PRESETS: Final[Mapping[str, Mapping[str, float | int]]] = {
     "deterministic": {"temperature": 0.0, "top_k": 1, "seed": 42},
 }
 """What the presets send; a table of the same name under [chat.presets] replaces one."""
+
+
+class ChatCommand(Section):
+    """A program of yours that models may ask to run; each call asks you first. It is run without a shell."""
+
+    description: Annotated[str, Words(lines=True, example_text="The weather in a city")] = ""
+    """What it does, as the model is told."""
+    command: Annotated[tuple[str, ...], Arguments()] = ()
+    """The program and its arguments; {city} in an argument becomes what the model gave for city, and stays in that one argument."""
+    parameters: Annotated[Mapping[str, str], Pairs('{ city = "The name of the city" }', "[A-Za-z_][A-Za-z0-9_]{0,39}")] = Field(
+        default_factory=dict
+    )
+    """What the model must give, and what it is told about it."""
+    timeout: Annotated[float, Seconds(1, 3600)] = 30.0
+    """It is ended after this time."""
 
 
 class Chat(Section):
@@ -208,14 +260,20 @@ class Chat(Section):
     """Whether models that can think before they answer do so."""
     save: Flag = True
     """Keep conversations; off: they end with the program."""
+    reuse_answers: Flag = False
+    """Answer a request that is the same as an earlier one, and leaves nothing to chance, from the history; it says so."""
     enter_sends: Flag = True
     """Enter sends, and alt+enter makes a new line; off: the other way round."""
     notify_after: Annotated[float, Seconds(1, 86_400, zero=True)] = 30.0
     """A notice when an answer that took longer is done and you look elsewhere; 0: never."""
+    tools: Annotated[tuple[str, ...], Names(limit=100)] = ()
+    """Tools that models may ask for: time, calculator, read_file, or names under [chat.commands]; each call asks you."""
     options: ChatOptions = ChatOptions()
     """Options of every chat; they win over the preset."""
     presets: Mapping[str, ChatOptions] = Field(default_factory=dict)
     """Presets of your own."""
+    commands: Mapping[str, ChatCommand] = Field(default_factory=dict)
+    """Tools of your own."""
 
     def preset_options(self, name: str = "") -> dict[str, Any]:
         """Return what a preset sends (of this name, or the one set); an unknown name sends nothing."""
@@ -241,6 +299,25 @@ class Monitor(Section):
     """Folders whose disks are watched. Empty: the disks with models."""
     temperature_unit: Annotated[str, Choice(("C", "F"))] = "C"
     """Celsius or Fahrenheit."""
+
+
+class Limits(Section):
+    """When to think twice before a chat, a load or a pull: percent of this machine, over 10 s; only for servers that run on it."""
+
+    count: Annotated[str, Choice(("others", "all"))] = "others"
+    """others: what the models of your own servers use is not counted. all: everything is."""
+    cpu: Annotated[int, Whole(0, 100)] = 80
+    """Use of the processor in percent; 0: no limit."""
+    memory: Annotated[int, Whole(0, 100)] = 80
+    """Memory in use in percent; 0: no limit."""
+    gpu: Annotated[int, Whole(0, 100)] = 90
+    """Use of a GPU and of its memory in percent; 0: no limit."""
+    disk: Annotated[int, Whole(0, 100)] = 90
+    """How full a disk with models is in percent, where less than 50 GB is free; 0: no limit."""
+    keep_free_vram: Annotated[int | None, Bytes(10**8, empty=True)] = None
+    """GPU memory that must stay free. Empty: no limit."""
+    action: Annotated[str, Choice(("warn", "ask", "refuse"))] = "warn"
+    """What to do where a limit is passed: say so, ask, or not do it."""
 
 
 class Security(Section):
@@ -284,6 +361,7 @@ class Settings(BaseSettings):
     pulls: Pulls = Pulls()
     chat: Chat = Chat()
     monitor: Monitor = Monitor()
+    limits: Limits = Limits()
     appearance: Appearance = Appearance()
     keys: Annotated[Mapping[str, str], BINDINGS] = Field(default_factory=dict)
     security: Security = Security()

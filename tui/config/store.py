@@ -22,6 +22,7 @@ from tui.core.observe import Observable
 from tui.text import clean_label, clean_name
 
 Edit = tuple[Path, Any]
+_OPTIONS: Final = (("chat", "options"), ("chat", "presets"), ("models", "options"))
 SOURCES: Final = ("default", "file", "unsaved", "environment", "flag")
 """What `ConfigStore.source` answers; a later one wins."""
 
@@ -108,9 +109,21 @@ class ConfigStore:
                 before = value_at(self._layer, path)
                 if before is not UNSET and value_at(raw, path) is not UNSET:
                     put(layer, path, before)
+        problems += self._checked_commands(layer, name, text)
         self._raw, self._layer, self._refused = raw, layer, None
         self._file_problems = (*problems, *self._warnings(name, text))
         self._apply()
+
+    def _checked_commands(self, layer: dict[str, Any], name: str, text: str) -> Iterable[Problem]:
+        """Leave out commands that others could have written there (X14), and those that name no program."""
+        commands: dict[str, Any] = dict(value_at(layer, schema.COMMANDS)) if value_at(layer, schema.COMMANDS) is not UNSET else {}
+        others = self._file.foreign or bool(self._file.mode & 0o022)
+        for command in [command for command, table in commands.items() if others or not table.get("command")]:
+            path = (*schema.COMMANDS, command)
+            put(layer, path, UNSET)
+            what = "is left out: other users could have written it" if others else "names no program and is left out"
+            remedy = "Let the file be yours, and run chmod go-w on it" if others else 'Add one, as in command = ["weather", "{city}"]'
+            yield Problem(name, find_line(text, path), ".".join(path), f"the tool {clean_name(command, 40)} {what}", remedy)
 
     def _refuse(self, name: str, line: int | None, what: str, remedy: str, keep: bool) -> None:
         self._refused = Problem(name, line, "", what, remedy)
@@ -225,7 +238,7 @@ class ConfigStore:
         """Return the value in force of a dotted key as TOML; a literal key is hidden."""
         path = schema.split_key(key)
         value = self.value(key)
-        return "" if value is None and path[:2] == ("chat", "options") else schema.show(path, value)
+        return "" if value is None and path[:2] in _OPTIONS else schema.show(path, value)
 
     def fields(self) -> list[FieldInfo]:
         """List every setting; those of providers stand under `providers.NAME`."""
