@@ -72,6 +72,20 @@ def test_stop_tokens_are_cut_off_wherever_they_are_split(size, text, kept):
     assert got == kept
 
 
+async def test_a_model_that_goes_on_behind_its_stop_is_left():
+    closed = []
+
+    async def endless():
+        try:
+            while True:
+                yield Delta("a<EOT>")
+        finally:
+            closed.append(True)
+
+    assert [event async for event in trimmed(endless(), ("<EOT>",))] == [Delta("a"), Done("stop")]
+    assert closed
+
+
 async def test_a_stream_is_trimmed_and_what_was_held_comes_before_a_fault():
     async def events(fault):
         yield Delta("a<E")

@@ -50,12 +50,12 @@ FAMILIES: Final = (
     Fim(
         ("codellama",),
         "<PRE> {prefix} <SUF>{suffix} <MID>",
-        ("<EOT>", "<PRE>", "<SUF>", "<MID>", "</s>"),
+        ("<EOT>", "<PRE>", "<SUF>", "<MID>"),
         "Code Llama paper, and its template in Ollama's library",
     ),
     Fim(("codeqwen",), _ANGLES, _STAR, "CodeQwen1.5 README"),
     Fim(("qwen2.5coder", "qwen3coder", "qwencoder"), _PIPES, _QWEN, "Qwen2.5-Coder README, file-level fill in the middle"),
-    Fim(("starcoder", "stablecode", "granitecode", "octocoder", "replitcode"), _ANGLES, _STAR, "StarCoder model card"),
+    Fim(("starcoder", "stablecode", "granitecode"), _ANGLES, _STAR, "StarCoder model card"),
     Fim(("deepseekcoder",), "<｜fim▁begin｜>{prefix}<｜fim▁hole｜>{suffix}<｜fim▁end｜>", _DEEPSEEK, "DeepSeek-Coder README"),
     Fim(
         ("codegemma",),
@@ -63,7 +63,7 @@ FAMILIES: Final = (
         ("<|file_separator|>", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<end_of_turn>", "<eos>"),
         "CodeGemma model card",
     ),
-    Fim(("codestral",), "[SUFFIX]{suffix}[PREFIX]{prefix}", ("[PREFIX]", "[SUFFIX]", "[MIDDLE]", "</s>"), "mistral-common, its tokenizer"),
+    Fim(("codestral",), "[SUFFIX]{suffix}[PREFIX]{prefix}", ("[PREFIX]", "[SUFFIX]", "[MIDDLE]"), "mistral-common, its tokenizer"),
     Fim(
         ("granite3.3", "granite4"),
         _PIPES,
@@ -79,6 +79,8 @@ FAMILIES: Final = (
 )
 """The families we know."""
 
+AFTER: Final = 32
+"""Pieces behind a stop token that are read for the figures at the end; a model that goes on longer is left."""
 _SEPARATORS: Final = re.compile(r"[^a-z0-9.]")
 
 
@@ -122,13 +124,17 @@ class Trimmer:
 
 async def trimmed(events: AsyncIterator[StreamEvent], stops: Sequence[str]) -> AsyncIterator[StreamEvent]:
     """The events of a completion without stop tokens and what comes behind one; the stream is closed at the end."""
-    trimmer = Trimmer(stops)
+    trimmer, after = Trimmer(stops), 0
     async with aclosing(cast(AsyncGenerator[StreamEvent, None], events)) as stream:
         try:
             async for event in stream:
                 if isinstance(event, Delta):
                     if text := trimmer.feed(event.text):
                         yield Delta(text)
+                    after += trimmer.ended
+                    if after > AFTER:
+                        yield Done("stop")
+                        return
                     continue
                 if isinstance(event, Done) and (held := trimmer.close()):
                     yield Delta(held)
