@@ -152,6 +152,9 @@ class Models(Part):
     downloads: bool = False
 
 
+_SAME: Final = {name: name for name in ("top_k", "min_p", "typical_p", "repeat_penalty", "repeat_last_n")}
+
+
 class Chat(Part):
     """Traps of the chat dialect.
 
@@ -164,6 +167,15 @@ class Chat(Part):
         max_tokens: Field for the limit of output tokens.
         default_max_tokens: What the server takes where none is sent; None: no limit of its own.
         speeds: Dotted key of the server's own speed figures in a chunk, or empty.
+        options: Options beyond the six that all know, by their Ollama names, and what this kind calls them.
+        think: How thinking is switched: an argument of the template, a field `enable_thinking`, or not at all.
+        levels: Takes `reasoning_effort`; else a level only means on.
+        formats: How JSON is asked for: `openai` (`json_object` and `json_schema`), only by `schema`, as `object` with the schema in
+            it, by a `field` named json_schema, or not at all.
+        images: Takes images.
+        tools: Takes tools.
+        prefill: How an answer is gone on with: `always` (the last message is the assistant's), a field to set true, or empty: it cannot.
+        suffix: Its completions fill a gap themselves.
     """
 
     path: str = "/v1/chat/completions"
@@ -175,6 +187,14 @@ class Chat(Part):
     max_tokens: str = "max_tokens"
     default_max_tokens: int | None = None
     speeds: str = ""
+    options: Mapping[str, str] = Field(default_factory=lambda: dict(_SAME))
+    think: Literal["template", "field", "none"] = "template"
+    levels: bool = True
+    formats: Literal["openai", "schema", "object", "field", "none"] = "openai"
+    images: bool = True
+    tools: bool = True
+    prefill: str = ""
+    suffix: bool = False
 
 
 class Metrics(Part):

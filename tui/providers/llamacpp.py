@@ -19,6 +19,7 @@ from tui.providers.catalogue import Kind
 from tui.providers.errors import error_in, failed, interrupted, protocol, stream_failure
 from tui.providers.openai_compat import PLAIN, OpenAI
 from tui.providers.openai_parse import dig, metrics_of, reason_of
+from tui.providers.openai_requests import options_body
 from tui.providers.streams import Comment, Objects, ServerSentEvents, int_of, list_of, map_of, text_of
 from tui.text import clean_block, clean_label, clean_name
 
@@ -146,8 +147,8 @@ class LlamaCpp(OpenAI):
         return self._infill(request) if request.suffix else super().complete(request)
 
     async def _infill(self, request: CompletionRequest) -> AsyncIterator[StreamEvent]:
-        options = {name: value for name, value in request.options.items() if value is not None}
-        if limit := options.pop("num_predict", None):
+        options = options_body(request.options, self.kind.chat)
+        if limit := options.pop(self.kind.chat.max_tokens, None):
             options["n_predict"] = limit
         body = {**options, "model": request.model, "input_prefix": request.prompt, "input_suffix": request.suffix, "stream": True}
         target = self.http.target

@@ -20,19 +20,17 @@ from tui.providers.base import Health
 from tui.providers.errors import error_in, failed, interrupted, message_of, protocol, stream_failure
 from tui.providers.http import MAX_CONTROL, Http
 from tui.providers.ollama_parse import (
-    chat_body,
     chat_events,
     classify_pull_error,
     detail_of,
-    generate_body,
     generate_events,
     hides_arrays,
-    keep_alive_of,
     metrics_of,
     models_of,
     running_of,
     step_of,
 )
+from tui.providers.ollama_requests import chat_body, generate_body, keep_alive_of, refusal
 from tui.providers.streams import Comment, JsonLines, Objects, ThinkTags, list_of, map_of, text_of, vector_of
 from tui.text import clean_name
 
@@ -120,24 +118,27 @@ class Ollama:
 
     def chat(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
         """`POST /api/chat`."""
-        return self._answer("/api/chat", chat_body(request, self.endpoint.keep_alive), chat_events)
+        return self._answer("/api/chat", lambda: chat_body(request, self.endpoint.keep_alive), chat_events)
 
     def complete(self, request: CompletionRequest) -> AsyncIterator[StreamEvent]:
         """`POST /api/generate`."""
-        return self._answer("/api/generate", generate_body(request, self.endpoint.keep_alive), generate_events)
+        return self._answer("/api/generate", lambda: generate_body(request, self.endpoint.keep_alive), generate_events)
 
     async def _answer(
-        self, path: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], Iterator[StreamEvent] | None]
+        self, path: str, make: Callable[[], dict[str, Any]], read: Callable[[Mapping[str, Any]], Iterator[StreamEvent] | None]
     ) -> AsyncIterator[StreamEvent]:
-        tags = ThinkTags()
+        body, tags = make(), ThinkTags()
         try:
             async with aclosing(self._events(path, body, read, tags)) as events:
                 async for event in events:
                     yield event
-        except PaddockError:
+        except PaddockError as error:
             for part in tags.close():  # what might have become a tag is text after all
                 yield part
-            raise
+            told = refusal(error.failure, clean_name(str(body["model"])))
+            if told is error.failure:
+                raise
+            raise failed(told) from error
 
     async def _events(
         self, path: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], Iterator[StreamEvent] | None], tags: ThinkTags

@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from tui.core.capabilities import Ability
-from tui.core.chat import ChatRequest, CompletionRequest, Message, Role
 from tui.core.errors import Failure, FailureKind
 from tui.core.events import Delta, JobStep, Metrics, StreamEvent, Thinking, ToolCall
 from tui.core.models import Model, ModelDetail, RunningModel
 from tui.providers.errors import Target
+from tui.providers.requests import call_parts
 from tui.providers.streams import float_of, int_of, list_of, map_of, text_of
 from tui.text import clean_block, clean_label, clean_name
 
@@ -209,93 +209,6 @@ def detail_of(provider: str, model: str, value: Any) -> ModelDetail:
 def hides_arrays(detail: ModelDetail) -> bool:
     """Whether per-layer figures the memory estimate needs came as null (every array does without `verbose`)."""
     return any(key.endswith((".attention.head_count_kv", ".attention.head_count")) and value is None for key, value in detail.info.items())
-
-
-# --- requests --------------------------------------------------------------------------------------------------------
-
-
-def keep_alive_of(text: str) -> int | float | str | None:
-    """The value to send: a bare number must not be a string; None where nothing is set."""
-    text = text.strip()
-    if not text:
-        return None
-    if text in ("forever", "always"):
-        return -1
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return int(number) if number == int(number) else number
-
-
-def think_of(word: str) -> bool | str | None:
-    """The value of `think`; None (not sent) leaves it to the model."""
-    return {"on": True, "off": False}.get(word, word if word in ("low", "medium", "high", "max") else None)
-
-
-def call_parts(call: Mapping[str, Any]) -> tuple[str, str, Mapping[str, Any]]:
-    """Id, function name and arguments of a stored tool call, in whichever of the two forms it was kept."""
-    function = map_of(call.get("function")) or call
-    arguments = function.get("arguments")
-    if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments)
-        except (ValueError, RecursionError):
-            arguments = {}
-    return text_of(call.get("id")), text_of(function.get("name")), map_of(arguments)
-
-
-def _message(message: Message) -> dict[str, Any]:
-    body: dict[str, Any] = {"role": str(message.role), "content": message.content}
-    calls = [call_parts(call) for call in message.tool_calls]
-    if message.role is Role.ASSISTANT and calls:
-        body["tool_calls"] = [
-            {**({"id": id_} if id_ else {}), "function": {"index": index, "name": name, "arguments": dict(arguments)}}
-            for index, (id_, name, arguments) in enumerate(calls)
-        ]
-        if message.thinking:
-            body["thinking"] = message.thinking
-    if message.role is Role.TOOL and calls:
-        body["tool_name"] = calls[0][1]
-        if calls[0][0]:
-            body["tool_call_id"] = calls[0][0]
-    return body
-
-
-def _common(model: str, options: Mapping[str, Any], keep_alive: str) -> dict[str, Any]:
-    body: dict[str, Any] = {"model": model, "stream": True}
-    if chosen := {name: value for name, value in options.items() if value is not None}:
-        body["options"] = chosen
-    if (kept := keep_alive_of(keep_alive)) is not None:
-        body["keep_alive"] = kept
-    return body
-
-
-def chat_body(request: ChatRequest, keep_alive: str) -> dict[str, Any]:
-    """The body of `/api/chat`; only what is set is sent."""
-    body = _common(request.model, request.options, request.keep_alive or keep_alive)
-    messages = [_message(message) for message in request.messages]
-    if request.system and not (messages and messages[0]["role"] == "system"):
-        messages.insert(0, {"role": "system", "content": request.system})
-    body["messages"] = messages
-    if (think := think_of(request.think)) is not None:
-        body["think"] = think
-    if request.format is not None:
-        body["format"] = request.format
-    if request.tools:
-        body["tools"] = [dict(tool) for tool in request.tools]
-    return body
-
-
-def generate_body(request: CompletionRequest, keep_alive: str) -> dict[str, Any]:
-    """The body of `/api/generate`."""
-    body = _common(request.model, request.options, request.keep_alive or keep_alive)
-    body["prompt"] = request.prompt
-    if request.suffix:
-        body["suffix"] = request.suffix
-    if request.raw:
-        body["raw"] = True
-    return body
 
 
 # --- stream lines ----------------------------------------------------------------------------------------------------

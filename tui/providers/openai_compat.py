@@ -18,7 +18,8 @@ from tui.providers.catalogue import Kind
 from tui.providers.errors import error_in, failed, interrupted, protocol, stream_failure, unsupported
 from tui.providers.http import MAX_CONTROL, Http, Reply
 from tui.providers.ollama import MAX_ANSWER
-from tui.providers.openai_parse import OPTIONAL, Reader, chat_body, completion_body, entries_of, models_of
+from tui.providers.openai_parse import Reader, entries_of, models_of
+from tui.providers.openai_requests import chat_body, completion_body, optional, refuse_what_it_cannot
 from tui.providers.streams import (
     DONE,
     Comment,
@@ -46,6 +47,9 @@ _TAIL: Final = 5.0
 class OpenAI:
     """One server with an OpenAI-like API; see `base.Provider` for the methods.
 
+    Attributes:
+        refused: Optional fields that it named in a refusal, and that are not sent any more.
+
     Args:
         endpoint: Where.
         resolve: Gives the key for a reference.
@@ -65,7 +69,7 @@ class OpenAI:
         self.http = Http(endpoint, resolve, clock, label=kind.name, trim=_TRIM, key_header=(key.header, key.prefix))
         self._clock = clock
         self._version_path = "/v1"
-        self._refused: frozenset[str] = frozenset()
+        self.refused: frozenset[str] = frozenset()
         if kind.models.state or kind.models.lists == "loaded":
             self.capabilities = self.capabilities | {Capability.RUNNING}
 
@@ -140,12 +144,22 @@ class OpenAI:
     # --- answers
 
     def chat(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
-        """`POST /v1/chat/completions`."""
-        return self._answer(self.kind.chat.path, lambda: chat_body(request, self.kind.chat, self._refused), tags=True)
+        """`POST /v1/chat/completions`; what this kind cannot do is a failure of kind UNSUPPORTED."""
+
+        def body() -> dict[str, Any]:
+            refuse_what_it_cannot(request, self.kind.chat, self.endpoint.name, self.http.target.host)
+            return chat_body(request, self.kind.chat, self.refused)
+
+        return self._answer(self.kind.chat.path, body, tags=True)
 
     def complete(self, request: CompletionRequest) -> AsyncIterator[StreamEvent]:
-        """`POST /v1/completions`."""
-        return self._answer("/v1/completions", lambda: completion_body(request, self.kind.chat, self._refused), tags=False)
+        """`POST /v1/completions`; with suffix where the kind documents it, else a failure of kind UNSUPPORTED."""
+        return self._answer("/v1/completions", lambda: self._completion(request), tags=False)
+
+    def _completion(self, request: CompletionRequest) -> dict[str, Any]:
+        if request.suffix and not self.kind.chat.suffix:
+            raise unsupported(self.http.target, "fill a gap")
+        return completion_body(request, self.kind.chat, self.refused)
 
     async def _answer(self, path: str, make: Callable[[], dict[str, Any]], *, tags: bool) -> AsyncIterator[StreamEvent]:
         while True:
@@ -159,13 +173,13 @@ class OpenAI:
                 named = self._named(error.failure, body)
                 if not named:
                     raise
-                self._refused |= named
+                self.refused |= named
 
     def _named(self, failure: Failure, body: Mapping[str, Any]) -> frozenset[str]:
         """The optional fields a refusal names: the request was not worked, so it may go out again without them."""
         if failure.status not in (400, 422):
             return frozenset()
-        return frozenset(name for name in OPTIONAL if name in body and name in failure.details)
+        return frozenset(name for name in optional(self.kind.chat) if name in body and name in failure.details)
 
     async def embed(self, model: str, texts: Sequence[str], *, dimensions: int | None = None) -> tuple[tuple[float, ...], ...]:
         """`POST /v1/embeddings`."""

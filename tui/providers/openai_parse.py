@@ -6,22 +6,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from tui.core.chat import ChatRequest, CompletionRequest, Message, Role
 from tui.core.events import Delta, Metrics, PromptProgress, StreamEvent, Thinking, ToolCall
 from tui.core.models import Model
 from tui.providers.catalogue import Chat, Models
-from tui.providers.ollama_parse import call_parts, think_of
 from tui.providers.streams import decode_json, float_of, int_of, list_of, map_of, text_of
 from tui.text import clean_name
-
-_SAME_NAMES: Final = (
-    "temperature", "top_p", "top_k", "min_p", "typical_p", "seed", "stop", "presence_penalty", "frequency_penalty",
-    "repeat_penalty", "repeat_last_n",
-)  # fmt: skip
-OPTIONAL: Final = frozenset(
-    {"stream_options", "chat_template_kwargs", "reasoning_effort", "top_k", "min_p", "typical_p", "repeat_penalty", "repeat_last_n", "seed"}
-)
-"""Fields a server may not know: left out from then on where a refusal names them."""
 
 _REASONS: Final = {"function_call": "tool_calls", "eos": "stop", "end_turn": "stop", "eos_token": "stop", "max_tokens": "length"}
 
@@ -86,72 +75,6 @@ def models_of(provider: str, entries: list[Mapping[str, Any]], spec: Models) -> 
 def _field(entry: Mapping[str, Any], path: str) -> str:
     value = dig(entry, path) if path else None
     return clean_name(str(value), 60) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
-
-
-# --- requests --------------------------------------------------------------------------------------------------------
-
-
-def _message(message: Message) -> dict[str, Any]:
-    body: dict[str, Any] = {"role": str(message.role), "content": message.content}
-    calls = [call_parts(call) for call in message.tool_calls]
-    if message.role is Role.ASSISTANT and calls:
-        body["tool_calls"] = [
-            {
-                "id": id_ or f"call_{index}",
-                "type": "function",
-                "function": {"name": name, "arguments": json.dumps(dict(arguments), ensure_ascii=False)},
-            }
-            for index, (id_, name, arguments) in enumerate(calls)
-        ]
-    if message.role is Role.TOOL and calls:
-        body["tool_call_id"] = calls[0][0] or "call_0"
-    return body
-
-
-def _options(options: Mapping[str, Any], spec: Chat) -> dict[str, Any]:
-    body = {name: options[name] for name in _SAME_NAMES if options.get(name) is not None}
-    limit = options.get("num_predict")
-    if isinstance(limit, int) and limit > 0:
-        body[spec.max_tokens] = limit
-    elif spec.default_max_tokens is not None and spec.default_max_tokens < 1024:
-        body[spec.max_tokens] = 4096  # a server whose own limit cuts every answer short
-    return body
-
-
-def _finish(body: dict[str, Any], spec: Chat, refused: frozenset[str]) -> dict[str, Any]:
-    body["stream"] = spec.stream
-    if spec.stream and spec.usage == "on_request":
-        body["stream_options"] = {"include_usage": True}
-    kept = {name: value for name, value in body.items() if name not in refused and name not in spec.forbidden_fields}
-    return {name: value for name, value in kept.items() if name in spec.allowed_fields} if spec.allowed_fields else kept
-
-
-def chat_body(request: ChatRequest, spec: Chat, refused: frozenset[str]) -> dict[str, Any]:
-    """The body of a chat; only what is set is sent, without the fields this server refused before."""
-    messages = [_message(message) for message in request.messages]
-    if request.system and not (messages and messages[0]["role"] == "system"):
-        messages.insert(0, {"role": "system", "content": request.system})
-    body: dict[str, Any] = {"model": request.model, "messages": messages, **_options(request.options, spec)}
-    think = think_of(request.think)
-    if isinstance(think, bool):
-        body["chat_template_kwargs"] = {"enable_thinking": think}
-    elif think is not None:
-        body["reasoning_effort"] = think
-    if request.format == "json":
-        body["response_format"] = {"type": "json_object"}
-    elif request.format is not None:
-        body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": request.format}}
-    if request.tools:
-        body["tools"] = [dict(tool) for tool in request.tools]
-    return _finish(body, spec, refused)
-
-
-def completion_body(request: CompletionRequest, spec: Chat, refused: frozenset[str]) -> dict[str, Any]:
-    """The body of a completion."""
-    body: dict[str, Any] = {"model": request.model, "prompt": request.prompt, **_options(request.options, spec)}
-    if request.suffix:
-        body["suffix"] = request.suffix
-    return _finish(body, spec, refused)
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------
