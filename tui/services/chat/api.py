@@ -283,6 +283,9 @@ class ChatApi(Protocol):
     def compare(self, text: str, models: Sequence[ModelKey], *, blind: bool = False) -> None:
         """Ask two to four models the same; an empty text asks the last prompt of the branch again."""
 
+    def show_comparison(self, message: int) -> None:
+        """Show the comparison that an answer belongs to, side by side."""
+
     def vote(self, message: int) -> None:
         """Say which answer of the comparison shown is best; -1: none."""
 
