@@ -9,9 +9,14 @@ from tui.config.settings import Settings
 from tui.core.capabilities import Capability
 from tui.core.chat import ChatRequest
 from tui.core.clock import ManualClock
+from tui.core.errors import Failure
 from tui.core.events import Done, Metrics
+from tui.core.fit import Machine
+from tui.core.jobs import Job
 from tui.core.models import Endpoint, Model, Origin, ProviderState, ProviderStatus, RunningModel
 from tui.services.chat.engine import ChatEngine
+from tui.services.chat.verbs import ChatVerbs
+from tui.store.conversations import Conversations
 from tui.store.db import Database
 
 DONE = Done("stop", Metrics(prompt_tokens=20, output_tokens=3, output_seconds=0.1, load_seconds=0.0))
@@ -63,6 +68,13 @@ class Host:
         self.choice = "no"
         self.tasks: set[asyncio.Task[Any]] = set()
         self.errors: list[BaseException] = []
+        self.asked: list[str] = []
+        self.memory: Machine | None = None
+        self.jobs: tuple[Job, ...] = ()
+        self.refreshed: list[str] = []
+        self.over: Failure | None = None
+        self.audited: list[tuple[str, str, str]] = []
+        self.others: dict[str, Any] = {}
 
     def post(self, made: Any, *args: Any) -> None:
         task = asyncio.get_running_loop().create_task(made(*args))
@@ -78,11 +90,11 @@ class Host:
         return self.config
 
     def provider(self, name: str) -> Any:
-        return self.lab if name == "lab" else None
+        return self.lab if name == "lab" else self.others.get(name)
 
     def provider_state(self, name: str) -> ProviderState:
         can = frozenset({Capability.PULL, Capability.RUNNING, Capability.CHAT})
-        return ProviderState(Endpoint("lab", "ollama", "http://127.0.0.1:1"), Origin.CONFIG, ProviderStatus.UP, capabilities=can)
+        return ProviderState(Endpoint(name, "ollama", "http://127.0.0.1:1"), Origin.CONFIG, ProviderStatus.UP, capabilities=can)
 
     def default_provider(self) -> str:
         return "lab"
@@ -97,6 +109,7 @@ class Host:
         return None
 
     async def ask(self, text: str, choices: Any, failure: Any = None) -> str:
+        self.asked.append(text)
         return self.choice
 
     def notice(self, text: str, severity: Any = None, failure: Any = None) -> None:
@@ -111,6 +124,21 @@ class Host:
     async def may_send(self, provider: str) -> bool:
         return self.allowed
 
+    def machine(self) -> Machine | None:
+        return self.memory
+
+    def queue(self) -> tuple[Job, ...]:
+        return self.jobs
+
+    def refresh(self, provider: str) -> None:
+        self.refreshed.append(provider)
+
+    async def within_limits(self, provider: str, model: str) -> Failure | None:
+        return self.over
+
+    def audit(self, what: str, target: str, result: str = "ok") -> None:
+        self.audited.append((what, target, result))
+
 
 class Bench:
     """An engine with its host; `await` its `begin`."""
@@ -118,15 +146,22 @@ class Bench:
     def __init__(self, folder: Path | None, provider: Any) -> None:
         self.clock = ManualClock()
         self.host = Host(folder, provider)
-        self.chat = ChatEngine(host=self.host, clock=self.clock, tick=0.005, retry=0.01, draft_after=0.01)
+        self.engine = ChatEngine(host=self.host, clock=self.clock, tick=0.005, retry=0.01, draft_after=0.01, look=0.005)
+        self.chat = ChatVerbs(self.engine, self.host)
+
+    @property
+    def stored(self) -> Conversations:
+        """The repository on disk."""
+        assert self.engine._shelf.stored is not None
+        return self.engine._shelf.stored
 
     async def begin(self) -> "Bench":
-        await self.chat.start()
+        await self.engine.start()
         return self
 
     async def idle(self) -> None:
         """Wait until nothing is written."""
-        await until(lambda: not self.host.tasks and not self.chat._open.busy)
+        await until(lambda: not self.host.tasks and not self.engine._open.busy)
 
     async def say(self, text: str) -> Any:
         """Send, wait for the end, return the answer."""
@@ -137,7 +172,7 @@ class Bench:
         return self.chat.view.value.messages[-1]
 
     async def end(self) -> None:
-        await self.chat.aclose()
+        await self.engine.aclose()
         await asyncio.gather(*self.host.tasks, return_exceptions=True)
         if self.host.database is not None:
             await self.host.database.aclose()

@@ -12,9 +12,12 @@ import pytest
 from tests.chat.host import DONE, Bench, Scripted, until
 from tests.support.fault_server import Exchange, FaultServer
 from tests.support.servers import connect, server  # noqa: F401
-from tui.core.chat import AnswerState
-from tui.core.errors import FailureKind, PaddockError
+from tui.config.settings import ProviderSettings
+from tui.core.chat import AnswerState, ConversationSettings
+from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import Delta, Done, Thinking
+from tui.core.jobs import Job, JobKind, JobState
+from tui.core.models import Endpoint, Model
 from tui.store import db as store_db
 
 Make = Callable[..., Awaitable[Bench]]
@@ -107,7 +110,7 @@ async def test_prompts_are_queued_and_kept_as_a_draft_until_sent(bench: Make) ->
     await until(lambda: one.chat.view.value.queued == ("second",))
     assert one.host.database is not None
     draft = f"chat:{one.chat.view.value.id}"
-    await until(lambda: one.chat._stored is not None and one.chat._stored.draft(draft) == "second")
+    await until(lambda: one.stored.draft(draft) == "second")
     hold.set()
     await until(lambda: len(one.chat.view.value.messages) == 4)
     await one.idle()
@@ -131,7 +134,7 @@ async def test_P34_nothing_queued_follows_a_failure(bench: Make) -> None:
 async def test_P04_draft_comes_back(bench: Make, tmp_path: Path) -> None:
     one = await bench(Scripted())
     one.chat.save_draft("not yet")
-    await until(lambda: one.chat._stored is not None and one.chat._stored.draft("chat:new") == "not yet")
+    await until(lambda: one.stored.draft("chat:new") == "not yet")
     two = await bench(Scripted())
     assert two.chat.view.value.draft == "not yet"
 
@@ -169,12 +172,12 @@ async def test_a_second_app_only_reads(bench: Make, monkeypatch: pytest.MonkeyPa
     await one.say("go")
     number, holder = one.chat.view.value.id, __import__("tui.store.identity", fromlist=["identify"]).identify(1)
     two = await bench(Scripted())
-    assert two.chat._stored is not None
+    assert two.stored is not None
 
     async def taken(conversation: int) -> Any:
         return holder
 
-    monkeypatch.setattr(two.chat._stored, "take_lease", taken)
+    monkeypatch.setattr(two.stored, "take_lease", taken)
     two.chat.open(number)
     await until(lambda: two.chat.view.value.id == number)
     assert "pid 1" in two.chat.view.value.read_only
@@ -213,21 +216,108 @@ async def test_save_off_leaves_nothing_on_disk(bench: Make) -> None:
     assert rows(one) == [] and one.chat.view.value.id < 0
 
 
-async def test_missing_model_is_pulled_when_the_user_says_so(bench: Make) -> None:
-    lab = Scripted()
+def pull_job(model: str, state: JobState, **more: Any) -> Job:
+    endpoint = Endpoint("lab", "ollama", "http://127.0.0.1:1")
+    return Job(id=1, kind=JobKind.PULL, model=model, endpoint=endpoint, state=state, created_at=0.0, **more)
+
+
+async def test_a_missing_model_is_pulled_and_then_answers(bench: Make) -> None:
+    lab = Scripted([Delta("here"), DONE])
     one = await bench(lab)
     one.host.choice = "pull"
     one.chat.use_model("lab", "other:1b")
-    answer = await one.say("go")
-    assert answer.state is AnswerState.FAILED and not lab.requests
+    one.chat.send("go")
     await until(lambda: one.host.pulls == [("other:1b", "lab")])
+    await until(lambda: one.chat.view.value.waits == "other:1b is put into the queue")
+    one.host.jobs = (pull_job("other:1b", JobState.FETCHING, percent=43.2),)
+    await until(lambda: one.chat.view.value.waits.startswith("other:1b is being pulled, 43 %"))
+    assert not lab.requests and one.host.asked[0].startswith("other:1b is not installed on lab")
+    one.host.listed = (*one.host.listed, Model("lab", "other:1b", "other:1b"))
+    await one.idle()
+    assert (one.chat.view.value.waits, one.chat.view.value.messages[-1].content) == ("", "here")
+
+
+@pytest.mark.parametrize("policy", ["never", "ask"])
+async def test_a_missing_model_that_is_not_to_be_pulled_fails_in_words(bench: Make, policy: str) -> None:
+    one = await bench(Scripted())
+    models = one.host.config.models.model_copy(update={"auto_pull": policy})
+    one.host.config = one.host.config.model_copy(update={"models": models})
+    one.chat.use_model("lab", "other:1b")
+    answer = await one.say("go")
+    assert answer.state is AnswerState.FAILED and answer.failure.what == "other:1b is not installed on lab"
+    assert not one.host.pulls and len(one.host.asked) == (policy == "ask")
+
+
+async def test_a_pull_that_fails_or_is_stopped_ends_the_wait(bench: Make) -> None:
+    one = await bench(Scripted())
+    one.host.choice = "pull"
+    one.host.jobs = (pull_job("other:1b", JobState.FAILED, failure=Failure("no space")),)
+    one.chat.use_model("lab", "other:1b")
+    answer = await one.say("go")
+    assert (answer.state, answer.failure.what) == (AnswerState.FAILED, "other:1b was not pulled: no space")
+    one.host.jobs = (pull_job("other:1b", JobState.FETCHING),)
+    one.chat.send("again")
+    await until(lambda: one.chat.view.value.waits)
+    one.chat.stop()
+    await one.idle()
+    assert (rows(one)[-1][2], one.chat.view.value.waits) == ("stopped", "")
+
+
+async def test_limits_are_looked_at_before_sending(bench: Make) -> None:
+    lab = Scripted()
+    one = await bench(lab)
+    one.host.over = Failure("GPU memory 93 %, limit 90 %", "limits.gpu", "Unload something", FailureKind.REFUSED)
+    answer = await one.say("go")
+    assert (answer.state, answer.failure) == (AnswerState.FAILED, one.host.over) and not lab.requests
+
+
+async def test_H01_a_server_that_fails_before_the_first_token_is_followed_by_its_fallback(bench: Make) -> None:
+    down = PaddockError.of("nothing is listening", "127.0.0.1:1", "Start it", FailureKind.UNREACHABLE)
+    spare = Scripted([Delta("here"), DONE])
+    one = await bench(Scripted([down]))
+    table = ProviderSettings(url="http://127.0.0.1:1", fallback=("gone", "spare"))
+    one.host.config = one.host.config.model_copy(update={"providers": {"lab": table}})
+    one.host.others["spare"] = spare
+    one.host.listed = (*one.host.listed, Model("spare", "qwen3:8b", "qwen3:8b"))
+    answer = await one.say("go")
+    assert (answer.content, answer.provider, answer.state) == ("here", "spare", AnswerState.COMPLETE)
+    assert answer.note == "spare answers instead of lab: nothing is listening"
+    assert rows(one)[-1] == ("assistant", "here", "complete") and len(spare.requests) == 1
+
+
+async def test_no_fallback_once_something_came_or_the_request_was_wrong(bench: Make) -> None:
+    broken = PaddockError.of("broken", "", "", FailureKind.SERVER)
+    wrong = PaddockError.of("no such option", "", "", FailureKind.BAD_REQUEST)
+    one = await bench(Scripted([Delta("a"), broken], [wrong]))
+    table = ProviderSettings(url="http://127.0.0.1:1", fallback=("spare",))
+    one.host.config = one.host.config.model_copy(update={"providers": {"lab": table}})
+    one.host.others["spare"] = spare = Scripted()
+    one.host.listed = (*one.host.listed, Model("spare", "qwen3:8b", "qwen3:8b"))
+    assert (await one.say("go")).failure == broken.failure
+    assert (await one.say("go")).failure == wrong.failure
+    assert not spare.requests
+
+
+async def test_the_same_certain_question_is_answered_from_the_history(bench: Make) -> None:
+    lab = Scripted([Delta("42"), DONE], [Delta("43"), DONE])
+    one = await bench(lab)
+    one.host.config = one.host.config.model_copy(update={"chat": one.host.config.chat.model_copy(update={"reuse_answers": True})})
+    for options, sent in (({"temperature": 0.0}, 1), ({"temperature": 0.0}, 1), ({"temperature": 0.5}, 2)):
+        one.chat.new()
+        await until(lambda: not one.host.tasks)
+        one.chat.configure(ConversationSettings(options=options))
+        await until(lambda: not one.host.tasks)
+        answer = await one.say("6 * 7")
+        assert len(lab.requests) == sent and answer.state is AnswerState.COMPLETE
+        assert answer.content == ("42" if sent == 1 else "43")
+    assert [message.note != "" for message in one.stored.all_messages(2)] == [False, True]
 
 
 async def test_close_marks_the_answer_interrupted(tmp_path: Path) -> None:
     one = await Bench(tmp_path, Scripted([Delta("a"), asyncio.Event()])).begin()
     one.chat.send("go")
     await until(lambda: one.chat.live.value and one.chat.live.value.buffer.text)
-    await one.chat.aclose()
+    await one.engine.aclose()
     assert rows(one)[-1] == ("assistant", "a", "interrupted")
     await one.end()
 

@@ -53,5 +53,5 @@ async def test_settings_of_a_conversation_are_sent_and_kept(tmp_path: Path) -> N
     request = lab.requests[0]
     assert (request.system, request.keep_alive) == ("Be brief", "1h")
     assert request.options == {"temperature": 0.2, "top_p": 0.5, "top_k": 7, "repeat_penalty": 1.1}
-    assert one.chat._stored is not None and one.chat._stored.settings(one.chat.view.value.id) == chosen
+    assert one.stored.settings(one.chat.view.value.id) == chosen
     await one.end()

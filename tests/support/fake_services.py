@@ -14,7 +14,7 @@ from tui.core.jobs import QueueView
 from tui.core.observe import Observable
 from tui.resources import resource
 from tui.services.api import DiscoveryView, MonitorView
-from tui.services.chat.api import ConversationView
+from tui.services.chat.api import CompletionView, ConversationView
 from tui.ui.themes import THEMES, concrete
 
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
@@ -71,10 +71,17 @@ class FakeChat(Recorder):
         self.heads: Observable[Any] = Observable(())
         self.view: Observable[Any] = Observable(ConversationView())
         self.live: Observable[Any] = Observable(None)
+        self.compared: Observable[Any] = Observable(())
         self.prompts: list[str] = []
 
     def history(self) -> Sequence[str]:
         return self.prompts
+
+
+class FakeCompletion(Recorder):
+    def __init__(self, calls: list[Call]) -> None:
+        super().__init__(calls)
+        self.view: Observable[Any] = Observable(CompletionView())
 
 
 class FakeJobs(Recorder):
@@ -108,6 +115,7 @@ class FakeServices:
         self.config = ConfigStore(find_paths(environ={"PADDOCK_HOME": str(home), "HOME": str(home)}), {})
         self.registry = FakeRegistry(self.calls)
         self.chat = FakeChat(self.calls)
+        self.completion = FakeCompletion(self.calls)
         self.jobs = FakeJobs(self.calls)
         self.monitor = FakeMonitor()
         self.notices: Observable[Any] = Observable(())

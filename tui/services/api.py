@@ -16,7 +16,7 @@ from tui.core.models import Activity, Location, Model, ModelDetail, Notice, Prov
 from tui.core.observe import Observable
 from tui.core.record import record
 from tui.services.asks import OFFLINE
-from tui.services.chat.api import ChatApi
+from tui.services.chat.api import ChatApi, CompletionApi
 
 if TYPE_CHECKING:
     from tui.config.store import ConfigStore
@@ -295,6 +295,11 @@ class Services(Protocol):
     @property
     def chat(self) -> ChatApi:
         """Conversations."""
+        ...
+
+    @property
+    def completion(self) -> CompletionApi:
+        """Completing text."""
         ...
 
     @property

@@ -14,7 +14,8 @@ from tui.config.settings import Settings
 from tui.config.store import ConfigStore
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import Failure, PaddockError
-from tui.core.jobs import JobKind, JobState, QueueView
+from tui.core.fit import Machine
+from tui.core.jobs import Job, JobKind, JobState, QueueView
 from tui.core.models import Model, ModelDetail, Notice, Origin, RunningModel, Severity
 from tui.core.names import normal
 from tui.core.observe import Observable
@@ -23,10 +24,12 @@ from tui.core.threads import in_daemon_thread
 from tui.services.actions import Actions
 from tui.services.api import Question
 from tui.services.audit import Audit
-from tui.services.chat.limited import LimitedChat
+from tui.services.chat.engine import ChatEngine
+from tui.services.chat.verbs import ChatVerbs
 from tui.services.engine import Engine
 from tui.services.job_verbs import JobVerbs
 from tui.services.logs import know_secret, start_log
+from tui.services.machine import machine_of
 from tui.services.monitor import Monitor
 from tui.services.notices import Notices
 from tui.services.ports import Ports
@@ -98,9 +101,28 @@ class ChatSide:
         return self._hub.watching.models.value
 
     def detail(self, provider: str, model: str) -> ModelDetail | None:
-        """Details of a model, where they were fetched."""
+        """Details of a model; fetched where they are not known."""
         found = self._hub.watching.details.value.get((provider, model))
+        if found is None and model:
+            self._hub.registry.show(provider, model)
         return found if isinstance(found, ModelDetail) else None
+
+    def machine(self) -> Machine | None:
+        """This machine's memory, from the newest sample."""
+        watching = self._hub.watching
+        return machine_of(self._hub.monitor.latest.value.sample, watching.providers.value, watching.running.value)
+
+    def queue(self) -> tuple[Job, ...]:
+        """The jobs of the queue."""
+        return self._hub.jobs.view.value.jobs
+
+    def refresh(self, provider: str) -> None:
+        """Look at a server again."""
+        self._hub.watching.refresh(provider)
+
+    def audit(self, what: str, target: str, result: str = "ok") -> None:
+        """Write to the audit trail."""
+        self._hub.audit.write(what, target, result)
 
     def add_pull(self, model: str, provider: str) -> None:
         """Queue a pull for a chat."""
@@ -174,7 +196,9 @@ class Hub:
         )
         self.jobs = JobVerbs(self)
         self.monitor = Monitor(self.settings, clock=clock, command=sampler)
-        self.chat = LimitedChat(host=ChatSide(self), clock=clock, audit=self.audit)
+        side = ChatSide(self)
+        self.chatting = ChatEngine(host=side, clock=clock)
+        self.chat = ChatVerbs(self.chatting, side)
 
     # --- start and end ------------------------------------------------------------------------------------------------
 
@@ -199,7 +223,7 @@ class Hub:
         self.engine.keep_going(self._follow_config, "config")
         await self._part("database", self._open_database)
         self.ports.open(self._meta)
-        await self._part("chat", self.chat.start)
+        await self._part("chat", self.chatting.start)
         self._opened.set()
         self._chat_stale = False
         await self._apply()
@@ -226,7 +250,7 @@ class Hub:
 
     async def _chat_follows(self) -> None:
         self._chat_stale = False
-        await self.chat.follow_host()
+        await self.chatting.follow_host()
 
     async def _open_database(self) -> None:
         from tui.services.jobs import Jobs, make_way
@@ -308,7 +332,7 @@ class Hub:
             try:
                 moved |= changes.poll()
                 if moved:
-                    await self.chat.changed(moved)
+                    await self.chatting.changed(moved)
                     moved = frozenset()
             except PaddockError as error:
                 problem = error.failure
@@ -318,7 +342,7 @@ class Hub:
         """Save, close and end the engine; at most `timeout` seconds."""
 
         async def closing() -> None:
-            for end in (self.chat.aclose, self.watching.aclose):
+            for end in (self.chatting.aclose, self.watching.aclose):
                 try:
                     await end()
                 except Exception:

@@ -1,39 +1,43 @@
-"""The chat engine: one open conversation, and any number of answers being written."""
+"""The chat engine: the open conversation, and any number of answers being written. Runs on the engine's thread."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
-from tui.core.chat import AnswerState, ChatRequest, ConversationHead, ConversationSettings, Message, Role, Timeline
+from tui.core.capabilities import Ability
+from tui.core.chat import AnswerState, Attachment, ConversationHead, ConversationSettings, Message, Role, Votes
 from tui.core.clock import Clock
-from tui.core.errors import Failure, FailureKind, PaddockError
-from tui.core.events import Metrics, StreamEvent
+from tui.core.errors import PaddockError
 from tui.core.models import Severity
 from tui.core.observe import Observable
-from tui.providers.base import Provider
-from tui.services.chat import context, export, sending
-from tui.services.chat.answer import CLOSED, Answer, Surroundings
-from tui.services.chat.api import ChatApi, ConversationView, LiveAnswer
+from tui.core.threads import in_daemon_thread
+from tui.services.chat import asking, attachments, context, sending
+from tui.services.chat.answer import CLOSED
+from tui.services.chat.api import ConversationView, LiveAnswer, ModelKey
+from tui.services.chat.archive import Archive
+from tui.services.chat.branching import Branching
+from tui.services.chat.comparing import Comparer
 from tui.services.chat.host import ChatHost
-from tui.services.chat.memory import ChatStore, Memory
-from tui.services.chat.save import RETRY, AnswerSaver, Keeper
-from tui.services.chat.session import Session
-from tui.store.conversations import CONVERSATIONS, MESSAGES, Conversations
-from tui.store.measurements import Measurements
-from tui.text import clean_door, clean_label, clean_name
+from tui.services.chat.save import RETRY, Keeper
+from tui.services.chat.session import Prompt, Session
+from tui.services.chat.settling import Settling
+from tui.services.chat.shelf import DRAFT_AFTER, Drafts, Shelf
+from tui.services.chat.tooling import Tooling
+from tui.services.chat.writing import LOOK, Stopped, Writer, held
+from tui.store.conversations import CONVERSATIONS, MESSAGES
+from tui.text import clean_door
 
-DRAFT_AFTER: Final = 1.0
-"""Seconds of typing that are collected before a draft is saved."""
+CHECK_AFTER: Final = 0.3
+"""Seconds after a change until what would be sent is estimated again."""
 _WRITES_ON: Final = (AnswerState.COMPLETE, AnswerState.LENGTH, AnswerState.STOPPED)
 
 
-class ChatEngine(ChatApi):
-    """Implements `ChatApi`; everything but the verbs runs on the engine's thread.
+class ChatEngine:
+    """What `ChatVerbs` posts to; effects come back as the observables.
 
     Args:
         host: What surrounds it.
@@ -41,539 +45,566 @@ class ChatEngine(ChatApi):
         tick: Seconds between two looks of an answer's watchdog.
         retry: Seconds between attempts to save.
         draft_after: Seconds of typing that are collected.
+        look: Seconds between two looks at a pull that is waited for.
     """
 
-    def __init__(self, *, host: ChatHost, clock: Clock, tick: float = 0.25, retry: float = RETRY, draft_after: float = DRAFT_AFTER) -> None:
+    def __init__(
+        self, *, host: ChatHost, clock: Clock, tick: float = 0.25, retry: float = RETRY, draft_after: float = DRAFT_AFTER, look: float = LOOK
+    ) -> None:
         self.heads: Observable[tuple[ConversationHead, ...]] = Observable(())
         self.view: Observable[ConversationView] = Observable(ConversationView())
         self.live: Observable[LiveAnswer | None] = Observable(None)
+        self.compared: Observable[tuple[LiveAnswer, ...]] = Observable(())
+        self.history: tuple[str, ...] = ()
         self._host, self._clock = host, clock
-        self._tick, self._draft_after = tick, draft_after
         self._keeper = Keeper(host.banner, retry)
-        self._memory = Memory(clock)
-        self._stored: Conversations | None = None
-        self._open = Session(self._memory)
-        self._sessions: dict[int, Session] = {}
+        self._shelf = Shelf(host, clock)
+        self.archive = Archive(host, clock, self._shelf, self)
+        self._drafts = Drafts(host, self._shelf, self._keeper, self._spawn, draft_after)
+        self._writer = Writer(host, clock, self._keeper, self, tick=tick, look=look)
+        self._tooling = Tooling(host, self._keeper, self, self._writer)
+        self._comparer = Comparer(host, self._keeper, self, self._writer)
+        self._branching = Branching(host, self._keeper, self)
+        self._settling = Settling(host, clock)
+        self._open = Session(self._shelf.memory)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._draft_timer: asyncio.TimerHandle | None = None
-        self._draft_of: Session | None = None
-        self._draft_saving: asyncio.Task[Any] | None = None
-        self._deleted: list[int] = []
-        self._history: tuple[str, ...] = ()
+        self._check_timer: asyncio.TimerHandle | None = None
         self._closing = False
 
     # --- beginning and end
 
     async def start(self) -> None:
         """Read the list of conversations; answers of apps that died are marked interrupted."""
-        if (database := self._host.database) is not None:
-            self._stored = Conversations(database, self._clock)
-            if not database.read_only:
-                await self._stored.mark_open_answers_interrupted()
-            self._history = self._stored.prompts()
-        self._list()
-        await self._new("", "")
+        await self._shelf.open()
+        if self._shelf.stored is not None:
+            self.history = self._shelf.stored.prompts()
+        self.relist()
+        await self.begin("", "")
 
     async def aclose(self) -> None:
         """End the answers truthfully and save them and the draft; takes at most about a second."""
         self._closing = True
-        self._flush_draft()
-        for session in self._sessions.values():
-            if session.answer is not None:
-                session.answer.stop(AnswerState.INTERRUPTED, CLOSED)
+        self._drafts.flush()
+        if self._check_timer is not None:
+            self._check_timer.cancel()
+        for session in self._shelf.sessions.values():
+            for answer in tuple(session.active.values()):
+                answer.stop(AnswerState.INTERRUPTED, CLOSED)
+            session.stop()
         if self._tasks:
             _done, left = await asyncio.wait(set(self._tasks), timeout=1.0)
             for task in left:
                 task.cancel()
-        for session in {*self._sessions.values(), self._open}:
-            if session.id > 0 and not session.read_only:
-                with contextlib.suppress(PaddockError):
-                    await session.store.release_lease(session.id)
+        for session in {*self._shelf.sessions.values(), self._open}:
+            with contextlib.suppress(PaddockError):
+                await self._shelf.release(session)
 
     async def changed(self, topics: frozenset[str]) -> None:
         """Another process (or this one) changed something in the database."""
         if CONVERSATIONS in topics:
-            self._list()
+            self.relist()
         session = self._open
         if session.read_only and session.id and topics & {CONVERSATIONS, MESSAGES}:
             if session.store.lease_holder(session.id) is None:
-                await self._lease(session)
-            session.messages = list(session.store.messages(session.id))
-            self._show(session)
+                await self._shelf.lease(session)
+            session.reload()
+            self.show(session)
 
-    def refresh(self) -> None:
-        """Settings, models or what is loaded changed: figures of the open conversation are made anew; on the engine's thread."""
-        self._show(self._open)
-
-    # --- verbs, from any thread
-
-    def open(self, conversation: int) -> None:
-        """See `ChatApi`."""
-        self._host.post(self._open_stored, conversation)
-
-    def new(self, provider: str = "", model: str = "") -> None:
-        """See `ChatApi`."""
-        self._host.post(self._new, provider, model)
-
-    def use_model(self, provider: str, model: str) -> None:
-        """See `ChatApi`."""
-        self._host.post(self._use_model, provider, model)
-
-    def configure(self, settings: ConversationSettings) -> None:
-        """See `ChatApi`."""
-        self._host.post(self._configure, settings)
-
-    def send(self, text: str) -> None:
-        """See `ChatApi`."""
-        self._host.post(self._send, text)
-
-    def stop(self) -> None:
-        """See `ChatApi`."""
-        self._host.post(self._stop)
-
-    def regenerate(self) -> None:
-        """See `ChatApi`; both complete answers stay in view, the newest is what later prompts build on."""
-        self._host.post(self._again, False)
-
-    def go_on(self) -> None:
-        """See `ChatApi`."""
-        self._host.post(self._again, True)
-
-    def rename(self, conversation: int, title: str) -> None:
-        """See `ChatApi`."""
-        self._host.post(self._rename, conversation, title)
-
-    def delete(self, conversation: int) -> None:
-        """See `ChatApi`."""
-        self._host.post(self._delete, conversation)
-
-    def undo_delete(self) -> None:
-        """See `ChatApi`."""
-        self._host.post(self._undo_delete)
-
-    def save_draft(self, text: str) -> None:
-        """See `ChatApi`."""
-        self._host.post(self._note_draft, text)
-
-    def history(self) -> Sequence[str]:
-        """See `ChatApi`."""
-        return self._history
-
-    def search(self, text: str, then: Callable[[Sequence[ConversationHead]], None]) -> None:
-        """See `ChatApi`."""
-        self._host.post(self._search, text, then)
-
-    def export(self, conversation: int) -> None:
-        """See `ChatApi`."""
-        self._host.post(self._export, conversation)
+    async def follow_host(self) -> None:
+        """Providers, models, what is loaded or settings moved: figures anew, and a model for a chat that has none yet."""
+        self.show(self._open)
+        self._check_soon()
+        session, provider = self._open, self._host.default_provider()
+        if session.id or not provider or (session.model and session.provider):
+            return
+        model = session.model or sending.pick_model(self._host, provider, self.heads.value)
+        if model:
+            await self.use_model(provider, model)
 
     # --- what is shown
 
-    def _list(self) -> None:
-        kept = self._memory.heads()
-        self.heads.set((*kept, *self._stored.heads()) if self._stored is not None else kept)
+    def relist(self) -> None:
+        """Publish the list of conversations."""
+        self.heads.set(self._shelf.heads())
 
-    def _show(self, session: Session) -> None:
+    def is_open(self, session: Session) -> bool:
+        """Whether this is the conversation shown."""
+        return session is self._open
+
+    def show(self, session: Session) -> None:
         """Publish the view, where this is the open conversation."""
         if session is not self._open:
             return
-        options = sending.options_of(self._host.settings(), session.settings)
-        system = session.settings.system
-        used = context.usage(session.messages, system, session.ratio)
+        options = sending.options_of(self._host.settings(), session.model, session.settings)
+        used = context.usage(session.messages, session.settings.system, session.ratio)
         self.view.set(
             ConversationView(
                 id=session.id, title=session.title, provider=session.provider, model=session.model, settings=session.settings,
-                messages=tuple(session.messages), queued=tuple(session.queued), used=used.used, used_estimated=used.estimated,
-                window=context.window(session.provider, session.model, self._host.running(), options), alarm=session.alarm,
-                read_only=session.read_only, draft=session.restored,
+                messages=tuple(session.messages), branches=session.branches, answers=session.answers, compare=session.compare,
+                queued=tuple(prompt.text for prompt in session.queued), attached=session.attached, used=used.used,
+                used_estimated=used.estimated, window=context.window(session.provider, session.model, self._host.running(), options),
+                check=session.check, alarm=session.alarm, settling=session.settling, waits=session.waits, read_only=session.read_only,
+                incognito=session.incognito, tags=session.tags, draft=session.restored,
             )
         )  # fmt: skip
 
-    def _store_for_new(self) -> ChatStore:
-        database = self._host.database
-        if self._stored is None or database is None or database.read_only or not self._host.settings().chat.save:
-            return self._memory
-        return self._stored
+    def snapshot(self, session: Session, snapshot: LiveAnswer) -> None:
+        """Publish an answer being written, where its conversation is open."""
+        if session is not self._open:
+            return
+        columns = session.compare.columns if session.compare is not None else ()
+        order = [column.message_id for column in columns]
+        if snapshot.message_id in order:
+            others = {live.message_id: live for live in self.compared.value} | {snapshot.message_id: snapshot}
+            self.compared.set(tuple(others[number] for number in order if number in others))
+        else:
+            self.live.set(snapshot)
 
-    def _store_of(self, conversation: int) -> ChatStore:
-        return self._memory if conversation < 0 or self._stored is None else self._stored
+    def _check_soon(self) -> None:
+        if self._check_timer is None and not self._closing:
+            self._check_timer = asyncio.get_running_loop().call_later(CHECK_AFTER, self._check)
+
+    def _check(self) -> None:
+        """What sending now would mean for the context."""
+        self._check_timer = None
+        session = self._open
+        session.check = self._branching.check(session)
+        self.show(session)
 
     async def _switch(self, session: Session) -> None:
         """Show another conversation; a stream of the one before goes on."""
-        before = self._open
-        self._open = session
-        self._show(session)
-        self.live.set(session.answer.snapshot if session.answer is not None else None)
+        before, self._open = self._open, session
+        self._check_soon()
+        self.show(session)
+        self.compared.set(())
+        self.live.set(None)
+        for answer in tuple(session.active.values()):
+            self.snapshot(session, answer.snapshot)
         if before is not session:
             await self._let_go(before)
 
     async def _let_go(self, session: Session) -> None:
-        """Forget a conversation that is neither shown nor answered, and let other apps write it."""
-        if session is self._open or session.busy or not session.id:
-            return
-        self._sessions.pop(session.id, None)
-        if session.id > 0 and not session.read_only and not self._closing:
-            await session.store.release_lease(session.id)
+        if session is not self._open and not session.busy and session.id and not self._closing:
+            await self._shelf.let_go(session)
 
-    async def _new(self, provider: str, model: str) -> None:
-        await self._drafts_saved()
+    # --- conversations
+
+    async def begin(self, provider: str, model: str, incognito: bool = False) -> None:
+        """An empty conversation."""
+        await self._drafts.saved()
         provider = provider or self._host.default_provider()
         model = model or sending.pick_model(self._host, provider, self.heads.value)
-        store = self._store_for_new()
-        session = Session(store, provider=provider, model=model)
-        session.settings = ConversationSettings(system=self._host.settings().chat.system)
+        store = self._shelf.store_for_new(incognito=incognito)
+        settings = self._host.settings().chat
+        session = Session(store, provider=provider, model=model, incognito=incognito)
+        session.settings = ConversationSettings(system=settings.system, tools=settings.tools)
         session.draft = session.restored = store.draft(session.draft_key)
-        self._calibrate(session)
+        session.attached = store.draft_attachments(session.draft_key)
+        self._shelf.calibrate(session)
         await self._switch(session)
 
-    async def _open_stored(self, conversation: int) -> None:
-        await self._drafts_saved()
-        session = self._sessions.get(conversation)
-        if session is None:
-            store = self._store_of(conversation)
-            head = store.head(conversation)
-            if head is None:
-                raise PaddockError.of("This chat no longer exists", f"chat {conversation}", "Open another one", FailureKind.NOT_FOUND)
-            session = Session(store, head.id, head.title, head.provider, head.model, store.settings(head.id))
-            await self._lease(session)
-            session.messages = list(store.messages(head.id))
-            session.draft = store.draft(session.draft_key)
-            self._calibrate(session)
-            session = self._sessions.setdefault(conversation, session)
+    async def show_stored(self, conversation: int, message: int = 0) -> None:
+        """A stored conversation; with a message, the branch that holds it."""
+        await self._drafts.saved()
+        session = await self._shelf.take(conversation)
         session.restored = session.draft
+        if message and not session.busy and session.message(message) is None and not session.read_only:
+            await self._keeper.keep(lambda: session.store.set_tip(session.id, session.store.leaf(message)))
+            session.reload()
         await self._switch(session)
 
-    async def _lease(self, session: Session) -> None:
-        """Become its writer, or say who is."""
-        database = self._host.database
-        if session.id < 0 or database is None:
-            return
-        if database.read_only:
-            session.read_only = database.problem.what if database.problem is not None else "The database is open for reading only"
-            return
-        holder = await session.store.take_lease(session.id)
-        session.read_only = "" if holder is None else f"Another Paddock (pid {holder.pid}) writes this chat; here it is only read"
-
-    def _calibrate(self, session: Session) -> None:
-        session.ratio = context.stored_ratio(self._host.database, session.provider, session.model)
-
-    # --- changing what a conversation is
-
-    async def _use_model(self, provider: str, model: str) -> None:
+    async def use_model(self, provider: str, model: str) -> None:
+        """Go on with another model."""
         session = self._open
         if self._refuses(session):
             return
         session.provider, session.model, session.alarm = provider, model, ""
-        self._calibrate(session)
-        self._show(session)
+        self._shelf.calibrate(session)
+        self.show(session)
+        self._check_soon()
         if session.id:
             await self._keeper.keep(lambda: session.store.use(session.id, provider, model))
-            self._list()
+            self.relist()
 
-    async def _configure(self, settings: ConversationSettings) -> None:
+    async def configure(self, settings: ConversationSettings) -> None:
+        """Set what is set for this conversation."""
         session = self._open
         if self._refuses(session):
             return
         session.settings = settings
-        self._show(session)
+        self.show(session)
+        self._check_soon()
         if session.id:
             await self._keeper.keep(lambda: session.store.set_settings(session.id, settings))
 
-    def _refuses(self, session: Session) -> bool:
-        if session.read_only:
-            self._host.notice(session.read_only, Severity.WARNING)
-        return bool(session.read_only)
+    def _refuses(self, session: Session, *, tree: bool = False) -> bool:
+        """Whether nothing may be changed now, which is said; `tree`: the branches are to be changed."""
+        why = session.read_only
+        if not why and tree and session.busy:
+            why = "An answer is being written; esc stops it"
+        if not why and tree and not session.id:
+            why = "Nothing was sent yet"
+        if why:
+            self._host.notice(why, Severity.WARNING)
+        return bool(why)
 
-    async def _rename(self, conversation: int, title: str) -> None:
-        title = clean_label(title.strip(), 200)
-        await self._store_of(conversation).rename(conversation, title)
-        session = self._sessions.get(conversation)
-        if session is not None:
-            session.title = title
-            self._show(session)
-        self._list()
+    # --- prompts
 
-    async def _delete(self, conversation: int) -> None:
-        store = self._store_of(conversation)
-        if store.lease_holder(conversation) is not None:
-            raise PaddockError.of("Another Paddock writes this chat", "", "Delete it there", FailureKind.REFUSED)
-        session = self._sessions.get(conversation)
-        if session is not None:
-            session.queued.clear()
-            if session.answer is not None:
-                session.answer.stop()
-        await store.delete(conversation)
-        self._deleted.append(conversation)
-        self._list()
-        if session is not None and session is self._open:
-            await self._new(session.provider, session.model)
-
-    async def _undo_delete(self) -> None:
-        if not self._deleted:
-            self._host.notice("Nothing was deleted")
-            return
-        conversation = self._deleted.pop()
-        await self._store_of(conversation).undo_delete(conversation)
-        self._list()
-
-    async def _search(self, text: str, then: Callable[[Sequence[ConversationHead]], None]) -> None:
-        found = await self._memory.search_async(text)
-        if self._stored is not None:
-            found = (*found, *await self._stored.search_async(text))
-        then(found)
-
-    async def _export(self, conversation: int) -> None:
-        session = self._sessions.get(conversation)
-        store = self._store_of(conversation)
-        messages = tuple(session.messages) if session is not None else store.messages(conversation)
-        head, database = store.head(conversation), self._host.database
-        if head is None or not messages:
-            raise PaddockError.of("There is nothing to export yet", "", "Send something first", FailureKind.NOT_FOUND)
-        folder = database.path.parent / "exports" if database is not None else Path.cwd()
-        path = await asyncio.to_thread(export.write, folder, conversation, head.title, messages, self._clock.time())
-        self._host.notice(f"Exported to {clean_name(str(path))}")
-
-    # --- drafts
-
-    async def _note_draft(self, text: str) -> None:
+    async def note_draft(self, text: str) -> None:
+        """Keep what is typed."""
         session = self._open
         session.draft = clean_door(text)
-        self._draft_soon(session)
+        self._drafts.soon(session)
+        self._check_soon()
 
-    def _draft_soon(self, session: Session) -> None:
-        if self._draft_of is not session:
-            self._flush_draft()
-        self._draft_of = session
-        if self._draft_timer is None:
-            self._draft_timer = asyncio.get_running_loop().call_later(self._draft_after, self._flush_draft)
-
-    def _flush_draft(self) -> None:
-        """Save now what waits to be saved."""
-        session, self._draft_of = self._draft_of, None
-        if self._draft_timer is not None:
-            self._draft_timer.cancel()
-            self._draft_timer = None
-        if session is not None and (session.store is self._memory or self._can_write()):
-            self._draft_saving = self._spawn(self._save_draft(session))
-
-    async def _save_draft(self, session: Session) -> None:
-        """Queued prompts are kept in front of what is typed: they were not sent either."""
-        store = session.store if self._host.settings().chat.save else self._memory
-        await self._keeper.keep(lambda: store.set_draft(session.draft_key, session.unsent))
-
-    async def _drafts_saved(self) -> None:
-        """Before a draft is read: what is typed here is on disk, unless the disk refuses."""
-        self._flush_draft()
-        if self._draft_saving is not None:
-            await asyncio.wait({self._draft_saving}, timeout=1.0)
-
-    def _can_write(self) -> bool:
-        return self._host.database is not None and not self._host.database.read_only
-
-    # --- sending
-
-    async def _send(self, text: str) -> None:
+    async def attach(self, paths: Sequence[str]) -> None:
+        """Read files and attach them."""
         session = self._open
-        text = clean_door(text)
-        if not text.strip() or self._closing:
+        abilities = sending.abilities_of(self._host, session.provider, session.model)
+        sees = Ability.VISION in abilities if abilities else None
+        found, refused = await in_daemon_thread(lambda: attachments.read(paths, sees=sees))
+        for failure in refused:
+            self._host.notice(failure.sentence(), Severity.WARNING, failure)
+        self._attached(session, found)
+
+    async def attach_text(self, name: str, text: str) -> None:
+        """Attach a large paste."""
+        self._attached(self._open, [attachments.from_text(name, clean_door(text))])
+
+    def _attached(self, session: Session, found: Sequence[Attachment]) -> None:
+        known = {(file.name, file.digest) for file in session.attached}
+        session.attached = (*session.attached, *(file for file in found if (file.name, file.digest) not in known))
+        self.show(session)
+        self._drafts.soon(session)
+        self._check_soon()
+
+    async def detach(self, index: int) -> None:
+        """Take an attachment away."""
+        session = self._open
+        session.attached = tuple(file for at, file in enumerate(session.attached) if at != index % max(1, len(session.attached)))
+        self.show(session)
+        self._drafts.soon(session)
+        self._check_soon()
+
+    async def unqueue(self, index: int, text: str | None) -> None:
+        """Take a queued prompt back, or change it."""
+        session = self._open
+        if not 0 <= index < len(session.queued):
             return
-        if self._refuses(session):
+        if text is not None and text.strip():
+            session.queued[index] = replace(session.queued[index], text=clean_door(text))
+        else:
+            session.queued.pop(index)
+        self.show(session)
+        self._drafts.soon(session)
+
+    async def send(self, text: str) -> None:
+        """Store and send a prompt, or queue it."""
+        session, text = self._open, clean_door(text)
+        if not (text.strip() or session.attached) or self._closing or self._refuses(session):
             return
         if not session.model:
             session.model = sending.pick_model(self._host, session.provider, self.heads.value)
-        if not session.provider or not session.model:
+        why = "" if session.provider and session.model else "There is no model to send this to"
+        if session.compare is not None:
+            why = "Go on with one of the answers first"
+        if why:
             session.draft = session.restored = text
-            self._show(session)
-            self._draft_soon(session)
-            self._host.notice("There is no model to send this to; it is kept as a draft", Severity.WARNING)
+            self.show(session)
+            self._drafts.soon(session)
+            self._host.notice(f"{why}; it is kept as a draft", Severity.WARNING)
             return
-        session.draft = session.restored = ""
-        session.queued.append(text)
+        session.queued.append(Prompt(text, session.attached))
+        session.draft, session.restored, session.attached = "", "", ()
         if session.busy:
-            self._show(session)
-            self._draft_soon(session)
+            self.show(session)
+            self._drafts.soon(session)
             return
-        self._begin(session, self._send_next(session))
+        self._begin(session, self._send_queued(session))
 
     def _begin(self, session: Session, work: Coroutine[Any, Any, None]) -> None:
         """Mark a conversation busy, and work on it until its answer has ended."""
-        session.busy = True
+        session.busy, session.stopping = True, False
         self._spawn(self._busy(session, work))
 
     async def _busy(self, session: Session, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         finally:
-            session.busy, session.answer = False, None
+            session.busy = False
             if session is self._open:
                 self.live.set(None)
-            self._show(session)
+            self.show(session)
+            if not self._closing:
+                self._check_soon()
         await self._let_go(session)
 
-    async def _send_next(self, session: Session) -> None:
+    async def _send_queued(self, session: Session) -> None:
         """Send what is queued, one after another, while answers end well."""
-        while session.queued and not self._closing:
-            text = session.queued[0]
-            session.storing = asyncio.ensure_future(self._store_prompt(session, text))
-            self._show(session)
+        while session.queued and not self._closing and session.compare is None:
+            prompt = session.queued[0]
+            self.show(session)
             try:
-                await session.storing
-            except asyncio.CancelledError:
+                rows = await held(session, self, self._store_prompt(session, prompt))
+            except (Stopped, asyncio.CancelledError, PaddockError) as error:
                 self._back_to_draft(session)
+                if not isinstance(error, Stopped):
+                    raise
                 return
-            except PaddockError:
-                self._back_to_draft(session)
-                raise
-            finally:
-                session.storing = None
-            ended = await self._write(session, session.messages[-1])
+            ended = await self._answered(session, rows[-1])
             if ended.state not in _WRITES_ON:
                 return
+
+    async def _answered(self, session: Session, row: Message, changes: Mapping[str, Any] | None = None) -> Message:
+        """Have an answer written, tools and all; what a stop leaves behind is watched."""
+        ended = await self._tooling.answer(session, row, changes)
+        self.relist()
+        if ended.state is AnswerState.STOPPED and not self._closing:
+            session.settling = ended.id
+            self._spawn(self._settles(session, ended))
+        return ended
+
+    async def _settles(self, session: Session, stopped: Message) -> None:
+        """Until the server was seen to be free, or it cannot be seen."""
+        await self._settling.watch(stopped.provider, stopped.model)
+        if session.settling == stopped.id:
+            session.settling = 0
+            self.show(session)
 
     def _back_to_draft(self, session: Session) -> None:
         """What could not be stored was not sent: it is typed text again."""
         session.restored = session.draft = session.unsent
+        session.attached = session.unsent_files
         session.queued.clear()
-        self._draft_soon(session)
-        self._show(session)
+        self._drafts.soon(session)
+        self.show(session)
 
-    async def _store_prompt(self, session: Session, text: str) -> None:
+    async def _store_prompt(self, session: Session, prompt: Prompt, *, answer: bool = True) -> tuple[Message, ...]:
         """The prompt and the answer to be, on disk before anything is sent (P01)."""
         if not session.id:
-            session.title = sending.title_of(text)
+            session.title = asking.short_title(prompt.text) or (prompt.attachments[0].name if prompt.attachments else "")
             head = await self._keeper.keep(
                 lambda: session.store.create(session.provider, session.model, title=session.title, settings=session.settings)
             )
             session.id = head.id
-            self._sessions[head.id] = session
-            with contextlib.suppress(PaddockError):
-                await session.store.set_draft("chat:new", "")
-        prompt = Message(0, session.id, 0, Role.USER, text)
-        answer = self._empty_answer(session)
-        rows = await self._keeper.keep(lambda: session.store.add_messages((prompt, answer)))
-        session.messages.extend(rows)
-        session.queued.pop(0)
+            self._shelf.sessions[head.id] = session
+            await self._drafts.forget_new(session)
+        rows = [Message(0, session.id, 0, Role.USER, prompt.text, parent=session.tip, attachments=prompt.attachments)]
+        if answer:
+            rows.append(self._empty(session))
+        stored = await self._keeper.keep(lambda: session.store.add_messages(rows, chain=True))
+        session.messages.extend(stored)
+        if session.queued and session.queued[0] is prompt:
+            session.queued.pop(0)
         session.alarm = ""
-        self._history = (text, *(other for other in self._history if other != text))
-        self._draft_soon(session)
-        self._list()
-        self._show(session)
+        if prompt.text.strip():
+            self.history = (prompt.text, *(other for other in self.history if other != prompt.text))
+        self._drafts.soon(session)
+        self.relist()
+        self.show(session)
         with contextlib.suppress(PaddockError):
-            await session.store.add_prompt(text)
+            if not session.incognito and prompt.text.strip():
+                await session.store.add_prompt(prompt.text)
+        return stored
 
     @staticmethod
-    def _empty_answer(session: Session) -> Message:
-        return Message(0, session.id, 0, Role.ASSISTANT, "", state=AnswerState.WAITING, provider=session.provider, model=session.model)
+    def _empty(session: Session, parent: int = 0, provider: str = "", model: str = "") -> Message:
+        return Message(
+            0, session.id, 0, Role.ASSISTANT, "", state=AnswerState.WAITING, provider=provider or session.provider,
+            model=model or session.model, parent=parent,
+        )  # fmt: skip
 
-    # --- again
+    # --- answers
 
-    async def _again(self, continuing: bool) -> None:
+    async def stop(self, message: int) -> None:
+        """Stop one answer, or all."""
         session = self._open
-        if self._refuses(session) or self._closing:
-            return
-        if session.busy or not session.messages:
-            self._host.notice("An answer is being written" if session.busy else "There is nothing to answer yet")
-            return
-        last = session.messages[-1]
-        if continuing and not context.can_continue(last):
-            self._host.notice("This answer is complete" if last.state is AnswerState.COMPLETE else "No part of the answer came; r retries")
-            return
-        self._begin(session, self._answer_again(session, last, continuing))
+        if message and (answer := session.active.get(message)) is not None:
+            answer.stop()
+        elif not message:
+            session.stop()
 
-    async def _answer_again(self, session: Session, last: Message, continuing: bool) -> None:
-        """Continue the last answer, replace it, or (a complete one) write another beside it."""
-        if last.role is not Role.ASSISTANT or (not continuing and last.state in (AnswerState.COMPLETE, AnswerState.LENGTH)):
-            stored = await self._keeper.keep(lambda: session.store.add_messages((self._empty_answer(session),)))
-            session.messages.append(stored[0])
-        else:
-            kept = replace(last, state=AnswerState.WAITING, failure=None, provider=session.provider, model=session.model)
-            if not continuing:
-                kept = replace(kept, content="", thinking="", tool_calls=(), metrics=Metrics(), timeline=Timeline())
-            await self._keeper.keep(lambda: session.store.update_answer(kept))
-            session.messages[-1] = kept
+    async def regenerate(self, message: int, provider: str, model: str, options: Mapping[str, Any] | None) -> None:
+        """Answer a prompt again."""
+        session = self._open
+        target = session.message(message)
+        if self._refuses(session, tree=True) or self._closing or target is None:
+            return
+        if target.role is Role.SYSTEM:
+            target = next((other for other in reversed(session.messages) if other.role is not Role.SYSTEM), target)
+        self._begin(session, self._answer_again(session, target, provider, model, options))
+
+    async def _answer_again(
+        self, session: Session, target: Message, provider: str, model: str, options: Mapping[str, Any] | None
+    ) -> None:
+        """Write another answer beside one that holds something; replace one that holds nothing."""
         session.alarm = ""
-        self._show(session)
-        ended = await self._write(session, session.messages[-1])
+        if target.role is Role.ASSISTANT and not (target.content or target.thinking or target.tool_calls) and target.id == session.tip:
+            row = replace(target, state=AnswerState.WAITING, failure=None, note="", provider=provider or session.provider, model=model or session.model)
+            await self._keeper.keep(lambda: session.store.update_answer(row))
+            session.put(row)
+        else:
+            parent = target.parent if target.role is Role.ASSISTANT else target.id
+            empty = self._empty(session, parent, provider, model)
+            (row,) = await self._keeper.keep(lambda: session.store.add_messages((empty,)))
+            session.reload()
+        self.show(session)
+        ended = await self._answered(session, row, options)
         if ended.state in _WRITES_ON and session.queued:
-            await self._send_next(session)
+            await self._send_queued(session)
 
-    # --- one answer
-
-    async def _write(self, session: Session, row: Message) -> Message:
-        """Have the stored empty (or partial) answer written; returns how it ended."""
-        before = [message for message in session.messages if message.id != row.id]
-        if not row.content:  # a second answer to the same prompt does not build on the first
-            while before and before[-1].role is Role.ASSISTANT:
-                before.pop()
-        request = sending.build(self._host, row.provider, row.model, session.settings, [*before, row])
-        row = replace(row, prompt_estimate=context.estimate(request.messages, request.system, session.ratio))
-        provider = self._host.provider(row.provider)
-        failure = await self._refusal(row, provider)
-        answer = self._answer(session, row, request, provider, failure)
-        session.answer = answer
-        ended = await answer.run()
-        session.messages = [ended if message.id == ended.id else message for message in session.messages]
-        options = request.options
-        served = context.window(row.provider, row.model, self._host.running(), options)
-        session.alarm = context.alarm(ended, before, served) if ended.state.ended else ""
-        self._show(session)
-        self._list()
-        await self._measure(session, ended, request)
-        if ended.failure is not None and ended.failure.kind is FailureKind.NOT_FOUND and not self._closing:
-            self._spawn(sending.offer_pull(self._host, row.provider, row.model))
-        return ended
-
-    async def _refusal(self, row: Message, provider: Provider | None) -> Failure | None:
-        """Why nothing may be sent, where that is so."""
-        if provider is None:
-            what = f"There is no provider named {clean_name(row.provider)}"
-            return Failure(what, "", "Choose a model with ctrl+t", FailureKind.CONFIG)
-        if not await self._host.may_send(row.provider):
-            return Failure(
-                "Not sent: you did not allow it", clean_name(row.provider), "Retry with r to be asked again", FailureKind.REFUSED
-            )
-        return sending.missing(self._host, row.provider, row.model)
-
-    def _answer(self, session: Session, row: Message, request: ChatRequest, provider: Provider | None, failure: Failure | None) -> Answer:
-        def stream() -> AsyncIterator[StreamEvent]:
-            if failure is not None or provider is None:
-                raise PaddockError(failure or CLOSED)
-            return provider.chat(request)
-
-        def show(snapshot: LiveAnswer) -> None:
-            if session is self._open:
-                self.live.set(snapshot)
-
-        last_load: float | None = None
-        if self._host.database is not None:
-            with contextlib.suppress(PaddockError):
-                last_load = Measurements(self._host.database, self._clock).figures(row.provider, row.model).load_seconds
-        around = Surroundings(self._clock, lambda: sending.is_loaded(self._host, row.provider, row.model), last_load, show, self._tick)
-        return Answer(row, stream, AnswerSaver(session.store, self._keeper), around)
-
-    async def _measure(self, session: Session, ended: Message, request: ChatRequest) -> None:
-        """One row a complete answer: speed, load, and how much text a token is."""
-        complete = ended.state in (AnswerState.COMPLETE, AnswerState.LENGTH)
-        if not complete or session.store is self._memory or self._host.database is None or self._host.database.read_only:
-            return
-        note = ""
-        if not session.alarm:
-            weighed = context.prompt_weight(request.messages, request.system)
-            note = context.ratio_note(weighed, len(request.messages), ended.metrics.prompt_tokens)
-        with contextlib.suppress(PaddockError):  # figures are not worth a word when they are lost
-            await Measurements(self._host.database, self._clock).add(session.provider, request.model, ended.metrics, note=note)
-            self._calibrate(session)
-
-    async def _stop(self) -> None:
+    async def go_on(self, message: int) -> None:
+        """Continue an answer where it ends."""
         session = self._open
-        if session.answer is not None:
-            session.answer.stop()
-        elif session.storing is not None:
-            session.storing.cancel()
+        target = session.message(message)
+        if self._refuses(session, tree=True) or self._closing or target is None:
+            return
+        if not context.can_continue(target):
+            self._host.notice("This answer is complete" if target.state is AnswerState.COMPLETE else "No part of the answer came; r retries")
+            return
+        self._begin(session, self._continue(session, target))
+
+    async def _continue(self, session: Session, target: Message) -> None:
+        row = replace(target, state=AnswerState.WAITING, failure=None, provider=session.provider, model=session.model)
+        await self._keeper.keep(lambda: session.store.update_answer(row))
+        if target.id != session.tip:
+            await self._keeper.keep(lambda: session.store.set_tip(session.id, target.id))
+            session.reload()
+        session.put(row)
+        session.alarm = ""
+        self.show(session)
+        ended = await self._answered(session, row)
+        if ended.state in _WRITES_ON and session.queued:
+            await self._send_queued(session)
+
+    async def edit(self, message: int, text: str) -> None:
+        """Say something else instead; an edited prompt is answered."""
+        session, text = self._open, clean_door(text)
+        target = session.message(message)
+        if self._refuses(session, tree=True) or target is None or target.role not in (Role.USER, Role.ASSISTANT):
+            return
+        if not text.strip():
+            self._host.notice("An empty text changes nothing; d deletes a message", Severity.WARNING)
+        elif text != target.content:
+            self._begin(session, self._edited(session, target, text))
+
+    async def _edited(self, session: Session, target: Message, text: str) -> None:
+        rows = await self._branching.edited(session, target, text, self._empty(session))
+        self.relist()
+        if rows[-1].state is AnswerState.WAITING:
+            await self._answered(session, rows[-1])
+
+    async def branch(self, message: int) -> None:
+        """Go on from a message."""
+        if not self._refuses(self._open, tree=True):
+            await self._branching.go_to(self._open, message)
+            self._check_soon()
+
+    async def switch(self, message: int, step: int) -> None:
+        """Show a sibling's branch."""
+        if not self._refuses(self._open, tree=True):
+            await self._branching.switch(self._open, message, step)
+            self._check_soon()
+
+    async def delete_message(self, message: int, following: bool) -> None:
+        """Delete a message, or it and what follows."""
+        session = self._open
+        if self._refuses(session, tree=True):
+            return
+        self.archive.deleted(*await self._branching.delete(session, message, following))
+        self._check_soon()
+
+    async def pin_message(self, message: int, on: bool) -> None:
+        """Keep a message in what is sent, or not."""
+        session = self._open
+        if not self._refuses(session) and (target := session.message(message)) is not None:
+            await self._keeper.keep(lambda: session.store.pin_message(target.id, on))
+            session.put(replace(target, pinned=on))
+            self.show(session)
+            self._check_soon()
+
+    # --- context
+
+    async def drop_oldest(self, keep_from: int) -> None:
+        """Send nothing before a message any more."""
+        if not self._refuses(self._open, tree=True):
+            await self._branching.drop(self._open, keep_from, "")
+            self._check_soon()
+
+    async def summarise(self, keep_from: int) -> None:
+        """The same, with a summary instead."""
+        if not self._refuses(self._open, tree=True):
+            self._begin(self._open, self._branching.summarise(self._open, keep_from))
+
+    # --- comparisons
+
+    async def compare(self, text: str, models: Sequence[ModelKey], blind: bool) -> None:
+        """Ask several models the same."""
+        session, text = self._open, clean_door(text)
+        chosen = tuple(dict.fromkeys(models))
+        if self._closing or self._refuses(session) or (session.busy and self._refuses(session, tree=True)):
+            return
+        prompt = None if text.strip() else sending.last_prompt(session.messages)
+        if not 2 <= len(chosen) <= 4 or (prompt is None and not text.strip()):
+            what = "A comparison is of two to four models" if not 2 <= len(chosen) <= 4 else "There is no prompt to compare answers to"
+            self._host.notice(what, Severity.WARNING)
+            return
+        self._begin(session, self._compared(session, prompt, text, chosen, blind))
+
+    async def _compared(self, session: Session, prompt: Message | None, text: str, models: Sequence[ModelKey], blind: bool) -> None:
+        if prompt is None:
+            files, session.attached = session.attached, ()
+            try:
+                (prompt,) = await held(session, self, self._store_prompt(session, Prompt(text, files), answer=False))
+            except Stopped:
+                session.attached, session.draft, session.restored = files, text, text
+                return
+        self.compared.set(())
+        await self._comparer.run(session, prompt, models, blind)
+        self.relist()
+
+    async def show_comparison(self, message: int) -> None:
+        """Show a comparison made before."""
+        session = self._open
+        target = session.message(message)
+        if target is None or not target.comparison or not self._comparer.show(session, target.comparison):
+            self._host.notice("This answer is of no comparison")
+            return
+        self.show(session)
+
+    async def vote(self, message: int) -> None:
+        """Say which answer is best."""
+        session = self._open
+        if session.compare is not None and not self._refuses(session):
+            await self._comparer.vote(session, message)
+
+    async def take(self, message: int) -> None:
+        """Go on with one of the answers."""
+        session = self._open
+        chosen = session.answers.get(message)
+        if session.compare is None or chosen is None or self._refuses(session, tree=True):
+            return
+        await self._keeper.keep(lambda: session.store.set_tip(session.id, session.store.leaf(message)))
+        await self.leave_comparison()
+        await self.use_model(chosen.provider, chosen.model)
+
+    async def leave_comparison(self) -> None:
+        """Show the conversation again."""
+        session = self._open
+        session.compare, session.answers = None, {}
+        if session.id:
+            session.reload()
+        self.compared.set(())
+        self.show(session)
+        self._check_soon()
+
+    async def votes(self, then: Callable[[Sequence[Votes]], None]) -> None:
+        """How each model fared."""
+        then(self._shelf.stored.votes() if self._shelf.stored is not None else self._shelf.memory.votes())
 
     # --- tasks
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[Any]:
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)

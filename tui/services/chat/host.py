@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tui.config.settings import Settings
 from tui.core.errors import Failure
+from tui.core.fit import Machine
+from tui.core.jobs import Job
 from tui.core.models import Model, ModelDetail, ProviderState, RunningModel, Severity
 from tui.providers.base import Provider
 
@@ -47,7 +49,10 @@ class ChatHost(Protocol):
         ...
 
     def detail(self, provider: str, model: str) -> ModelDetail | None:
-        """Details of a model where they are known."""
+        """Details of a model where they are known; asks for them where they are not."""
+
+    def machine(self) -> Machine | None:
+        """This machine's memory, from the newest sample; None before the first."""
 
     def ask(self, text: str, choices: Sequence[tuple[str, str]], failure: Failure | None = None) -> Awaitable[str]:
         """Have the user decide; the first choice is the safe one."""
@@ -62,6 +67,20 @@ class ChatHost(Protocol):
     def add_pull(self, model: str, provider: str) -> None:
         """Queue a pull."""
 
+    def queue(self) -> tuple[Job, ...]:
+        """The jobs of the queue."""
+        ...
+
+    def refresh(self, provider: str) -> None:
+        """Look at a server's models and memory again, soon."""
+
     def may_send(self, provider: str) -> Awaitable[bool]:
         """Whether a prompt may go there; may ask the user."""
         ...
+
+    def within_limits(self, provider: str, model: str) -> Awaitable[Failure | None]:
+        """Why `[limits]` forbid an answer there now; may ask the user. None: go on."""
+        ...
+
+    def audit(self, what: str, target: str, result: str = "ok") -> None:
+        """Write to the audit trail."""

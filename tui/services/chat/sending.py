@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from tui.config.settings import Settings
 from tui.core.capabilities import Ability, Capability
-from tui.core.chat import ChatRequest, ConversationHead, ConversationSettings, Message
+from tui.core.chat import Attachment, AttachmentKind, ChatRequest, ConversationHead, ConversationSettings, Message, Role
 from tui.core.errors import Failure, FailureKind
 from tui.core.models import Model
 from tui.core.names import same
-from tui.services.chat.context import sent_messages
+from tui.services.chat import context
 from tui.services.chat.host import ChatHost
-from tui.text import clean_label, clean_name
-
-if TYPE_CHECKING:
-    pass
-
-TITLE: int = 48
-"""Characters of a title made from the first prompt."""
+from tui.services.chat.memory import ChatStore
+from tui.services.chat.session import Session
+from tui.text import clean_name
 
 
-def title_of(text: str) -> str:
-    """A title: the first words of the first line that has any."""
-    line = next((line.strip() for line in text.splitlines() if line.strip(" #>*`-\t")), "").lstrip("#>*`- ")
-    line = clean_label(line, 1000)
-    if len(line) <= TITLE:
-        return line
-    cut = line[:TITLE].rsplit(" ", 1)[0]
-    return (cut if len(cut) > TITLE // 2 else line[:TITLE]).rstrip(" ,.;:") + "\u2026"
-
-
-def options_of(settings: Settings, chosen: ConversationSettings) -> dict[str, Any]:
-    """The preset's options, then those of the settings, then those of the conversation; only what is set."""
-    merged = {**settings.chat.preset_options(chosen.preset), **settings.chat.options.sent(), **chosen.options}
+def options_of(settings: Settings, model: str, chosen: ConversationSettings) -> dict[str, Any]:
+    """What is set, the last wins: the preset, the model's own table, `[chat.options]`, the conversation."""
+    merged = {
+        **settings.chat.preset_options(chosen.preset),
+        **settings.models.options_of(model),
+        **settings.chat.options.sent(),
+        **chosen.options,
+    }
     return {name: value for name, value in merged.items() if value is not None}
 
 
@@ -62,26 +56,77 @@ def pick_model(host: ChatHost, provider: str, heads: Sequence[ConversationHead])
     return next((found for name in wanted if (found := known(name))), usable[0].key if usable else "")
 
 
+def abilities_of(host: ChatHost, provider: str, model: str) -> frozenset[Ability]:
+    """What a model can do; empty where that is not known."""
+    detail, listed = host.detail(provider, model), find_model(host, provider, model)
+    return detail.abilities if detail is not None else listed.abilities if listed is not None else frozenset[Ability]()
+
+
 def thinking_of(host: ChatHost, provider: str, model: str, chosen: ConversationSettings) -> str:
     """How to ask for thoughts; `auto` where the model is known not to think, as servers refuse it there."""
     think = chosen.think if chosen.think != "auto" else host.settings().chat.think
     if think == "auto":
         return think
-    detail, listed = host.detail(provider, model), find_model(host, provider, model)
-    abilities = detail.abilities if detail is not None else listed.abilities if listed is not None else frozenset[Ability]()
+    abilities = abilities_of(host, provider, model)
     return think if not abilities or Ability.THINKING in abilities else "auto"
 
 
-def build(host: ChatHost, provider: str, model: str, chosen: ConversationSettings, messages: Sequence[Message]) -> ChatRequest:
-    """The request for the next answer; `messages` end with what is answered or continued."""
+def build(host: ChatHost, session: Session, row: Message, changes: Mapping[str, Any] | None = None) -> ChatRequest:
+    """The request for an answer: the branch up to it, and what it already holds where it is continued."""
+    chosen, settings = session.settings, host.settings()
+    sent = context.sent([*session.upto(row.parent), row])
     return ChatRequest(
-        model=model,
-        messages=sent_messages(messages),
-        system=chosen.system,
-        think=thinking_of(host, provider, model, chosen),
-        options=options_of(host.settings(), chosen),
-        keep_alive=chosen.keep_alive,
+        model=row.model,
+        messages=sent.messages,
+        system="\n\n".join(part for part in (chosen.system, sent.summary) if part),
+        think=thinking_of(host, row.provider, row.model, chosen),
+        options={**options_of(settings, row.model, chosen), **(changes or {})},
+        keep_alive=chosen.keep_alive or settings.models.keep_alive_of(row.model),
+        format=chosen.format,
     )
+
+
+def told(chosen: ConversationSettings, request: ChatRequest) -> dict[str, Any]:
+    """What an answer's row keeps of what was asked for: options, preset, thinking, format."""
+    kept = dict(request.options)
+    if chosen.preset:
+        kept["preset"] = chosen.preset
+    if request.think != "auto":
+        kept["think"] = request.think
+    if request.format is not None:
+        kept["format"] = "json" if request.format == "json" else "schema"
+    return kept
+
+
+def with_images(store: ChatStore, request: ChatRequest) -> ChatRequest:
+    """The request with the bytes of its images."""
+
+    def filled(file: Attachment) -> Attachment:
+        wanted = file.kind is AttachmentKind.IMAGE and not file.data and file.id
+        return replace(file, data=store.image(file.id)) if wanted else file
+
+    messages = tuple(
+        replace(message, attachments=tuple(filled(file) for file in message.attachments)) if message.attachments else message
+        for message in request.messages
+    )
+    return replace(request, messages=messages)
+
+
+def certain(request: ChatRequest) -> bool:
+    """Whether chance has no part in the answer: no temperature, or only ever one candidate; and no tool to call."""
+    greedy = request.options.get("temperature") == 0 or request.options.get("top_k") == 1
+    return greedy and not request.tools
+
+
+def digest(host: ChatHost, row: Message, request: ChatRequest) -> str:
+    """SHA-256 of all that decides an answer; another build of the model is another question."""
+    listed = find_model(host, row.provider, row.model)
+    spoken = [
+        (message.role, message.content, message.tool_name, [(file.name, file.digest) for file in message.attachments])
+        for message in request.messages
+    ]
+    asked = (request.model, listed.digest if listed is not None else "", request.system, request.think, request.options, request.format, spoken)
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode("utf-8", "replace")).hexdigest()
 
 
 def can_pull(host: ChatHost, provider: str) -> bool:
@@ -107,15 +152,6 @@ def is_loaded(host: ChatHost, provider: str, model: str) -> bool | None:
     return any(other.provider == provider and (other.key == model or same(other.name, model)) for other in host.running())
 
 
-async def offer_pull(host: ChatHost, provider: str, model: str) -> None:
-    """After an answer failed because the model is not there: as `models.auto_pull` says."""
-    policy = host.settings().models.auto_pull
-    if policy == "never" or not can_pull(host, provider):
-        return
-    name, where = clean_name(model), clean_name(provider)
-    if policy == "ask":
-        choices = (("no", "Not now"), ("pull", f"Pull {name}"))
-        if await host.ask(f"{name} is not installed on {where}. Pull it?", choices) != "pull":
-            return
-    host.add_pull(model, provider)
-    host.notice(f"Pulling {name}; retry with r when it is there")
+def last_prompt(messages: Sequence[Message]) -> Message | None:
+    """The prompt that was sent last."""
+    return next((message for message in reversed(messages) if message.role is Role.USER), None)

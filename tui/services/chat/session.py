@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tui.core.chat import ConversationSettings, Message
+from tui.core.chat import Attachment, ConversationSettings, Message
+from tui.core.record import record
 from tui.services.chat.answer import Answer
+from tui.services.chat.api import CompareView, ContextCheck
 from tui.services.chat.context import CHARS_PER_TOKEN
 from tui.services.chat.memory import ChatStore
 
 
+@record(frozen=True)
+class Prompt:
+    """What was sent while another answer was being written."""
+
+    text: str
+    attachments: tuple[Attachment, ...] = ()
+
+
 @dataclass(eq=False)
 class Session:
-    """One conversation in use: shown, being answered, or both."""
+    """One conversation in use: shown, being answered, or both.
+
+    Attributes:
+        messages: The branch that is shown.
+        answers: Those of the comparison shown, by id.
+        active: Answers being written, by the id of their message.
+        waiting: What esc ends while no answer is being written yet: a prompt being stored, a question, a pull.
+        waits: What it waits for, in words.
+        stopping: All that is being written is to end, also what had not begun.
+        settling: Id of the stopped answer whose server was not seen to be free yet.
+    """
 
     store: ChatStore
     id: int = 0
@@ -22,16 +43,26 @@ class Session:
     provider: str = ""
     model: str = ""
     settings: ConversationSettings = field(default_factory=ConversationSettings)
+    tags: tuple[str, ...] = ()
+    incognito: bool = False
     messages: list[Message] = field(default_factory=list)
-    queued: list[str] = field(default_factory=list)
+    branches: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    compare: CompareView | None = None
+    answers: dict[int, Message] = field(default_factory=dict)
+    queued: list[Prompt] = field(default_factory=list)
+    attached: tuple[Attachment, ...] = ()
     draft: str = ""
     restored: str = ""
     alarm: str = ""
+    waits: str = ""
+    settling: int = 0
     read_only: str = ""
     ratio: float = CHARS_PER_TOKEN
+    check: ContextCheck | None = None
     busy: bool = False
-    answer: Answer | None = None
-    storing: asyncio.Task[Any] | None = None
+    stopping: bool = False
+    active: dict[int, Answer] = field(default_factory=dict)
+    waiting: set[asyncio.Task[Any]] = field(default_factory=set)
 
     @property
     def draft_key(self) -> str:
@@ -41,4 +72,44 @@ class Session:
     @property
     def unsent(self) -> str:
         """Queued prompts and what is typed: all that would be lost with us."""
-        return "\n\n".join([*self.queued, *([self.draft] if self.draft else [])])
+        return "\n\n".join([*(prompt.text for prompt in self.queued), *([self.draft] if self.draft else [])])
+
+    @property
+    def unsent_files(self) -> tuple[Attachment, ...]:
+        """What goes with them."""
+        return (*(file for prompt in self.queued for file in prompt.attachments), *self.attached)
+
+    @property
+    def tip(self) -> int:
+        """Id of the last message of the branch shown; 0 before there is one."""
+        return self.messages[-1].id if self.messages else 0
+
+    def message(self, number: int) -> Message | None:
+        """A message of the branch shown or of the comparison; 0: the last answer."""
+        if number:
+            return next((message for message in self.messages if message.id == number), None) or self.answers.get(number)
+        return self.messages[-1] if self.messages else None
+
+    def upto(self, number: int) -> list[Message]:
+        """The branch shown from its first message to this one."""
+        ids = [message.id for message in self.messages]
+        return self.messages[: ids.index(number) + 1] if number in ids else []
+
+    def put(self, message: Message) -> None:
+        """Replace a message by its newer self, wherever it stands."""
+        self.messages = [message if other.id == message.id else other for other in self.messages]
+        if message.id in self.answers:
+            self.answers = {**self.answers, message.id: message}
+
+    def reload(self) -> None:
+        """Read the branch shown and its forks again."""
+        self.messages = list(self.store.branch(self.id))
+        self.branches = self.store.branches(self.id)
+
+    def stop(self) -> None:
+        """End everything that is being written or waited for."""
+        self.stopping = True
+        for answer in tuple(self.active.values()):
+            answer.stop()
+        for task in tuple(self.waiting):
+            task.cancel()

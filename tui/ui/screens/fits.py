@@ -9,12 +9,12 @@ from tui.core.errors import Failure
 from tui.core.fit import Fit, Machine, Verdict, estimate, judge, shape_of
 from tui.core.models import Location, Model, ModelDetail, ProviderState, RunningModel
 from tui.services.api import ModelKey, Services
+from tui.services import machine
 from tui.text import size
 from tui.ui.widgets.columns import Cell
 
 CONTEXT = 8192
 """Tokens of context the verdicts are for; fewer where the model has fewer."""
-_STEP = 100_000_000
 _TONES = {
     Verdict.LOADED: "ok",
     Verdict.GOOD: "ok",
@@ -25,29 +25,10 @@ _TONES = {
 }
 
 
-def _step(value: float | None) -> int:
-    return int((value or 0) // _STEP) * _STEP
-
-
 def machine_of(services: Services) -> Machine | None:
-    """This machine's memory from the newest sample, in steps of 0.1 GB so that tables do not flicker; None before the first."""
-    sample = services.monitor.latest.value.sample
-    if sample is None or not sample.memory.total:
-        return None
-    gpus = [gpu for gpu in sample.gpus if gpu.memory_total and not gpu.lost]
-    here = {state.name for state in services.registry.providers.value if state.location is Location.HERE}
-    ours = sum(model.vram or 0 for model in services.registry.running.value if model.provider in here)
-    total = sum(gpu.memory_total or 0 for gpu in gpus)
-    free = sum((gpu.memory_total or 0) - (gpu.memory_used or 0) for gpu in gpus)
-    ram = sample.memory.total
-    return Machine(
-        ram_total=ram,
-        ram_free=_step(ram - (sample.memory.used or 0)),
-        gpu_total=total,
-        gpu_free=_step(free),
-        gpus=len(gpus),
-        gpu_ours=_step(min(ours, max(0, total - free))),
-    )
+    """This machine's memory from the newest sample; None before the first."""
+    registry = services.registry
+    return machine.machine_of(services.monitor.latest.value.sample, registry.providers.value, registry.running.value)
 
 
 @dataclass(slots=True)

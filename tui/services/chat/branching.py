@@ -1,0 +1,131 @@
+"""What a conversation's tree can be made to be: edits, branches, deleted messages, and marks that shorten what is sent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tui.core.chat import AnswerState, Message, Role
+from tui.core.errors import FailureKind, PaddockError
+from tui.services.chat import asking, context, sending
+from tui.services.chat.api import ContextCheck
+from tui.services.chat.host import ChatHost
+from tui.services.chat.save import Keeper
+from tui.services.chat.session import Session
+from tui.services.chat.writing import Shown, Stopped, held
+from tui.text import clean_name
+
+EDITED = "edited by you"
+
+
+class Branching:
+    """Changes the tree of a session and shows it."""
+
+    def __init__(self, host: ChatHost, keeper: Keeper, shown: Shown) -> None:
+        self._host, self._keeper, self._shown = host, keeper, shown
+
+    async def edited(self, session: Session, target: Message, text: str, empty: Message) -> tuple[Message, ...]:
+        """Store what is said instead of a message, and for a prompt the answer to be, as a new branch; returns what was stored."""
+        fresh = replace(
+            target, id=0, seq=0, content=text, created_at=0.0, comparison=0, pinned=False,
+            attachments=tuple(self._whole(session, target)), note=EDITED if target.role is Role.ASSISTANT else "",
+        )  # fmt: skip
+        if target.role is Role.USER:
+            rows = [fresh, empty]
+        else:
+            rows = [replace(fresh, state=AnswerState.COMPLETE, failure=None, tool_calls=())]
+        stored: tuple[Message, ...] = await self._keeper.keep(lambda: session.store.add_messages(rows, chain=True))
+        session.alarm = ""
+        self._reload(session)
+        return stored
+
+    @staticmethod
+    def _whole(session: Session, message: Message) -> list:  # type: ignore[type-arg]
+        return [replace(file, id=0, data=file.data or session.store.image(file.id)) if file.media else replace(file, id=0) for file in message.attachments]
+
+    async def go_to(self, session: Session, message: int) -> None:
+        """Go on from a message: what followed stays as a branch."""
+        target = session.message(message)
+        if target is not None:
+            await self._keeper.keep(lambda: session.store.set_tip(session.id, target.id))
+            self._reload(session)
+
+    async def switch(self, session: Session, message: int, step: int) -> None:
+        """Show the branch of a sibling, as it was left."""
+        target = session.message(message)
+        siblings = session.branches.get(target.id, ()) if target is not None else ()
+        if target is None or len(siblings) < 2:
+            self._host.notice("There is no other branch here")
+            return
+        other = siblings[(siblings.index(target.id) + step) % len(siblings)]
+        await self._keeper.keep(lambda: session.store.set_tip(session.id, session.store.leaf(other)))
+        self._reload(session)
+
+    async def delete(self, session: Session, message: int, following: bool) -> tuple[int, tuple[int, ...], int]:
+        """Delete a message, or it and what follows; returns conversation, ids and tip, for bringing it back.
+
+        Raises:
+            PaddockError: It is not there.
+        """
+        target = session.message(message)
+        if target is None:
+            raise PaddockError.of("This message is not in the branch shown", "", "Move to another one", FailureKind.NOT_FOUND)
+        tip = session.tip
+        ids = tuple(session.store.subtree(target.id)) if following else (target.id,)
+        before = session.upto(target.id)[:-1]
+        await self._keeper.keep(lambda: session.store.delete_messages(ids))
+        if following or target.id == tip:
+            await self._keeper.keep(lambda: session.store.set_tip(session.id, before[-1].id if before else 0))
+        self._reload(session)
+        return session.id, ids, tip
+
+    def _reload(self, session: Session) -> None:
+        session.reload()
+        self._shown.show(session)
+
+    # --- what is sent
+
+    def check(self, session: Session) -> ContextCheck | None:
+        """What sending what is typed would mean for the context; None where nothing is to be sent."""
+        if not session.model or not (session.messages or session.draft or session.attached):
+            return None
+        drafted = Message(0, session.id, 0, Role.USER, session.draft, attachments=session.attached)
+        options = sending.options_of(self._host.settings(), session.model, session.settings)
+        return context.check(
+            self._host, session.provider, session.model, [*session.messages, drafted], session.settings.system, options, session.ratio
+        )
+
+    async def drop(self, session: Session, keep_from: int, summary: str) -> None:
+        """Put a mark at the end of the branch: nothing before `keep_from` is sent after it; 0: as much as fits is kept."""
+        keep_from = keep_from or self._fitting(session)
+        if not keep_from:
+            self._host.notice("All of it fits; nothing has to be dropped")
+            return
+        mark = Message(0, session.id, 0, Role.SYSTEM, summary, parent=session.tip, keep_from=keep_from)
+        await self._keeper.keep(lambda: session.store.add_messages((mark,)))
+        session.alarm = ""
+        self._reload(session)
+
+    def _fitting(self, session: Session) -> int:
+        options = sending.options_of(self._host.settings(), session.model, session.settings)
+        window = context.window(session.provider, session.model, self._host.running(), options)
+        return context.oldest_to_drop(session.messages, window, session.settings.system, session.ratio)
+
+    async def summarise(self, session: Session, keep_from: int) -> None:
+        """Have the model summarise what is dropped."""
+        keep_from = keep_from or self._fitting(session)
+        provider = self._host.provider(session.provider)
+        before = session.upto(keep_from)[:-1] if keep_from else []
+        sent = context.sent(before)
+        if provider is None or not sent.messages:
+            self._host.notice("There is nothing before it to summarise")
+            return
+        count = len(sent.messages)
+        session.waits = f"{clean_name(session.model)} summarises {count} message{'s' if count > 1 else ''}"
+        self._shown.show(session)
+        system = "\n\n".join(part for part in (session.settings.system, sent.summary) if part)
+        request = asking.summary_request(session.model, sent.messages, system, session.settings.keep_alive)
+        try:
+            summary = await held(session, self._shown, asking.ask_model(provider, request))
+        except Stopped:
+            return
+        await self.drop(session, keep_from, asking.cleaned_summary(summary))

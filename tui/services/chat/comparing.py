@@ -1,0 +1,163 @@
+"""One prompt to several models: at once where memory allows, else one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from tui.core.chat import AnswerState, Message, Role
+from tui.core.fit import CONTEXT_OVERHEAD, MARGIN, RAM_SHARE, Machine, estimate, shape_of
+from tui.core.models import Location
+from tui.core.record import record
+from tui.services.chat import sending
+from tui.services.chat.api import CompareColumn, CompareView, ModelKey
+from tui.services.chat.host import ChatHost
+from tui.services.chat.save import Keeper
+from tui.services.chat.session import Session
+from tui.services.chat.writing import Shown, Writer
+from tui.text import clean_name, size
+
+LETTERS: Final = "ABCD"
+_CONTEXT: Final = 8192
+"""Tokens that a model's memory is estimated for where nothing else is set."""
+
+
+@record(frozen=True)
+class Order:
+    """Whether the models are asked at once, and why, in words."""
+
+    at_once: bool
+    how: str
+
+
+class Comparer:
+    """Runs comparisons of a session."""
+
+    def __init__(self, host: ChatHost, keeper: Keeper, shown: Shown, writer: Writer) -> None:
+        self._host, self._keeper, self._shown, self._writer = host, keeper, shown, writer
+
+    async def run(self, session: Session, prompt: Message, models: Sequence[ModelKey], blind: bool) -> None:
+        """Have all of them answer the prompt; ends when all have ended."""
+        number = session.store.next_comparison(session.id)
+        empty = [
+            Message(
+                0, session.id, 0, Role.ASSISTANT, "", state=AnswerState.WAITING, provider=provider, model=model, parent=prompt.id,
+                comparison=number,
+            )
+            for provider, model in models
+        ]  # fmt: skip
+        rows = await self._keeper.keep(lambda: session.store.add_messages(empty))
+        await self._keeper.keep(lambda: session.store.set_tip(session.id, rows[0].id))
+        order = self.order(session, models)
+        columns = tuple(CompareColumn(row.provider, row.model, row.id) for row in rows)
+        session.answers = {row.id: row for row in rows}
+        session.compare = named(CompareView(number, prompt.id, columns, order.how, blind))
+        session.reload()
+        self._shown.show(session)
+        if order.at_once:
+            await asyncio.gather(*(self._writer.write(session, row) for row in rows))
+            return
+        for at, row in enumerate(rows):
+            for later in rows[at + 1 :]:
+                self._waits(session, later.id, f"after {_name(session, row.id)}")
+            self._waits(session, row.id, "")
+            ended = await self._writer.write(session, row)
+            if ended.state is AnswerState.STOPPED and session.stopping:
+                await self._stopped(session, rows[at + 1 :])
+                return
+
+    async def _stopped(self, session: Session, rows: Sequence[Message]) -> None:
+        """All was stopped: those that had not begun are."""
+        for row in rows:
+            self._waits(session, row.id, "")
+            ended = replace(row, state=AnswerState.STOPPED)
+            session.put(ended)
+            await self._keeper.keep(lambda ended=ended: session.store.finish_answer(ended))  # type: ignore[misc]
+        self._shown.show(session)
+
+    def _waits(self, session: Session, message: int, why: str) -> None:
+        view = session.compare
+        if view is None:
+            return
+        columns = tuple(replace(column, waits=why) if column.message_id == message else column for column in view.columns)
+        session.compare = replace(view, columns=columns)
+        self._shown.show(session)
+
+    def show(self, session: Session, number: int) -> bool:
+        """Show a comparison that was made before; whether there is one."""
+        answers = session.store.compared(session.id, number)
+        if not answers:
+            return False
+        vote = session.store.vote_of(session.id, number)
+        columns = tuple(CompareColumn(answer.provider, answer.model, answer.id) for answer in answers)
+        session.answers = {answer.id: answer for answer in answers}
+        session.compare = named(CompareView(number, answers[0].parent, columns, vote=vote or 0))
+        return True
+
+    async def vote(self, session: Session, message: int) -> None:
+        """Keep which answer is best (-1: none), and say who is who."""
+        view, winner = session.compare, session.answers.get(message)
+        if view is None or view.vote or (winner is None and message != -1) or not all(row.state.ended for row in session.answers.values()):
+            self._host.notice("A vote is given once, when all answers have ended")
+            return
+        others = [row for row in session.answers.values() if row.id != message]
+        await self._keeper.keep(lambda: session.store.add_vote(session.id, view.prompt_id, view.number, winner, others, view.blind))
+        session.compare = named(replace(view, vote=message))
+        self._shown.show(session)
+
+    # --- at once, or not
+
+    def order(self, session: Session, models: Sequence[ModelKey]) -> Order:
+        """Decide by the estimate of what each needs beside what is in memory already."""
+        here = [(provider, model) for provider, model in models if self._here(provider)]
+        fresh = [key for key in here if not sending.is_loaded(self._host, *key)]
+        if not here:
+            return Order(True, "at once: none of them runs on this machine")
+        if not fresh:
+            return Order(True, "at once: all of them are in memory" if len(here) == len(models) else "at once: those here are in memory")
+        if len(here) == 1:
+            return Order(True, "at once: only one of them runs on this machine")
+        needs = [self._need(session, *key) for key in fresh]
+        machine = self._host.machine()
+        if machine is None or any(need is None for need in needs):
+            return Order(False, "one after the other: what they need together is not known")
+        needed, free = sum(need or 0 for need in needs), room(machine)
+        words = f"together they need about {size(needed)} more, {size(max(0, free))} is free"
+        return Order(True, f"at once: {words}") if needed <= free else Order(False, f"one after the other: {words}")
+
+    def _here(self, provider: str) -> bool:
+        state = self._host.provider_state(provider)
+        return state is not None and state.location is Location.HERE
+
+    def _need(self, session: Session, provider: str, model: str) -> int | None:
+        """Bytes of memory a model would take; None where its size is not known."""
+        listed = sending.find_model(self._host, provider, model)
+        if listed is None or not listed.size:
+            return None
+        detail = self._host.detail(provider, model)
+        asked = sending.options_of(self._host.settings(), model, session.settings).get("num_ctx")
+        tokens = asked if isinstance(asked, int) else min(_CONTEXT, listed.context or _CONTEXT)
+        return estimate(listed.size, shape_of(detail) if detail is not None else None, tokens).total
+
+
+def room(machine: Machine) -> int:
+    """Bytes that models may still take: of the GPUs where there are some, else of main memory."""
+    if machine.gpus:
+        return machine.gpu_free - MARGIN * machine.gpus - CONTEXT_OVERHEAD
+    return int(machine.ram_free * RAM_SHARE)
+
+
+def named(view: CompareView) -> CompareView:
+    """The columns with the names they may show: letters in a blind comparison until a vote."""
+    hidden = view.blind and not view.vote
+    columns = tuple(
+        replace(column, name=LETTERS[at] if hidden else clean_name(column.model, 40)) for at, column in enumerate(view.columns)
+    )
+    return replace(view, columns=columns)
+
+
+def _name(session: Session, message: int) -> str:
+    columns = session.compare.columns if session.compare is not None else ()
+    return next((column.name for column in columns if column.message_id == message), "")

@@ -1,0 +1,147 @@
+"""The conversations: which are in use, who may write them, and what is typed in them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any, Final
+
+from tui.core.chat import ConversationHead
+from tui.core.clock import Clock
+from tui.core.errors import FailureKind, PaddockError
+from tui.services.chat import context
+from tui.services.chat.host import ChatHost
+from tui.services.chat.memory import ChatStore, Memory
+from tui.services.chat.save import Keeper
+from tui.services.chat.session import Session
+from tui.store.conversations import Conversations
+
+DRAFT_AFTER: Final = 1.0
+"""Seconds of typing that are collected before a draft is saved."""
+
+
+class Shelf:
+    """Conversations in use, on disk or in memory; on the engine's thread."""
+
+    def __init__(self, host: ChatHost, clock: Clock) -> None:
+        self._host, self._clock = host, clock
+        self.memory = Memory(clock)
+        self.stored: Conversations | None = None
+        self.sessions: dict[int, Session] = {}
+
+    async def open(self) -> None:
+        """Answers of apps that died are marked interrupted."""
+        if (database := self._host.database) is not None:
+            self.stored = Conversations(database, self._clock)
+            if not database.read_only:
+                await self.stored.mark_open_answers_interrupted()
+
+    def heads(self) -> tuple[ConversationHead, ...]:
+        """All conversations, those in memory first."""
+        kept = self.memory.heads()
+        return (*kept, *self.stored.heads()) if self.stored is not None else kept
+
+    def store_for_new(self, *, incognito: bool = False) -> ChatStore:
+        """Where a conversation that begins now is kept."""
+        database = self._host.database
+        if incognito or self.stored is None or database is None or database.read_only or not self._host.settings().chat.save:
+            return self.memory
+        return self.stored
+
+    def store_of(self, conversation: int) -> ChatStore:
+        """Where a conversation is kept."""
+        return self.memory if conversation < 0 or self.stored is None else self.stored
+
+    async def take(self, conversation: int) -> Session:
+        """A conversation to be used, its lease taken where nobody else has it.
+
+        Raises:
+            PaddockError: It does not exist any more.
+        """
+        if (session := self.sessions.get(conversation)) is not None:
+            return session
+        store = self.store_of(conversation)
+        head = store.head(conversation)
+        if head is None:
+            raise PaddockError.of("This chat no longer exists", f"chat {conversation}", "Open another one", FailureKind.NOT_FOUND)
+        session = Session(store, head.id, head.title, head.provider, head.model, store.settings(head.id), head.tags)
+        session.incognito = conversation < 0
+        await self.lease(session)
+        session.reload()
+        session.draft, session.attached = store.draft(session.draft_key), store.draft_attachments(session.draft_key)
+        self.calibrate(session)
+        return self.sessions.setdefault(conversation, session)
+
+    async def lease(self, session: Session) -> None:
+        """Become its writer, or say who is."""
+        database = self._host.database
+        if session.id < 0 or database is None:
+            return
+        if database.read_only:
+            session.read_only = database.problem.what if database.problem is not None else "The database is open for reading only"
+            return
+        holder = await session.store.take_lease(session.id)
+        session.read_only = "" if holder is None else f"Another Paddock (pid {holder.pid}) writes this chat; here it is only read"
+
+    async def let_go(self, session: Session) -> None:
+        """Forget a conversation that is neither shown nor answered, and let other apps write it."""
+        self.sessions.pop(session.id, None)
+        await self.release(session)
+
+    async def release(self, session: Session) -> None:
+        """Let other apps write a conversation."""
+        if session.id > 0 and not session.read_only:
+            await session.store.release_lease(session.id)
+
+    def calibrate(self, session: Session) -> None:
+        """How much text a token of its model is."""
+        session.ratio = context.stored_ratio(self._host.database, session.provider, session.model)
+
+
+class Drafts:
+    """What is typed and attached and not sent yet, on disk within about a second."""
+
+    def __init__(self, host: ChatHost, shelf: Shelf, keeper: Keeper, spawn: Callable[[Any], asyncio.Task[Any]], after: float) -> None:
+        self._host, self._shelf, self._keeper, self._spawn, self._after = host, shelf, keeper, spawn, after
+        self._timer: asyncio.TimerHandle | None = None
+        self._of: Session | None = None
+        self._saving: asyncio.Task[Any] | None = None
+
+    def soon(self, session: Session) -> None:
+        """Save this one's in a moment."""
+        if self._of is not session:
+            self.flush()
+        self._of = session
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._after, self.flush)
+
+    def flush(self) -> None:
+        """Save now what waits to be saved."""
+        session, self._of = self._of, None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if session is not None and (session.store is self._shelf.memory or self._can_write()):
+            self._saving = self._spawn(self._save(session))
+
+    async def saved(self) -> None:
+        """Before a draft is read: what is typed here is on disk, unless the disk refuses."""
+        self.flush()
+        if self._saving is not None:
+            await asyncio.wait({self._saving}, timeout=1.0)
+
+    async def forget_new(self, session: Session) -> None:
+        """A conversation that was new has a number now: nothing is left under the old key."""
+        with contextlib.suppress(PaddockError):
+            await session.store.set_draft("chat:new", "")
+            await session.store.set_draft_attachments("chat:new", ())
+
+    async def _save(self, session: Session) -> None:
+        """Queued prompts are kept in front of what is typed: they were not sent either."""
+        store = session.store if self._host.settings().chat.save else self._shelf.memory
+        await self._keeper.keep(lambda: store.set_draft(session.draft_key, session.unsent))
+        await self._keeper.keep(lambda: store.set_draft_attachments(session.draft_key, session.unsent_files))
+
+    def _can_write(self) -> bool:
+        return self._host.database is not None and not self._host.database.read_only

@@ -1,0 +1,80 @@
+"""Tools during an answer: each call is asked for, run, and its result answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from tui.core.chat import AnswerState, Attachment, Message, Role
+from tui.services.chat import tools
+from tui.services.chat.host import ChatHost
+from tui.services.chat.save import Keeper
+from tui.services.chat.session import Session
+from tui.services.chat.writing import Shown, Stopped, Writer, held
+from tui.text import clean_name
+
+ROUNDS: Final = 12
+"""Answers in a row that may ask for tools; then the user has to go on by hand."""
+_REFUSED: Final = "The user did not allow this call."
+
+
+class Tooling:
+    """Has answers written, with the tools they ask for."""
+
+    def __init__(self, host: ChatHost, keeper: Keeper, shown: Shown, writer: Writer) -> None:
+        self._host, self._keeper, self._shown, self._writer = host, keeper, shown, writer
+
+    async def answer(self, session: Session, row: Message, changes: Mapping[str, Any] | None = None) -> Message:
+        """Have a stored answer written; while it asks for tools that are on, they are run and answered in turn."""
+        ended = await self._writer.write(session, row, changes)
+        for _ in range(ROUNDS):
+            if ended.state is not AnswerState.COMPLETE or not ended.tool_calls or not session.settings.tools or session.compare is not None:
+                return ended
+            try:
+                results = await held(session, self._shown, self._results(session, ended))
+            except Stopped:
+                return ended
+            if not results:
+                return ended
+            empty = Message(
+                0, session.id, 0, Role.ASSISTANT, "", state=AnswerState.WAITING, provider=ended.provider, model=row.model
+            )
+            stored = await self._keeper.keep(lambda rows=(*results, empty): session.store.add_messages(rows, chain=True))  # type: ignore[misc]
+            session.messages.extend(stored)
+            self._shown.show(session)
+            ended = await self._writer.write(session, stored[-1], changes)
+        self._host.notice(f"{clean_name(ended.model)} has asked for tools {ROUNDS} times; go on with a prompt")
+        return ended
+
+    async def _results(self, session: Session, ended: Message) -> list[Message]:
+        """What the calls gave; empty where the user wants to stop here."""
+        results: list[Message] = []
+        for at, call in enumerate(ended.tool_calls):
+            asked = tools.read_call(call)
+            result = tools.hindrance(asked, self._host.settings(), session.settings.tools)
+            if result is None:
+                session.waits = f"{clean_name(ended.model)} asks for the tool {clean_name(asked.name, 60)}"
+                self._shown.show(session)
+                text = f"{clean_name(ended.model)} wants to use a tool:\n{tools.describe(asked, self._host.settings())}"
+                choice = await self._host.ask(text, (("no", "Refuse"), ("run", "Run it once"), ("stop", "Stop here")))
+                if choice == "stop":
+                    return []
+                if choice == "run":
+                    self._host.audit("run tool", asked.name)
+                    session.waits = f"the tool {clean_name(asked.name, 60)} runs"
+                    self._shown.show(session)
+                    result = await tools.run(asked, self._host.settings(), _files(session.messages))
+                else:
+                    result = tools.ToolResult(_REFUSED, failed=True)
+            message = Message(
+                0, session.id, 0, Role.TOOL, result.content, parent=0 if at else ended.id, tool_name=asked.name, tool_call_id=asked.id,
+                state=AnswerState.FAILED if result.failed else AnswerState.COMPLETE,
+            )  # fmt: skip
+            results.append(replace(message))
+        return results
+
+
+def _files(messages: Sequence[Message]) -> tuple[Attachment, ...]:
+    """What was attached in the branch shown."""
+    return tuple(file for message in messages for file in message.attachments)

@@ -1,0 +1,277 @@
+"""One answer from its stored empty row to its end: what is asked before, which servers are tried, what is kept of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import replace
+from typing import Any, Final, Protocol, TypeVar
+
+from tui.core.capabilities import Capability
+from tui.core.chat import AnswerState, ChatRequest, Message
+from tui.core.clock import Clock
+from tui.core.errors import Failure, FailureKind, PaddockError
+from tui.core.events import StreamEvent
+from tui.core.jobs import Job, JobKind, JobState
+from tui.core.names import same
+from tui.providers.base import Provider
+from tui.services.chat import context, sending
+from tui.services.chat.answer import CLOSED, Answer, Surroundings
+from tui.services.chat.api import LiveAnswer
+from tui.services.chat.host import ChatHost
+from tui.services.chat.save import AnswerSaver, Keeper
+from tui.services.chat.session import Session
+from tui.store.measurements import Measurements
+from tui.text import clean_name, duration
+
+T = TypeVar("T")
+LOOK: Final = 0.25
+"""Seconds between two looks at a pull that is waited for."""
+QUEUED_WITHIN: Final = 10.0
+"""Seconds until a pull that was asked for must stand in the queue."""
+_ELSEWHERE: Final = frozenset({FailureKind.UNREACHABLE, FailureKind.TIMEOUT, FailureKind.BUSY, FailureKind.SERVER, FailureKind.TLS})
+"""Failures of a server that another one may not have."""
+
+
+class Stopped(Exception):
+    """The user ended a wait."""
+
+
+class Shown(Protocol):
+    """Where an answer and its conversation are shown."""
+
+    def show(self, session: Session) -> None:
+        """The conversation has changed."""
+
+    def snapshot(self, session: Session, snapshot: LiveAnswer) -> None:
+        """An answer being written has a new snapshot."""
+
+
+async def held(session: Session, shown: Shown, work: Coroutine[Any, Any, T]) -> T:
+    """Wait for something that esc ends.
+
+    Raises:
+        Stopped: It was ended so.
+    """
+    task = asyncio.ensure_future(work)
+    session.waiting.add(task)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        current = asyncio.current_task()
+        if current is not None and current.cancelling():
+            task.cancel()
+            raise
+        raise Stopped from None
+    finally:
+        session.waiting.discard(task)
+        session.waits = ""
+        shown.show(session)
+
+
+class Writer:
+    """Has answers written; never raises for what a server does.
+
+    Args:
+        tick: Seconds between two looks of an answer's watchdog.
+        look: Seconds between two looks at a pull that is waited for.
+    """
+
+    def __init__(self, host: ChatHost, clock: Clock, keeper: Keeper, shown: Shown, *, tick: float, look: float = LOOK) -> None:
+        self._host, self._clock, self._keeper, self._shown = host, clock, keeper, shown
+        self._tick, self._look = tick, look
+
+    async def write(self, session: Session, row: Message, changes: Mapping[str, Any] | None = None) -> Message:
+        """Have a stored empty (or partial) answer written, by the first of the configured servers that can; returns how it ended.
+
+        Args:
+            changes: Options that differ from the conversation's for this once.
+        """
+        chain = self._chain(row)
+        first = chain[0][0]
+        ended = row
+        request = sending.build(self._host, session, row, changes)
+        for at, (provider, model) in enumerate(chain):
+            row = replace(row, provider=provider, model=model)
+            if at:
+                request = sending.build(self._host, session, row, changes)
+            ended = await self._once(session, row, request)
+            if at + 1 == len(chain) or not _passes_on(ended):
+                break
+            why = ended.failure.what if ended.failure is not None else "it failed"
+            note = f"{clean_name(chain[at + 1][0])} answers instead of {clean_name(first)}: {why}"
+            row = replace(ended, state=AnswerState.WAITING, failure=None, note=note)
+            await self._keeper.keep(lambda row=row: session.store.update_answer(row))  # type: ignore[misc]
+            session.put(row)
+            self._shown.show(session)
+        await self._after(session, ended, request)
+        return ended
+
+    def _chain(self, row: Message) -> list[tuple[str, str]]:
+        """The server of the row, then those of its `fallback` that have the model."""
+        chain = [(row.provider, row.model)]
+        settings = self._host.settings().providers.get(row.provider)
+        for name in settings.fallback if settings is not None and not row.content else ():
+            state, listed = self._host.provider_state(name), sending.find_model(self._host, name, row.model)
+            if state is not None and listed is not None and Capability.CHAT in state.capabilities and (name, listed.key) not in chain:
+                chain.append((name, listed.key))
+        return chain
+
+    async def _once(self, session: Session, row: Message, request: ChatRequest) -> Message:
+        """One attempt with one server."""
+        failure: Failure | None = None
+        stopped = False
+        try:
+            failure = await held(session, self._shown, self._hindrance(session, row))
+        except Stopped:
+            stopped = True
+        if failure is None and not stopped and (found := self._answered_before(session, row, request)) is not None:
+            session.put(found)
+            await self._keeper.keep(lambda: session.store.finish_answer(found))
+            return found
+        row = replace(
+            row,
+            prompt_estimate=context.estimate(request.messages, request.system, session.ratio),
+            options=sending.told(session.settings, request),
+            request=sending.digest(self._host, row, request),
+        )
+        answer = self._answer(session, row, request, failure)
+        if stopped:
+            answer.stop()
+        session.active[row.id] = answer
+        try:
+            ended = await answer.run()
+        finally:
+            session.active.pop(row.id, None)
+        session.put(ended)
+        return ended
+
+    # --- before
+
+    async def _hindrance(self, session: Session, row: Message) -> Failure | None:
+        """Why nothing may be sent, where that is so; asks, and waits for a pull."""
+        if self._host.provider(row.provider) is None:
+            what = f"There is no provider named {clean_name(row.provider)}"
+            return Failure(what, "", "Choose a model with ctrl+t", FailureKind.CONFIG)
+        if not await self._host.may_send(row.provider):
+            return Failure(
+                "Not sent: you did not allow it", clean_name(row.provider), "Retry with r to be asked again", FailureKind.REFUSED
+            )
+        return await self._not_installed(session, row) or await self._host.within_limits(row.provider, row.model)
+
+    async def _not_installed(self, session: Session, row: Message) -> Failure | None:
+        """A model that is not there is pulled, as `models.auto_pull` says, and waited for."""
+        missing = sending.missing(self._host, row.provider, row.model)
+        policy = self._host.settings().models.auto_pull
+        if missing is None or policy == "never":
+            return missing
+        name, where = clean_name(row.model), clean_name(row.provider)
+        if policy == "ask":
+            choices = (("no", "Not now"), ("pull", f"Pull {name}"))
+            if await self._host.ask(f"{name} is not installed on {where}. Pull it, then go on?", choices) != "pull":
+                return missing
+        self._host.add_pull(row.model, row.provider)
+        asked = self._clock.monotonic()
+        while sending.missing(self._host, row.provider, row.model) is not None:
+            job = self._pull(row)
+            if job is not None and job.state in (JobState.FAILED, JobState.CANCELLED):
+                why = job.failure.what if job.failure is not None else "it was cancelled"
+                return Failure(f"{name} was not pulled: {why}", where, "See 3 Pulls, then retry with r", FailureKind.NOT_FOUND)
+            if job is None and self._clock.monotonic() - asked > QUEUED_WITHIN:
+                return missing
+            session.waits = _pull_words(name, job)
+            self._shown.show(session)
+            await asyncio.sleep(self._look)
+        return None
+
+    def _pull(self, row: Message) -> Job | None:
+        pulls = (job for job in self._host.queue() if job.kind is JobKind.PULL and job.endpoint.name == row.provider)
+        return max((job for job in pulls if same(job.model, row.model)), key=lambda job: job.id, default=None)
+
+    def _answered_before(self, session: Session, row: Message, request: ChatRequest) -> Message | None:
+        """The answer to the very same question where `chat.reuse_answers` wants it and chance has no part in it."""
+        if not self._host.settings().chat.reuse_answers or row.content or not sending.certain(request):
+            return None
+        found = session.store.find_answer(sending.digest(self._host, row, request))
+        if found is None:
+            return None
+        return replace(
+            row, content=found.content, thinking=found.thinking, tool_calls=found.tool_calls, state=AnswerState.COMPLETE,
+            model=found.model, options=found.options, note="from the history: the same was asked before; nothing was sent",
+        )  # fmt: skip
+
+    # --- the stream
+
+    def _answer(self, session: Session, row: Message, request: ChatRequest, failure: Failure | None) -> Answer:
+        provider = self._host.provider(row.provider)
+
+        async def stream() -> AsyncIterator[StreamEvent]:
+            if failure is not None or provider is None:
+                raise PaddockError(failure or CLOSED)
+            events = provider.chat(sending.with_images(session.store, request))
+            try:
+                async for event in events:
+                    yield event
+            finally:
+                await _close(events)
+
+        last_load: float | None = None
+        if self._host.database is not None:
+            with contextlib.suppress(PaddockError):
+                last_load = Measurements(self._host.database, self._clock).figures(row.provider, row.model).load_seconds
+        around = Surroundings(
+            self._clock,
+            lambda: sending.is_loaded(self._host, row.provider, row.model),
+            last_load,
+            lambda snapshot: self._shown.snapshot(session, snapshot),
+            self._tick,
+        )
+        return Answer(row, stream, AnswerSaver(session.store, self._keeper), around)
+
+    # --- after
+
+    async def _after(self, session: Session, ended: Message, request: ChatRequest) -> None:
+        served = context.window(ended.provider, ended.model, self._host.running(), request.options)
+        session.alarm = context.alarm(ended, session.upto(ended.parent), served) if ended.state.ended else ""
+        self._shown.show(session)
+        await self._measure(session, ended, request)
+
+    async def _measure(self, session: Session, ended: Message, request: ChatRequest) -> None:
+        """One row a complete answer: speed, load, and how much text a token is."""
+        complete = ended.state in (AnswerState.COMPLETE, AnswerState.LENGTH)
+        database: Any = self._host.database
+        if not complete or session.id < 0 or database is None or database.read_only:
+            return
+        note = ""
+        if not session.alarm:
+            weighed = context.prompt_weight(request.messages, request.system)
+            note = context.ratio_note(weighed, len(request.messages), ended.metrics.prompt_tokens)
+        with contextlib.suppress(PaddockError):  # figures are not worth a word when they are lost
+            await Measurements(database, self._clock).add(ended.provider, request.model, ended.metrics, note=note)
+            session.ratio = context.stored_ratio(database, session.provider, session.model)
+
+
+async def _close(events: AsyncIterator[StreamEvent]) -> None:
+    close: Callable[[], Coroutine[Any, Any, None]] | None = getattr(events, "aclose", None)
+    if close is not None:
+        await close()
+
+
+def _passes_on(ended: Message) -> bool:
+    """Whether another server may be tried: this one failed before a first token, and not by our own wish."""
+    failure = ended.failure
+    nothing = not (ended.content or ended.thinking or ended.tool_calls)
+    return ended.state is AnswerState.FAILED and nothing and failure is not None and failure.kind in _ELSEWHERE
+
+
+def _pull_words(name: str, job: Job | None) -> str:
+    if job is None:
+        return f"{name} is put into the queue"
+    if job.state is JobState.PAUSED:
+        return f"the pull of {name} is paused; 3 Pulls goes on with it"
+    if not job.state.running:
+        return f"the pull of {name} waits for its turn"
+    done = f", {job.percent:.0f} %" if job.percent is not None else ""
+    left = f", {duration(job.eta)} left" if job.eta is not None else ""
+    return f"{name} is being pulled{done}{left}"
