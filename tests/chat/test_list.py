@@ -20,7 +20,7 @@ async def test_rename_delete_undo_search(tmp_path: Path, disk: bool) -> None:
     await until(lambda: [head.title for head in one.chat.heads.value] == ["a place"])
     found: list[Any] = []
     one.chat.search("where", found.extend)
-    await until(lambda: [head.id for head in found] == [number])
+    await until(lambda: [one.head.id for one in found] == [number])
     one.chat.delete(number)
     await until(lambda: one.chat.heads.value == () and one.chat.view.value.id == 0)
     one.chat.undo_delete()

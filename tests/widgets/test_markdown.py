@@ -7,8 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from tests.support.screen import FORBIDDEN
+from tui.text import clean_block, strip_line
 from tui.ui.widgets.markdown import draw, render
 from tui.ui.widgets.markdown_split import BLOCK, HIGHLIGHT, LINE, Block, Splitter
+from tui.ui.widgets.transcript_layout import break_words
 
 
 def split(source: str, size: int = 10**9, *, plain: bool = False) -> list[Block]:
@@ -34,6 +37,7 @@ LINES = st.sampled_from(
     [
         *("", "text", "more **bold**", "- item", "  - nested", "    - deep", "1. one", "2. two", "1986. year", "   under it"),
         *("      code?", "```", "```py", "~~~", "  ```", "x = 1", "# head", "---", "***", "===", "> quote", "w" * 2100),
+        *("$$", "\\[", "a_1 * b_2 \\\\", "\\]", "\\begin{align}", "\\end{align}"),
         *("| a | b |", "|---|---|", "| 1 | 2 |"),
     ]
 )
@@ -111,3 +115,45 @@ def test_X06_targets_of_links_are_shown_and_html_is_text() -> None:
     text = drawn("[ollama.com](http://a@evil) <b>x</b>\n\n<script>y</script>", 60)
     assert "ollama.com (http://a@evil) <b>x</b>" in text
     assert "<script>y</script>" in text
+
+
+FORMULAS = [
+    ("so $a_1 * b_2 * c$ and **$x_i$** holds", "so $a_1 * b_2 * c$ and $x_i$ holds"),
+    ("\\(a_{1} \\cdot b\\) is *it*", "\\(a_{1} \\cdot b\\) is it"),
+    ("in text $$\\sum_i x_i * y_i$$ too", "in text $$\\sum_i x_i * y_i$$ too"),
+    ("it costs $5 and *not* $6", "it costs $5 and not $6"),
+    ("$$\nx_1 = *a* \\\\\n- b_2\n$$\nafter", "$$\nx_1 = *a* \\\\\n- b_2\n$$\n\nafter"),
+    ("\\[\n\\frac{a_1}{b_1}\n\\]", "\\[\n\\frac{a_1}{b_1}\n\\]"),
+    ("\\begin{align}\na &= b_1 \\\\\n\\end{align}\nx", "\\begin{align}\na &= b_1 \\\\\n\\end{align}\n\nx"),
+    ("$$ never ends\n\n**bold**", "$$ never ends\n\nbold"),
+    ("a \\* b and \\_c", "a * b and _c"),
+]
+
+
+@pytest.mark.parametrize(("source", "shown"), FORMULAS)
+def test_formulas_stay_readable(source: str, shown: str) -> None:
+    assert drawn(source, 60) == shown
+
+
+WIDE = st.lists(
+    st.sampled_from([*"ab *_`|$\\-#> ", "\n", "模", "型", "한", "é", "e\u0301", "👩\u200d👩\u200d👧", "🇩🇪", "❤\ufe0f", "ש", "م", "x" * 9]),
+    max_size=120,
+).map("".join)
+
+
+@settings(max_examples=150, deadline=None)
+@given(WIDE, st.integers(8, 40), st.booleans(), st.sampled_from(["", "```py\n", "- ", "> ", "| a | b |\n|---|---|\n| "]))
+def test_T22_no_line_is_wider_than_it_may_be_and_none_holds_a_control(source: str, width: int, ascii: bool, head: str) -> None:
+    for block in split(head + clean_block(source)):
+        for line in draw(block, width, ascii):
+            assert cell_len(line.plain) <= width, (block, line.plain)
+            assert not FORBIDDEN & set(strip_line(line.plain))
+
+
+def test_T22_a_family_is_not_torn_apart() -> None:
+    family = "👩\u200d👩\u200d👧\u200d👦"
+    parts = break_words(family * 10, 7)
+    assert "".join(parts) == family * 10
+    assert all(part == family * 3 for part in parts[:-1])
+    lines = draw(split(f"```\n{family * 10}\n```")[0], 9)
+    assert all(line.plain == "│ " + family * 3 for line in lines[:-1])

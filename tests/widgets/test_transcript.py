@@ -7,7 +7,7 @@ import pytest
 from tests.support.screen import CANARIES, FORBIDDEN, screen_lines, screen_text, until
 from tests.support.transcript_host import Host
 from tui.text import clean_block
-from tui.ui.widgets import transcript
+from tui.ui.widgets import transcript_lines
 from tui.ui.widgets.transcript import Transcript
 
 
@@ -110,7 +110,7 @@ async def test_find_jump_and_resize() -> None:
         assert not chat.find("nowhere")
         chat.action_edge(-1)
         chat.action_jump(1)
-        await until(lambda: screen_lines(app)[0].startswith("─ m1"))
+        await until(lambda: screen_lines(app)[0].startswith("> m1"))
         await pilot.resize_terminal(40, 12)
         await until(lambda: chat.line_count > 60)
         assert all(len(line) <= 40 for line in screen_lines(app))
@@ -129,7 +129,7 @@ async def test_X01_X05_hostile_text_stays_literal_and_inside_its_region() -> Non
         text = screen_text(app)
         assert "m [/x]" in text
         assert not FORBIDDEN & set(text.replace("\n", ""))
-        assert [line for line in screen_lines(app) if line.startswith("─")] == [screen_lines(app)[0]]
+        assert [line for line in screen_lines(app) if line.startswith(("─", ">"))] == [screen_lines(app)[0]]
 
 
 ENDLESS = {
@@ -146,7 +146,7 @@ ENDLESS = {
 
 @pytest.mark.parametrize("kind", ENDLESS)
 async def test_P22_of_what_never_ends_only_the_end_is_laid_out_again(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transcript, "PATIENCE", 60.0)  # what is counted is lines: a slow machine leaves none for later
+    monkeypatch.setattr(transcript_lines, "PATIENCE", 60.0)  # what is counted is lines: a slow machine leaves none for later
     source, words, count = ENDLESS[kind]
     app = Host()
     async with app.run_test(size=(60, 12)):

@@ -292,7 +292,7 @@ async def chat(context: Context) -> int:
     empty = replace(
         question, role=Role.ASSISTANT, content="", state=AnswerState.WAITING, provider=endpoint.name, model=model.key, created_at=0.0
     )
-    question, row = await store.add_messages([question, empty])
+    question, row = await store.add_messages([question, empty], chain=True)
     think = await _thinking(settings.think, provider, model)
     request = ChatRequest(model.key, (question,), kept.system, think, sent, endpoint.keep_alive)
     try:

@@ -28,7 +28,7 @@ async def chats(context: Context) -> int:
     store = Conversations(context.database(write=False)) if context.paths.database.exists() else None
     if verb == "export":
         return _export(context, store, int(what))
-    heads = () if store is None else await store.search_async(what) if verb else store.heads()
+    heads = () if store is None else tuple(found.head for found in await store.search_async(what)) if verb else store.heads()
     if context.json:
         emit({"chats": heads})
         return DONE

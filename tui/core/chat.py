@@ -128,6 +128,7 @@ class Message:
         comparison: Number that the answers of one comparison share; 0 for none.
         options: What was sent with the request of an answer: sampling options by their Ollama names, `think`, `format`, `preset`.
         note: A remark of ours: who answered instead of whom, that it was taken from the history, that it was edited.
+        request: Of an answer: hex SHA-256 of the request it answers, for `limits.reuse_answers`; empty where it may not be reused.
     """
 
     id: int
@@ -154,6 +155,7 @@ class Message:
     tool_call_id: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    request: str = ""
 
 
 @record(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from tui.store import index, schema
 from tui.store.files import PRIVATE_FILE, make_folder, sync_file, sync_folder
 
 KEPT: Final = 3
@@ -123,8 +124,10 @@ def rescue(damaged: Path, into: sqlite3.Connection) -> int:
             known = {name for (name,) in into.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
             into.execute("PRAGMA foreign_keys = OFF")
             into.execute("BEGIN IMMEDIATE")
-            count = sum(_rescue_table(source, into, name) for name in tables if name in known - {"revision", "meta"})
+            wanted = {name for name in known - {"revision", "meta"} if name.partition("_")[0] != "search"}
+            count = sum(_rescue_table(source, into, name) for name in tables if name in wanted)
             into.execute("DELETE FROM message WHERE conversation NOT IN (SELECT id FROM conversation)")
+            mend(into, linked="parent" in _columns(source, "message"))
             into.execute("COMMIT")
             return count
     except sqlite3.Error:
@@ -133,6 +136,24 @@ def rescue(damaged: Path, into: sqlite3.Connection) -> int:
         if into.in_transaction:
             into.execute("ROLLBACK")
         into.execute("PRAGMA foreign_keys = ON")
+
+
+def mend(connection: sqlite3.Connection, *, linked: bool) -> None:
+    """Make rows that survived one whole again: what follows a lost message follows the one before that, and all can be found.
+
+    Args:
+        connection: Inside a transaction.
+        linked: The rows know what they follow; else they come from before they did.
+    """
+    lost = "parent != 0 AND parent NOT IN (SELECT id FROM message)"
+    if linked:
+        connection.execute(f"""UPDATE message SET parent = coalesce((SELECT max(m.id) FROM message m
+            WHERE m.conversation = message.conversation AND m.id < message.parent), 0) WHERE {lost}""")
+    else:
+        connection.execute(schema.LINK)
+    connection.execute(f"{schema.POINT} WHERE tip = 0 OR tip NOT IN (SELECT id FROM message)")
+    connection.execute("DELETE FROM attachment WHERE message IS NOT NULL AND message NOT IN (SELECT id FROM message)")
+    index.rebuild(connection)
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> list[str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from enum import Enum
+from functools import cache
 from typing import Any, TypeVar
 
+from tui.core.chat import ConversationSettings
 from tui.core.errors import Failure, FailureKind
 from tui.core.models import Endpoint
 from tui.text import clean_door
@@ -36,8 +38,13 @@ def door(value: Any) -> Any:
 
 def load(kind: type[T], text: str | None) -> T:
     """A flat dataclass from JSON."""
-    found = mapping(text)
-    return kind(**{field.name: found[field.name] for field in fields(kind) if field.name in found})  # type: ignore[arg-type]
+    known = _names(kind)  # type: ignore[arg-type]  # mypy takes no generic class for hashable
+    return kind(**{key: value for key, value in mapping(text).items() if key in known})
+
+
+@cache
+def _names(kind: type) -> frozenset[str]:
+    return frozenset(field.name for field in fields(kind))
 
 
 def mapping(text: str | None) -> dict[str, Any]:
@@ -83,12 +90,17 @@ def load_failure(text: str | None) -> Failure | None:
     if not text:
         return None
     found = mapping(text)
-    known = {field.name for field in fields(Failure)}
-    found = {key: value for key, value in found.items() if key in known}
+    found = {key: value for key, value in found.items() if key in _names(Failure)}
     found["kind"] = one_of(FailureKind, found.get("kind"), FailureKind.INTERNAL)
     if not isinstance(found.get("what"), str):
         return None
     return Failure(**found)
+
+
+def load_settings(text: str | None) -> ConversationSettings:
+    """What is set for a conversation."""
+    found = load(ConversationSettings, text)
+    return replace(found, tools=tuple(map(str, found.tools)) if isinstance(found.tools, list) else ())
 
 
 def load_endpoint(text: str) -> Endpoint:

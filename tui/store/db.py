@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.store import backup, faults
@@ -23,6 +23,9 @@ from tui.store.identity import Identity, alive, myself
 from tui.store.opening import CHECK_UNCLEAN, Opened, connect, prepare, sidecar, version_of
 from tui.store.schema import MIGRATIONS
 from tui.text import clean_name
+
+if TYPE_CHECKING:
+    from tui.store.schema import Step
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -80,7 +83,7 @@ class Database:
         read_only: bool = False,
         network_fs: bool = False,
         patience: float = PATIENCE,
-        migrations: Sequence[Sequence[str]] = MIGRATIONS,
+        migrations: Sequence[Sequence[Step]] = MIGRATIONS,
     ) -> None:
         self.path = path
         self.opened = Opened()

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.record import record
@@ -19,6 +19,9 @@ from tui.store.faults import failure_of, is_damage, newer, not_writable
 from tui.store.files import exclusive, lock, make_folder, open_private, sync_folder
 from tui.store.schema import MIGRATIONS
 from tui.text import clean_name
+
+if TYPE_CHECKING:
+    from tui.store.schema import Step
 
 CHECK_ALWAYS: Final = 4 << 20
 """Bytes up to which a file is checked at every opening; it takes milliseconds."""
@@ -117,7 +120,7 @@ def is_damaged(path: Path) -> bool:
     return False
 
 
-def prepare(path: Path, *, migrations: Sequence[Sequence[str]] = MIGRATIONS, network_fs: bool = False, users: int | None = None) -> Opened:
+def prepare(path: Path, *, migrations: Sequence[Sequence[Step]] = MIGRATIONS, network_fs: bool = False, users: int | None = None) -> Opened:
     """Make sure that a sound database of our schema lies at this path.
 
     `users` is a handle on the lock file that every process holds shared while it has the database open;
@@ -155,7 +158,7 @@ def _is_private(path: Path) -> bool:
     return stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and not stat.S_IMODE(info.st_mode) & 0o077
 
 
-def _replace_damaged(path: Path, migrations: Sequence[Sequence[str]], network_fs: bool) -> Opened:
+def _replace_damaged(path: Path, migrations: Sequence[Sequence[Step]], network_fs: bool) -> Opened:
     damaged = backup.move_aside(path)
     sidecar(path, ".check").unlink(missing_ok=True)
     good = backup.newest_good(path)
@@ -169,7 +172,7 @@ def _replace_damaged(path: Path, migrations: Sequence[Sequence[str]], network_fs
     return Opened(damaged=damaged, restored_from=good, rescued=rescued)
 
 
-def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[str]], report: Opened, users: int | None) -> Opened:
+def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[Step]], report: Opened, users: int | None) -> Opened:
     found = version_of(connection)
     if found > len(migrations):
         return replace(report, schema=found, problem=newer(found, len(migrations), path))
@@ -194,12 +197,15 @@ def version_of(connection: sqlite3.Connection) -> int:
     return number
 
 
-def _apply(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]]) -> None:
+def _apply(connection: sqlite3.Connection, migrations: Sequence[Sequence[Step]]) -> None:
     for number in range(version_of(connection), len(migrations)):
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for statement in migrations[number]:
-                connection.execute(statement)
+            for step in migrations[number]:
+                if callable(step):
+                    step(connection)
+                else:
+                    connection.execute(step)
             connection.execute(f"PRAGMA user_version = {number + 1}")
             connection.execute("COMMIT")
         except BaseException:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from tui.store import index
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    Step = str | Callable[[sqlite3.Connection], None]
+    """A statement, or what it takes to do what no statement can."""
 
 _VERSION_1: Final = (
     "CREATE TABLE revision (topic TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID",
@@ -129,7 +138,67 @@ _VERSION_2: Final = (
     "CREATE INDEX job_history_ended ON job_history (ended_at)",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1, _VERSION_2)
+LINK: Final = """UPDATE message SET parent = coalesce((
+    SELECT m.id FROM message m WHERE m.conversation = message.conversation AND m.seq < message.seq
+    AND (message.role != 'assistant' OR m.role != 'assistant') ORDER BY m.seq DESC LIMIT 1), 0)"""
+"""Of messages stored in a row: an answer follows the latest prompt, any other the one before it."""
+POINT: Final = """UPDATE conversation SET tip = coalesce((
+    SELECT m.id FROM message m WHERE m.conversation = conversation.id ORDER BY m.seq DESC LIMIT 1), 0)"""
+
+_VERSION_3: Final[tuple[Step, ...]] = (
+    "ALTER TABLE conversation ADD COLUMN tip INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE conversation ADD COLUMN tags TEXT NOT NULL DEFAULT '[]'",
+    "ALTER TABLE message ADD COLUMN parent INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE message ADD COLUMN deleted_at REAL",
+    "ALTER TABLE message ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE message ADD COLUMN keep_from INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE message ADD COLUMN comparison INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE message ADD COLUMN tool_name TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE message ADD COLUMN tool_call_id TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE message ADD COLUMN options TEXT NOT NULL DEFAULT '{}'",
+    "ALTER TABLE message ADD COLUMN note TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE message ADD COLUMN request TEXT NOT NULL DEFAULT ''",
+    LINK,
+    POINT,
+    # The shape of a conversation is read without its texts.
+    "CREATE INDEX message_tree ON message (conversation, id, parent, deleted_at)",
+    "CREATE INDEX message_compared ON message (conversation, comparison) WHERE comparison > 0",
+    "CREATE INDEX message_request ON message (request) WHERE request != ''",
+    "CREATE INDEX message_deleted ON message (deleted_at) WHERE deleted_at IS NOT NULL",
+    """CREATE TABLE attachment (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        message INTEGER REFERENCES message (id) ON DELETE CASCADE,
+        draft TEXT,
+        position INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        path TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        media TEXT NOT NULL,
+        text TEXT NOT NULL,
+        data BLOB NOT NULL,
+        CHECK ((message IS NULL) != (draft IS NULL))
+    )""",
+    "CREATE INDEX attachment_message ON attachment (message, position) WHERE message IS NOT NULL",
+    "CREATE INDEX attachment_draft ON attachment (draft, position) WHERE draft IS NOT NULL",
+    """CREATE TABLE vote (
+        conversation INTEGER NOT NULL,
+        comparison INTEGER NOT NULL,
+        prompt INTEGER NOT NULL,
+        winner INTEGER NOT NULL,
+        provider TEXT NOT NULL,
+        model TEXT NOT NULL,
+        others TEXT NOT NULL,
+        blind INTEGER NOT NULL,
+        at REAL NOT NULL,
+        PRIMARY KEY (conversation, comparison)
+    ) WITHOUT ROWID""",
+    index.CREATE,
+    index.rebuild,
+)
+
+MIGRATIONS: Final[tuple[tuple[Step, ...], ...]] = (_VERSION_1, _VERSION_2, _VERSION_3)
 """`MIGRATIONS[n]` takes a database of schema n to n + 1."""
 
 SCHEMA: Final = len(MIGRATIONS)

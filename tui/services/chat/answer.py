@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
-from tui.core.chat import AnswerState, Message, Timeline
+from tui.core.chat import AnswerState, Message, Role
 from tui.core.clock import Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import Delta, Done, Metrics, PromptProgress, StreamEvent, Thinking, ToolCall
 from tui.core.record import record
 from tui.services.chat.api import AnswerBuffer, LiveAnswer
-from tui.text import StreamCleaner, clean_block, clean_name, count, duration
+from tui.services.chat.timing import Stage, Stopwatch
+from tui.text import StreamCleaner, clean_block, clean_label, clean_name, count, duration
 
 _LOG: Final = logging.getLogger("paddock.chat")
 
@@ -31,6 +32,8 @@ STALLED: Final = 60.0
 """Seconds without data after which the answer counts as stalled; it never ends by itself."""
 LET_GO: Final = 0.8
 """Seconds a stream may take to close."""
+_BROKEN_OFF: Final = frozenset({"abort", "aborted", "cancelled", "canceled", "error"})
+"""Ends that servers name and that are no ends of an answer."""
 
 
 class Saver(Protocol):
@@ -52,6 +55,8 @@ class Surroundings:
         last_load: Seconds its last load took.
         show: Called with every snapshot, at most 15 a second.
         tick: Seconds between two looks of the watchdog at the clock.
+        slots: How many requests the server works at, and how many it can; None where it does not say.
+        log: The last line of the server's own log, cleaned, or empty (P32).
     """
 
     clock: Clock
@@ -59,6 +64,8 @@ class Surroundings:
     last_load: float | None
     show: Callable[[LiveAnswer], None]
     tick: float = 0.25
+    slots: Callable[[], tuple[int, int] | None] = lambda: None
+    log: Callable[[], str] = lambda: ""
 
 
 class Answer:
@@ -78,7 +85,7 @@ class Answer:
         self._content, self._thinking = [message.content], [message.thinking]
         self._unsaved: tuple[list[str], list[str]] = ([], [])
         self._unsaved_size = 0
-        self._wake = asyncio.Event()
+        self._wake, self._stopped = asyncio.Event(), asyncio.Event()
         self._calls: list[Mapping[str, Any]] = list(message.tool_calls)
         self._cleaners = (StreamCleaner(), StreamCleaner())
         self.buffer = AnswerBuffer()
@@ -86,18 +93,7 @@ class Answer:
             self.buffer.text.append(clean_block(message.content))
         if message.thinking:
             self.buffer.thinking.append(clean_block(message.thinking))
-        now = self._clock.monotonic()
-        self._sent = self._since = self._heard = now
-        self._phase, self._note = "waiting", ""
-        self._was = "writing"
-        self._saw_load = False
-        self._load_ended: float | None = None
-        self._first_byte: float | None = None
-        self._first_token: float | None = None
-        self._first_thought: float | None = None
-        self._first_text: float | None = None
-        self._last_token: float | None = None
-        self._first_is_token = False
+        self._begin()
         self._pieces = 0
         self._done: Done | None = None
         self._end: tuple[AnswerState, Failure | None] | None = None
@@ -106,6 +102,16 @@ class Answer:
         self._timer: asyncio.TimerHandle | None = None
         self.snapshot = self._snapshot(AnswerState.WAITING)
 
+    def _begin(self) -> None:
+        now = self._clock.monotonic()
+        self._time = Stopwatch(now)
+        self._since = now
+        self._heard: float | None = None
+        self._progress = ""
+        self._phase, self._note = "waiting", ""
+        slots = self._around.slots()
+        self._queued = slots is not None and slots[1] > 0 and slots[0] >= slots[1]
+
     # --- outside
 
     def stop(self, state: AnswerState = AnswerState.STOPPED, failure: Failure | None = None) -> None:
@@ -113,11 +119,14 @@ class Answer:
         if self._end is not None:
             return
         self._end = (state, failure)
+        self._time.end(self._clock.monotonic())
+        self._stopped.set()
         if self._reader is not None:
             self._reader.cancel()
 
     async def run(self) -> Message:
-        """Stream to the end, whatever that is."""
+        """Stream to the end, whatever that is; the time counts from here."""
+        self._begin()
         self._watch()
         self._publish()
         helpers = [asyncio.ensure_future(self._keep_watching()), asyncio.ensure_future(self._keep_saving())]
@@ -141,14 +150,14 @@ class Answer:
     async def _until_read(self) -> None:
         """Wait for the reader; a stream that does not let go of its connection is left behind."""
         assert self._reader is not None
-        while not self._reader.done():
-            if self._end is None:
-                await asyncio.wait({self._reader}, timeout=60)
-                continue
-            await asyncio.wait({self._reader}, timeout=LET_GO)
-            if not self._reader.done():
-                _LOG.warning("a stream does not close; it is left behind")
-                return
+        stopped = asyncio.ensure_future(self._stopped.wait())
+        try:
+            await asyncio.wait({self._reader, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+        await asyncio.wait({self._reader}, timeout=LET_GO)
+        if not self._reader.done():
+            _LOG.warning("a stream does not close; it is left behind")
 
     # --- reading
 
@@ -181,45 +190,59 @@ class Answer:
                 await _close(stream)
         if self._end is None:
             self._end = end
+            self._time.end(self._clock.monotonic())
 
     def _natural_end(self) -> tuple[AnswerState, Failure | None]:
+        if self._done is None and self._heard is None:
+            what, remedy = (
+                "The server ended the answer without a word",
+                "The prompt may be longer than its context; drop the oldest messages",
+            )
+            return AnswerState.INTERRUPTED, Failure(what, "", remedy, FailureKind.INTERRUPTED)
         if self._done is None:
             what = "The answer ended without its end mark"
             return AnswerState.INTERRUPTED, Failure(what, "", "What came is kept; continue or retry", FailureKind.INTERRUPTED)
-        return (AnswerState.LENGTH if self._done.reason == "length" else AnswerState.COMPLETE), None
+        reason = self._done.reason.lower()
+        if reason in _BROKEN_OFF:
+            what = f"The server broke the answer off ({clean_name(reason)})"
+            return AnswerState.INTERRUPTED, Failure(what, "", "What came is kept; continue or retry", FailureKind.INTERRUPTED)
+        if reason == "content_filter":
+            what = "A filter of the server cut the answer off"
+            return AnswerState.INTERRUPTED, Failure(what, "", "Ask in other words", FailureKind.INTERRUPTED)
+        return (AnswerState.LENGTH if reason == "length" else AnswerState.COMPLETE), None
 
     def _state_of(self, failure: Failure) -> AnswerState:
         cut = failure.kind is FailureKind.INTERRUPTED
-        late = failure.kind in (FailureKind.UNREACHABLE, FailureKind.TIMEOUT) and self._first_token is not None
+        late = failure.kind in (FailureKind.UNREACHABLE, FailureKind.TIMEOUT) and self._time.first_token is not None
         return AnswerState.INTERRUPTED if cut or late else AnswerState.FAILED
 
     def _take(self, event: StreamEvent) -> None:
         now = self._clock.monotonic()
-        if self._first_byte is None:
-            self._first_byte = now
-            self._first_is_token = isinstance(event, (Delta, Thinking, ToolCall))
         self._heard = now
         if isinstance(event, Delta):
             self._add(0, event.text, now)
         elif isinstance(event, Thinking):
             self._add(1, event.text, now)
         elif isinstance(event, ToolCall):
-            self._mark_token(now)
+            self._time.token(now, f"{event.name} {event.arguments}")
             self._calls.append({"id": event.id, "function": {"name": event.name, "arguments": dict(event.arguments)}})
+            self._enter("writing", "")
         elif isinstance(event, PromptProgress):
-            self._enter("reading", f"reading the prompt, {count(event.done)} of {count(event.total)} tokens")
+            self._time.reading(now)
+            self._progress = f"reading the prompt, {count(event.done)} of {count(event.total)} tokens"
+            self._watch()
         self._publish_soon()
 
     def _add(self, kind: int, text: str, now: float) -> None:
         if not text:
+            self._time.reading(now)
             return
-        self._mark_token(now)
         self._pieces += 1
         if kind:
-            self._first_thought = now if self._first_thought is None else self._first_thought
+            self._time.thought(now, text)
             self._enter("thinking", "")
         else:
-            self._first_text = now if self._first_text is None else self._first_text
+            self._time.text(now, text)
             self._enter("writing", "")
         (self._thinking if kind else self._content).append(text)
         self._unsaved[kind].append(text)
@@ -230,16 +253,10 @@ class Answer:
         if cleaned:
             (self.buffer.thinking if kind else self.buffer.text).append(cleaned)
 
-    def _mark_token(self, now: float) -> None:
-        self._first_token = now if self._first_token is None else self._first_token
-        self._last_token = now
-
     # --- watching
 
     def _enter(self, phase: str, note: str) -> None:
         if phase != self._phase:
-            if self._phase == "loading" and self._load_ended is None:
-                self._load_ended = self._clock.monotonic()
             self._phase, self._since = phase, self._clock.monotonic()
         self._note = note
 
@@ -252,22 +269,33 @@ class Answer:
                 self._publish()
 
     def _watch(self) -> None:
-        """What the clock alone tells: waiting, loading, silence."""
+        """What the clock and the server's lists tell: waiting, loading, reading, silence (P23, P32, P33)."""
         now = self._clock.monotonic()
-        if self._first_byte is None:
-            if self._around.loaded() is False:
-                self._saw_load = True
-                last = self._around.last_load
-                known = f", last time {duration(last)}" if last else ""
-                self._enter("loading", f"loading {clean_name(self.message.model)}, {duration(now - self._sent)}{known}")
-            else:
-                self._enter("waiting", f"waiting for the first token, {duration(now - self._sent)}")
-            return
-        silent = now - self._heard
+        if self._heard is None:
+            self._time.in_memory(self._around.loaded(), now)
+        silent = 0.0 if self._heard is None else now - self._heard
         if silent >= STALLED:
             self._enter("stalled", f"stalled: no data for {duration(silent)}")
-        elif silent >= QUIET:
-            self._note = f"no data for {duration(silent)}"
+        elif self._time.stage is not Stage.WRITING:
+            self._enter(self._time.stage.value, self._waits_for(now))
+        else:
+            self._note = ""
+        if QUIET <= silent < STALLED:
+            self._note = f"{self._note}; no data for {duration(silent)}" if self._note else f"no data for {duration(silent)}"
+
+    def _waits_for(self, now: float) -> str:
+        stage, took = self._time.stage, duration(now - self._time.since)
+        if stage is Stage.LOADING:
+            last = f" (last time {duration(self._around.last_load)})" if self._around.last_load else ""
+            log = clean_label(self._around.log(), 120)
+            return f"loading {clean_name(self.message.model)}, {took}{last}" + (f"; {log}" if log else "")
+        if stage is Stage.READING:
+            return self._progress or f"reading the prompt, {took}"
+        slots = self._around.slots() if self._queued and self._heard is None else None
+        self._queued = slots is not None and slots[0] >= slots[1]
+        if slots is not None and self._queued:
+            return f"waiting in the server's queue, {took}; it works at {count(slots[0])} of {count(slots[1])} requests"
+        return f"waiting for the first token, {duration(now - self._time.sent)}"
 
     # --- showing
 
@@ -285,51 +313,19 @@ class Answer:
             self._timer.cancel()
             self._timer = None
         self._shown_at = asyncio.get_running_loop().time()
-        self.snapshot = self._snapshot(AnswerState.WAITING if self._first_token is None else AnswerState.WRITING)
+        self.snapshot = self._snapshot(AnswerState.WAITING if self._time.first_token is None else AnswerState.WRITING)
         self._around.show(self.snapshot)
 
     def _snapshot(self, state: AnswerState, failure: Failure | None = None) -> LiveAnswer:
+        timeline = self._time.timeline(self._clock.monotonic(), self._metrics())
         return LiveAnswer(
             conversation=self.message.conversation, message_id=self.message.id, model=self.message.model, provider=self.message.provider,
-            state=state, phase=self._phase, note=self._note, since=self._since, sent_at=self._sent, pieces=self._pieces,
-            timeline=self._timeline(), metrics=self._metrics(), buffer=self.buffer, failure=failure,
+            state=state, phase=self._phase, note=self._note, since=self._since, sent_at=self._time.sent, pieces=self._pieces,
+            timeline=timeline, metrics=self._metrics(), buffer=self.buffer, failure=failure,
         )  # fmt: skip
 
     def _metrics(self) -> Metrics:
         return self._done.metrics if self._done is not None else Metrics()
-
-    def _timeline(self) -> Timeline:
-        metrics = self._metrics()
-        loaded = metrics.load_seconds
-        if loaded is None and self._saw_load:
-            ended = self._load_ended if self._load_ended is not None else self._clock.monotonic()
-            loaded = ended - self._sent
-        first_token = None if self._first_token is None else self._first_token - self._sent
-        waited = read = None
-        if self._first_byte is not None:
-            read = metrics.prompt_seconds
-            inside = (loaded or 0.0) + (read or 0.0 if self._first_is_token else 0.0)
-            waited = max(0.0, self._first_byte - self._sent - inside)
-            if read is None and first_token is not None:
-                read = max(0.0, first_token - waited - (loaded or 0.0))
-        wrote = None if self._first_token is None or self._last_token is None else self._last_token - self._first_token
-        thought = None
-        if self._first_thought is not None:
-            until = self._first_text if self._first_text is not None else self._last_token
-            thought = None if until is None else max(0.0, until - self._first_thought)
-        rate, estimated = metrics.rate, False
-        if rate is None and wrote and self._pieces > 1:
-            rate, estimated = (self._pieces - 1) / wrote, True
-        return Timeline(
-            waited=waited,
-            loaded=loaded,
-            read=read,
-            wrote=wrote,
-            first_token=first_token,
-            thought=thought,
-            rate=rate,
-            rate_estimated=estimated,
-        )
 
     # --- saving
 
@@ -350,17 +346,27 @@ class Answer:
             if held := cleaner.close():
                 shown.append(held)
         state, failure = self._end or (AnswerState.INTERRUPTED, CLOSED)
+        self._time.end(self._clock.monotonic())
         self._note = ""
         self.message = replace(
             self.message,
             content="".join(self._content), thinking="".join(self._thinking), tool_calls=tuple(self._calls), state=state,
             failure=failure, model=(self._done.model if self._done is not None else "") or self.message.model,
-            metrics=self._metrics(), timeline=self._timeline(),
+            metrics=self._metrics(), timeline=self._time.timeline(self._clock.monotonic(), self._metrics()),
         )  # fmt: skip
         self.snapshot = self._snapshot(state, failure)
         self._around.show(self.snapshot)
         await self._saver.finish(self.message)
         return self.message
+
+
+def emptiness(message: Message) -> str:
+    """What to say of an ended answer without text; empty where there is some, or a call of a tool."""
+    if message.role is not Role.ASSISTANT or not message.state.ended or message.content.strip() or message.tool_calls:
+        return ""
+    if message.state is not AnswerState.COMPLETE:
+        return "only thoughts came" if message.thinking.strip() else "nothing came"
+    return "the model only thought and said nothing" if message.thinking.strip() else "the answer is empty"
 
 
 async def _close(stream: AsyncIterator[StreamEvent]) -> None:

@@ -304,7 +304,8 @@ class CompletionView:
     """What is completed: text before and after a gap, and what a model writes into it.
 
     Attributes:
-        candidates: What was suggested so far; `shown` is the index of the one in view, the last one may be being written.
+        candidates: What was suggested so far, exact: to be cleaned where it is drawn. `shown` is the index of the one in view;
+            the last one may be being written.
         state: Of the one in view.
         filled: The model fills the gap; False: it only goes on from the text before (it knows no suffix), which `note` says.
         note: A remark, or what is waited for.

@@ -7,8 +7,9 @@ from functools import cache, lru_cache
 from typing import Any, Final
 
 from markdown_it import MarkdownIt
+from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
-from rich.cells import cell_len
+from rich.cells import cell_len, split_graphemes
 from rich.console import Console
 from rich.text import Span, Text
 
@@ -20,9 +21,42 @@ TABLE_COLUMNS: Final = 30
 _CONSOLE: Final = Console(width=80, color_system=None, force_terminal=False)
 
 
+FORMULA: Final = 2000
+"""Characters within which a formula must end to be one."""
+
+
 @cache
 def _parser() -> MarkdownIt:
-    return MarkdownIt("commonmark", {"html": True}).enable("table").enable("strikethrough")
+    parser = MarkdownIt("commonmark", {"html": True}).enable("table").enable("strikethrough")
+    parser.inline.ruler.before("escape", "math", _math)
+    return parser
+
+
+def _math(state: StateInline, silent: bool) -> bool:
+    """A formula stays as it was written: its underscores, asterisks and backslashes are no Markdown."""
+    end = _formula_end(state.src, state.pos, min(state.posMax, state.pos + FORMULA))
+    if end < 0:
+        return False
+    if not silent:
+        state.push("math", "", 0).content = state.src[state.pos : end]
+    state.pos = end
+    return True
+
+
+def _formula_end(text: str, at: int, last: int) -> int:
+    """Where the formula that begins here ends; -1 where none begins."""
+    for begin, close in (("$$", "$$"), ("\\(", "\\)"), ("\\[", "\\]")):
+        if text.startswith(begin, at):
+            end = text.find(close, at + 2, last)
+            return end + 2 if end > at + 2 else -1
+    if text[at] != "$" or at + 1 >= last or text[at + 1].isspace():
+        return -1
+    end = text.find("$", at + 1, last)
+    while end > 0:  # prices are no formulas: "$5 and $6"
+        if not text[end - 1].isspace() and text[end - 1] != "\\" and not text[end + 1 : end + 2].isdigit():
+            return end + 1
+        end = text.find("$", end + 1, last)
+    return -1
 
 
 def wrap(text: Text, width: int) -> list[Text]:
@@ -54,7 +88,7 @@ def _inline(token: Token) -> Text:
                 text.append(f" ({target[:2048]})", _with(stack[-1], "dim"))
         elif kind == "image":
             text.append(f"[image: {child.content}] ({str(child.attrGet('src') or '')[:2048]})", _with(stack[-1], "dim"))
-        elif kind == "code_inline":
+        elif kind in ("code_inline", "math"):
             text.append(child.content, _with(stack[-1], "code"))
         elif kind == "hardbreak":
             text.append("\n")
@@ -88,10 +122,9 @@ def _chop(line: Text, width: int) -> list[Text]:
     if len(plain) * 2 <= width or cell_len(plain) <= width:
         return [line]
     cuts, cells = [], 0
-    for index, char in enumerate(plain):
-        size = cell_len(char)
+    for start, _end, size in split_graphemes(plain)[0]:
         if cells + size > width:
-            cuts.append(index)
+            cuts.append(start)
             cells = 0
         cells += size
     return list(line.divide(cuts))
@@ -176,6 +209,8 @@ def draw(block: Block, width: int, ascii: bool = False) -> list[Text]:
     room = max(8, width - block.indent)
     if block.kind == "code":
         lines = _code(block.source, strip_line(block.info)[:20], room, ascii, label=not block.more)
+    elif block.kind == "math":
+        lines = [line for source in block.source.split("\n") for line in wrap(Text(source, "code", end=""), room)]
     elif block.head:
         lines = render(block.head + block.source, room, ascii, headless=True)
     else:

@@ -18,12 +18,13 @@ HIGHLIGHT: Final = 50 * 1024
 """Characters of a fenced block that are coloured; the rest is plain."""
 DEEPEST: Final = 24
 
-Kind = Literal["text", "item", "code", "table", "plain"]
+Kind = Literal["text", "item", "code", "table", "math", "plain"]
 
 _FENCE: Final = re.compile(r"( *)(`{3,}(?=[^`]*$)|~{3,})(.*)")
 _ITEM: Final = re.compile(r"( *)([-*+]|\d{1,9}[.)])( +)(?=\S)")
 _RULE: Final = re.compile(r" {0,3}([-*_])(?: *\1){2,} *$")
 _HEADING: Final = re.compile(r" {0,3}#{1,6}(?: |$)")
+_FORMULA: Final = re.compile(r" *(\$\$|\\\[|\\begin\{[a-z]+\*?\})")
 _DELIMITERS: Final = re.compile(r" *\|? *:?-+:? *(?:\| *:?-+:? *)*\|? *$")
 
 
@@ -60,6 +61,12 @@ def dedent(line: str, most: int) -> str:
     return line[min(most, len(line) - len(line.lstrip(" "))) :] if most else line
 
 
+def _formula_end(begin: str) -> str:
+    if begin.startswith("\\begin"):
+        return begin.replace("\\begin", "\\end")
+    return "\\]" if begin == "\\[" else begin
+
+
 class Splitter:
     """Takes text in any pieces, gives the blocks that have closed.
 
@@ -77,6 +84,7 @@ class Splitter:
         self._indent = self._strip = self._size = self._coloured = 0
         self._gap = self._more = self._blank = False
         self._fence = self._info = self._head = self._last = ""
+        self._formula = ""  # what ends the formula that is open
         self._within = False  # the next line is the rest of one that was cut
         self._content = 0  # column where the text of the last item begins; 0 outside lists
         self._out: list[Block] = []
@@ -144,6 +152,8 @@ class Splitter:
             self._add(line)
         elif self._fence:
             self._in_fence(line)
+        elif self._formula:
+            self._in_formula(line)
         elif not line.strip():
             self._end()
             self._blank = True
@@ -165,6 +175,18 @@ class Splitter:
         if self._size > BLOCK // 2 and not bare:
             self._end(cut=True)
 
+    def _in_formula(self, line: str) -> None:
+        """A formula ends where it says so, at the latest at an empty line."""
+        if line.strip():
+            self._add(line)
+            if self._formula not in line:
+                return
+        self._formula = ""
+        self._end()
+        self._reset()
+        self._blank = not line.strip()
+        self._last = "math"
+
     def _close_fence(self) -> None:
         if self.lines or not self._more:
             self._emit()
@@ -178,6 +200,13 @@ class Splitter:
         mark = _FENCE.match(line)
         if mark is not None and (len(mark[1]) <= 3 or self._content):
             self._open_fence(mark)
+            return
+        formula = _FORMULA.match(line)
+        if formula is not None and (end := _formula_end(formula[1])) not in line[formula.end() :]:
+            indent = min(len(line) - len(line.lstrip(" ")), self._content)
+            self._start("math", min(indent, DEEPEST), indent)
+            self._formula = end
+            self._add(line)
             return
         if _HEADING.match(line):
             self._start("text", 0, 0)

@@ -1,39 +1,29 @@
-"""`Transcript`: a conversation as lines, at a cost per token that does not grow with what is shown."""
+"""`Transcript`: a conversation to read, with a message under the cursor."""
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterator
 from typing import ClassVar, Final
 
-from rich.segment import Segment
-from rich.style import Style
-from rich.text import Text
+from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Region, Size
-from textual.scroll_view import ScrollView
+from textual.geometry import Offset
+from textual.message import Message as TextualMessage
 from textual.selection import Selection
-from textual.strip import Strip
-from textual.timer import Timer
 from textual.widget import Widget
 
-from tui.core.clock import SYSTEM, Clock
-from tui.text import strip_line
-from tui.ui.widgets.bars import own_style, uses_ascii
-from tui.ui.widgets.transcript_layout import Keep, Laid, Look, Message
+from tui.text import count, strip_line
+from tui.ui.widgets.bars import uses_ascii
+from tui.ui.widgets.transcript_lines import Lines
 
-PERIOD: Final = 1 / 15
-"""Seconds between two flushes."""
-SLICE: Final = 0.008
-"""Seconds of drawing again (for another width) between two frames."""
-PATIENCE: Final = 0.05
-"""Seconds that a flush may take: 4 MB of conversation take 0.3 s (P22)."""
-_STYLES: Final = ("heading", "code", "dim", "comment", "keyword", "string", "number", "name", "notice", "header")
-_FONTS: Final = {"strong": Style(bold=True), "emphasis": Style(italic=True), "struck": Style(strike=True)}
-_STRIPS: Final = 2000
+_WIDE: Final = 100_000
+"""A column behind the end of every line."""
+_URL: Final = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]{1,20}:(?://)?[^\s<>\"'`)\]]+")
 
 
-class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
+class Transcript(Lines, inherit_bindings=False):
     """Messages under header rules. All texts given must be cleaned (`clean_block`); they are drawn literally.
 
     What a model wrote stands one cell in, under its header: no line of it can pass for one of ours (X05).
@@ -49,11 +39,11 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("pageup", "page(-1)", "page up", id="transcript.page_up", show=False, tooltip="A page up"),
         Binding("J", "jump(1)", "next message", id="transcript.next", show=False, tooltip="To the next message"),
         Binding("K", "jump(-1)", "previous message", id="transcript.previous", show=False, tooltip="To the previous message"),
-        Binding("enter", "fold", "fold", id="transcript.fold", show=False, tooltip="Fold or unfold thoughts"),
+        Binding("enter", "fold", "fold", id="transcript.fold", show=False, tooltip="Fold or unfold thoughts, tool calls, summaries"),
+        Binding("v", "select", "select", id="transcript.select", show=False, tooltip="Select lines: v, move, y copies"),
         Binding("n", "find(1)", "next match", id="transcript.find_next", show=False, tooltip="Next match"),
         Binding("N", "find(-1)", "previous match", id="transcript.find_previous", show=False, tooltip="Previous match"),
     ]
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"transcript--{name}" for name in (*_STYLES, "match")}
     DEFAULT_CSS = """
     Transcript {
         height: 1fr; overflow: hidden hidden; background: transparent;
@@ -61,6 +51,7 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
         .transcript--code { color: $text-accent; }
         .transcript--dim { color: $text-muted; }
         .transcript--header { color: $text-muted; text-style: bold; }
+        .transcript--here { color: $text-primary; text-style: bold; }
         .transcript--notice { color: $text-warning; }
         .transcript--comment { color: $text-muted; }
         .transcript--keyword { color: $text-primary; text-style: bold; }
@@ -71,84 +62,155 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
     }
     """
 
-    def __init__(self, *, ascii: bool | None = None, clock: Clock = SYSTEM, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(id=id, classes=classes)
-        self._wish, self._clock = ascii, clock
-        self._messages: dict[Hashable, Message] = {}
-        self._order: list[Message] = []
-        self._starts: list[int] = []
-        self._lines = 0
-        self._keep = Keep()
-        self._dirty: set[Hashable] = set()
-        self._timer: Timer | None = None
-        self._drawn_at = -1e9
-        self._look = Look(0)
-        self._styles: dict[str, Style] = {}
-        self._again: Timer | None = None
-        self._strips: dict[int, Strip] = {}
-        self._needle = ""
-        self._match = -1
-        self._follows = True
+    class Hint(TextualMessage):
+        """What the screen should say in its own line: a selection under way, lines below the view; empty for nothing."""
 
-    # --- what stands in it
+        def __init__(self, transcript: Transcript, text: str) -> None:
+            super().__init__()
+            self.transcript, self.text = transcript, text
 
-    def begin(self, message_id: Hashable, left: str, right: str = "") -> None:
-        """Add a message at the end; its header names who speaks at the left."""
-        self._messages[message_id] = Message(left, right, self._keep)
-        self._order = list(self._messages.values())
-        self._touch(message_id)
+        @property
+        def control(self) -> Widget:
+            """The transcript."""
+            return self.transcript
 
-    def append(self, message_id: Hashable, text: str) -> None:
-        """Add cleaned text to a message."""
-        self._messages[message_id].body.append(text)
-        self._touch(message_id)
+    _at: Hashable | None = None  # the message under the cursor, None for the newest
+    _marked: Hashable | None = None
+    _range: tuple[int, int] | None = None
+    _growing = False
+    _hint = ""
 
-    def append_thinking(self, message_id: Hashable, text: str, seconds: float | None = None) -> None:
-        """Add cleaned thoughts, and how long the model has thought."""
-        message = self._messages[message_id]
-        message.thoughts.append(text)
-        message.thought_seconds = message.thought_seconds if seconds is None else seconds
-        self._touch(message_id)
+    # --- the message under the cursor
 
-    def set_header(self, message_id: Hashable, left: str, right: str) -> None:
-        """Change both ends of the header."""
-        message = self._messages[message_id]
-        message.left, message.right = left, right
-        self._touch(message_id)
+    @property
+    def cursor(self) -> Hashable | None:
+        """The message that actions are about: the one chosen, else the newest."""
+        return self._at if self._at in self._messages else next(reversed(self._messages), None)
 
-    def set_footer(self, message_id: Hashable, notices: Sequence[str], times: str = "") -> None:
-        """Our own lines below a message."""
-        self._messages[message_id].footer = [*([(times, "dim")] if times else []), *((notice, "notice") for notice in notices)]
-        self._touch(message_id)
+    def move_to(self, message_id: Hashable) -> None:
+        """Put the cursor on a message and bring its begin into view."""
+        if message_id not in self._messages:
+            return
+        while self._dirty and self._look.width:
+            self.flush()
+        number = list(self._messages).index(message_id)
+        start, top = self._starts[number], self.scroll_offset.y
+        if start < top or start + self._order[number].height > top + self.size.height:
+            self.scroll_to(y=start, animate=False, force=True)
+        self._at = None if self._follows and number == len(self._order) - 1 else message_id
+        self._mark()
 
-    def finish(self, message_id: Hashable) -> None:
-        """No more text comes: the open block is drawn as Markdown."""
-        self._messages[message_id].body.finish()
-        self._touch(message_id)
+    def _moved(self) -> None:
+        if self._at not in self._messages:
+            self._at = None
+        self._mark()
 
-    def load(self, messages: Sequence[tuple[Hashable, str, str, str, str]]) -> None:
-        """Show a conversation: (id, header left, header right, cleaned text, cleaned thoughts) of each message."""
-        self.clear()
-        for message_id, left, right, text, thoughts in messages:
-            self.begin(message_id, left, right)
-            if thoughts:
-                self.append_thinking(message_id, thoughts)
-            self.append(message_id, text)
-            self.finish(message_id)
+    def _mark(self) -> None:
+        """Show the cursor while it can be moved."""
+        here = self.cursor if self.has_focus else None
+        if here == self._marked:
+            return
+        for name in (self._marked, here):
+            if name in self._messages:
+                self._messages[name].here = name == here
+                self._touch(name)
+        self._marked = here
 
-    def clear(self) -> None:
-        """Remove all messages."""
-        self._messages.clear()
-        self._keep = Keep()
-        self._order, self._starts, self._lines = [], [], 0
-        self._dirty.clear()
-        self._strips.clear()
-        self._grow(0, True)
-        self.refresh()
+    def on_focus(self) -> None:
+        """Show the cursor."""
+        self._mark()
 
-    def text_of(self, message_id: Hashable) -> str:
-        """The text of a message, for the clipboard: without its last line break (X07)."""
-        return "".join(self._messages[message_id].body.parts).rstrip("\n")
+    def on_blur(self) -> None:
+        """Without the focus there is no cursor."""
+        self._mark()
+
+    def _grow(self, lines: int, follow: bool) -> None:
+        self._growing = True
+        super()._grow(lines, follow)
+        self._growing = False
+        self._tell()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """See `Lines`; the cursor stays in view."""
+        super().watch_scroll_y(old_value, new_value)
+        if self._starts and not self._growing:
+            self._stay_in_view()
+        self._tell()
+
+    def _stay_in_view(self) -> None:
+        if self._follows:
+            self._at = None
+        else:
+            name = self.cursor
+            number = min(list(self._messages).index(name), len(self._starts) - 1)
+            top, bottom = self.scroll_offset.y, self.scroll_offset.y + self.size.height - 1
+            if self._starts[number] > bottom:
+                self._at = self.message_at(bottom)
+            elif self._starts[number] + self._order[number].height - 1 <= top:
+                self._at = self.message_at(top)
+        self._mark()
+
+    def on_click(self, event: events.Click) -> None:
+        """The cursor to the message clicked; a line that folds does so."""
+        offset = event.get_content_offset(self)
+        at = self.scroll_offset.y + offset.y if offset is not None else -1
+        name = self.message_at(at) if at >= 0 else None
+        if name is None or name not in self._messages:
+            return
+        self._at = name
+        self._mark()
+        if self.text_selection is None and self._messages[name].fold_at(at - self._starts[list(self._messages).index(name)]):
+            self._dirty.add(name)
+            self.flush()
+
+    # --- moving
+
+    def action_scroll(self, step: int) -> None:
+        """Lines up or down; while lines are selected, its end."""
+        if self._range is not None:
+            self._extend(self._range[1] + step)
+        else:
+            self.scroll_to(y=self.scroll_offset.y + step, animate=False, force=True)
+
+    def action_page(self, step: int) -> None:
+        """A page up or down."""
+        self.action_scroll(step * max(1, self.size.height - 2))
+
+    def action_edge(self, step: int) -> None:
+        """To the begin or the end."""
+        if self._range is not None:
+            self._extend(0 if step < 0 else self._lines - 1)
+        else:
+            self.scroll_to(y=0 if step < 0 else self.max_scroll_y, animate=False, force=True)
+            self._at = next(iter(self._messages), None) if step < 0 else None
+            self._mark()
+
+    def action_jump(self, step: int) -> None:
+        """To the next or previous message."""
+        names = list(self._messages)
+        if not names:
+            return
+        at = names.index(self.cursor) + step
+        if self._range is not None:
+            self._extend(self._starts[max(0, min(at, len(names) - 1))])
+        elif 0 <= at < len(names):
+            self.move_to(names[at])
+        else:
+            self.action_edge(step)
+
+    def action_fold(self) -> None:
+        """Fold or unfold what the message under the cursor holds; from the newest one back to one that holds something."""
+        names = list(self._messages)
+        if not names:
+            return
+        tried = [self.cursor] if self._at is not None else reversed(names)
+        for name in tried:
+            if self._messages[name].fold():
+                self._dirty.add(name)
+                self.flush()
+                return
+
+    # --- what is in a message
 
     def code_blocks(self, message_id: Hashable) -> list[str]:
         """The fenced blocks of a message."""
@@ -156,219 +218,65 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
 
         return [token.content.rstrip("\n") for token in MarkdownIt("commonmark").parse(self.text_of(message_id)) if token.type == "fence"]
 
-    def message_at(self, line: int | None = None) -> Hashable | None:
-        """The message on a line (default: the first in view)."""
-        at = self.scroll_offset.y if line is None else line
-        if not 0 <= at < self._lines:
-            return None
-        return list(self._messages)[bisect_right(self._starts, at) - 1]
+    def links(self, message_id: Hashable) -> list[str]:
+        """The targets of a message's links, each once, also those that only stand there as text."""
+        from markdown_it import MarkdownIt
+
+        text = self.text_of(message_id)
+        tokens = [child for token in MarkdownIt("commonmark").parse(text) for child in token.children or ()]
+        found = [str(token.attrGet("href") or "") for token in tokens if token.type == "link_open"]
+        found += [match.rstrip(".,;:!?") for token in tokens if token.type == "text" for match in _URL.findall(token.content)]
+        return [link for link in dict.fromkeys(found) if link]
+
+    # --- selecting
 
     @property
-    def line_count(self) -> int:
-        """Lines in all."""
-        return self._lines
+    def selecting(self) -> bool:
+        """Lines are being selected with keys."""
+        return self._range is not None
 
-    # --- drawing at most 15 times a second, and not at all while nothing changes
-
-    def _touch(self, message_id: Hashable) -> None:
-        self._dirty.add(message_id)
-        if self._timer is not None or not self.is_attached:
+    def action_select(self) -> None:
+        """Begin to select lines; again: begin anew where the selection ends."""
+        if not self._lines:
             return
-        wait = PERIOD - (self._clock.monotonic() - self._drawn_at)
-        self._timer = self.set_timer(max(0.001, wait), self.flush)
-
-    def flush(self) -> None:
-        """Draw what is pending, the newest message first; after `PATIENCE` the rest has to wait for the next frame."""
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer = None
-        self._drawn_at = self._clock.monotonic()
-        if not self._dirty or not self._look.width:
+        if self._range is not None:
+            self._extend(self._range[1], anew=True)
             return
-        follow = self._follows or self.scroll_offset.y >= self.max_scroll_y
-        anchor = None if follow else self._anchor()
-        dirty, self._dirty = self._dirty, set()
-        rush, late = self._drawn_at + SLICE, self._drawn_at + PATIENCE
-        laid_out: dict[Hashable, tuple[int, int, bool]] = {}
-        for message_id in [name for name in reversed(self._messages) if name in dirty]:
-            message = self._messages[message_id]
-            if laid_out and self._clock.monotonic() > late:
-                self._dirty.add(message_id)
-                continue
-            height = message.height
-            changed = message.lay_out(self._look, lambda: self._clock.monotonic() > rush, lambda: self._clock.monotonic() > late)
-            laid_out[message_id] = (height, *changed)
-            if message.behind:
-                self._dirty.add(message_id)
-        before, self._lines, self._starts = self._lines, 0, []
-        ranges: list[tuple[int, int]] = []
-        shifted = -1
-        for message_id, message in self._messages.items():
-            at = self._lines
-            self._starts.append(at)
-            if message_id in laid_out:
-                height, first, head = laid_out[message_id]
-                if head:
-                    ranges.append((at, at + 1))
-                if message.height != height and shifted < 0:
-                    shifted = at + first
-                ranges.append((at + first, at + message.height))
-            self._lines += message.height
-        if shifted >= 0:
-            ranges.append((shifted, max(before, self._lines)))
-        for first, last in ranges:
-            self._repaint(first, last)
-        self._grow(self._lines, follow)
-        if anchor is not None and 0 <= shifted < self.scroll_offset.y:
-            self._drawn_anew(anchor, follow)
-        if self._dirty:
-            self._timer = self.set_timer(SLICE, self.flush)
-        if self._again is None and any(message.body.sketched for message in self._order):
-            self._again = self.set_timer(0.001, self._redo_some)
+        number = list(self._messages).index(self.cursor)
+        start, top = self._starts[number] + self._order[number].head_height, self.scroll_offset.y
+        self._extend(start if top <= start < top + self.size.height else top, anew=True)
 
-    def _repaint(self, first: int, end: int) -> None:
-        """Draw lines again: from `first` up to `end`."""
-        if end - first > len(self._strips):
-            for line in [line for line in self._strips if first <= line < end]:
-                del self._strips[line]
-        else:
-            for line in range(first, end):
-                self._strips.pop(line, None)
+    def end_selection(self) -> bool:
+        """Forget the selection; False where there was none."""
+        had = self._range is not None or self.text_selection is not None
+        self._range = None
+        if had:
+            self.screen.clear_selection()
+        self._tell()
+        return had
+
+    def _extend(self, line: int, *, anew: bool = False) -> None:
+        line = max(0, min(line, self._lines - 1))
+        self._range = (line if anew or self._range is None else self._range[0], line)
+        first, last = sorted(self._range)
+        self.screen.selections = {self: Selection(Offset(0, first), Offset(_WIDE, last))}
         top, height = self.scroll_offset.y, self.size.height
-        upper, lower = max(0, first - top), min(height, end - top)
-        if upper < lower:
-            self.refresh(Region(0, upper, self.size.width, lower - upper))
-
-    def _grow(self, lines: int, follow: bool) -> None:
-        """Take the new height without a relayout."""
-        self.set_reactive(Widget.virtual_size, Size(0, lines))
-        if follow or self.scroll_offset.y > self.max_scroll_y:
-            self.scroll_to(y=self.max_scroll_y, animate=False, force=True)
-
-    def _style_of(self, names: str) -> Style:
-        """The style of names joined by `+`, in the colours of now; the background is the widget's."""
-        style = self._styles.get(names)
-        if style is None:
-            style = Style.null()
-            for name in names.split("+"):
-                if name in _STYLES:
-                    own = own_style(self, f"transcript--{name}")
-                    style += Style(color=own.color, bold=own.bold, dim=own.dim, reverse=own.reverse)
-                else:
-                    style += _FONTS.get(name, Style.null())
-            self._styles[names] = style
-        return style
-
-    # --- another width, other colours
-
-    def on_resize(self) -> None:
-        """Wrap for the new width: what is in view now, the rest in slices."""
-        follow = self._follows
-        if self.size.width - 2 != self._look.width:
-            self._redo(follow)
-        elif follow:
-            self._grow(self._lines, True)
-
-    def notify_style_update(self) -> None:
-        """Lines hold names of styles: only what is in view is drawn again."""
-        super().notify_style_update()
-        self._strips.clear()
-        self._styles.clear()
-
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """See `ScrollView`; at the end, what comes is followed."""
-        super().watch_scroll_y(old_value, new_value)
-        self._follows = self.scroll_offset.y >= self.max_scroll_y
-        if self._again is not None:
-            self._redo_view()
-
-    def _redo(self, follow: bool) -> None:
-        anchor = self._anchor()
-        self._look = Look(max(1, self.size.width - 2), uses_ascii(self, self._wish))
-        self._dirty.update(self._messages)
-        self._match = -1
-        self._redo_view()
-        self.flush()
-        self._drawn_anew(anchor, follow)
-        if self._again is None:
-            self._again = self.set_timer(SLICE, self._redo_some)
-
-    def _redo_view(self) -> None:
-        """Draw the blocks in view for what `_look` is now."""
-        top = self.scroll_offset.y
-        drawn = False
-        for start, message in zip(self._starts, self._order, strict=False):
-            if start > top + self.size.height or start + message.height < top:
-                continue
-            for body, look, inside in message.bodies(self._look):
-                found = body.stale_between(look, top - start - inside, top + self.size.height - start - inside)
-                for laid in found:
-                    body.redraw(laid, look)
-                if found:
-                    drawn = True
-                    message.take_heights()
-        if drawn:
-            self._place()
-
-    def _redo_some(self) -> None:
-        """Draw blocks for what `_look` is now, the newest first, for as long as a frame may wait."""
-        if self._again is not None:
-            self._again.stop()
-            self._again = None
-        follow, anchor = self._follows, self._anchor()
-        end = self._clock.monotonic() + SLICE
-        drawn = False
-        for message in reversed(self._order):
-            for body, look, _inside in message.bodies(self._look):
-                for laid in body.stale(look):
-                    if self._clock.monotonic() > end:
-                        self._again = self.set_timer(SLICE, self._redo_some)
-                        break
-                    body.redraw(laid, look)
-                    drawn = True
-            message.take_heights()
-            if self._again is not None:
-                break
-            message.body.sketched = False
-        if drawn:
-            self._drawn_anew(anchor, follow)
-
-    def _place(self) -> None:
-        """Find where each message begins."""
-        self._starts, self._lines = [], 0
-        for message in self._order:
-            self._starts.append(self._lines)
-            self._lines += message.height
-        self._strips.clear()
-        self.set_reactive(Widget.virtual_size, Size(0, self._lines))
-
-    def _anchor(self) -> tuple[Message, Laid | None, int] | None:
-        """What stands at the top of the view."""
-        at = self.scroll_offset.y
-        if not 0 <= at < self._lines:
-            return None
-        number = bisect_right(self._starts, at) - 1
-        message = self._order[number]
-        inside = at - self._starts[number]
-        found = message.body.block_at(inside - message.head_height) if inside >= message.head_height else None
-        return (message, found[0], found[1]) if found is not None else (message, None, inside)
-
-    def _drawn_anew(self, anchor: tuple[Message, Laid | None, int] | None, follow: bool) -> None:
-        """Heights have changed everywhere: keep in view what was."""
-        self._place()
-        self._grow(self._lines, follow)
-        if anchor is not None and not follow:
-            message, laid, inside = anchor
-            at = self._starts[self._order.index(message)]
-            if laid is not None:
-                at += message.head_height + message.body.start_of(laid)
-            self.scroll_to(y=at + min(inside, (laid or message).height - 1), animate=False, force=True)
-        self.refresh()
+        if line < top or line >= top + height:
+            self.scroll_to(y=line if line < top else line - height + 1, animate=False, force=True)
+        self._tell()
 
     def selection_updated(self, selection: Selection | None) -> None:
-        """Show the selection."""
+        """Show the selection; one that the mouse ends is ended."""
+        if selection is None:
+            self._range = None
+            self._tell()
         self._strips.clear()
         self.refresh()
+
+    def _redo(self, follow: bool) -> None:
+        if self._range is not None:  # its lines are other lines in another width
+            self.end_selection()
+        super()._redo(follow)
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """The selected text, without what is ours: margins, gutters, the language of code."""
@@ -393,83 +301,25 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
         left, right = max(0, left - margin), len(plain) if right is None else max(0, right - margin)
         return "".join(char for char, own in zip(plain[left:right], chars[left:right], strict=True) if own).rstrip(" ")
 
-    def _line(self, at: int) -> tuple[Text, int]:
-        """A line and its margin."""
-        number = bisect_right(self._starts, at) - 1
-        return self._order[number].line(at - self._starts[number])
+    # --- what the screen says of it
 
-    def render_line(self, y: int) -> Strip:
-        """A line of the conversation."""
-        at, width = self.scroll_offset.y + y, self.size.width
-        strip = self._strips.get(at)
-        if strip is None or strip.cell_length != width:
-            base = self.rich_style
-            if not 0 <= at < self._lines:
-                return Strip.blank(width, base)
-            strip = Strip(self._segments(at, base)).adjust_cell_length(width, base)
-            if len(self._strips) > _STRIPS:
-                self._strips.clear()
-            self._strips[at] = strip
-        return strip.apply_offsets(0, at)
+    def _tell(self) -> None:
+        text = self._hint_now()
+        if text != self._hint:
+            self._hint = text
+            self.post_message(self.Hint(self, text))
 
-    def _segments(self, at: int, base: Style) -> Iterable[Segment]:
-        """A line with its margin, the names of styles replaced by colours, match and selection marked."""
-        line, margin = self._line(at)
-        plain = strip_line(line.plain)
-        style = base + self._style_of(line.style) if isinstance(line.style, str) and line.style else base
-        chosen = self.text_selection.get_span(at) if self.text_selection is not None else None
-        match = bool(self._needle) and at == self._match
-        if not (line.spans or chosen or match):
-            return [Segment(" " * margin + plain, style)]
-        text = Text(" " * margin + plain, end="")
-        text.stylize(style)  # Rich forgets the style of a text that has no spans
-        if plain == line.plain:
-            for span in line.spans:
-                text.stylize(self._style_of(str(span.style)), span.start + margin, span.end + margin)
-        if match:
-            text.stylize(self.get_component_rich_style("transcript--match", partial=True))
-        if chosen is not None:
-            last = len(text) if chosen[1] == -1 else chosen[1]
-            text.stylize(self.screen.get_component_rich_style("screen--selection"), chosen[0], last)
-        return text.render(self.app.console)
+    def _hint_now(self) -> str:
+        if self._range is not None:
+            lines = abs(self._range[1] - self._range[0]) + 1
+            return f"{count(lines)} line{'' if lines == 1 else 's'} selected · y copies · v begins here · esc ends"
+        below = self._lines - self.scroll_offset.y - self.size.height
+        if self._follows or below <= 0 or not self._order or self._order[-1].body.finished:
+            return ""
+        sign = "v" if uses_ascii(self, self._wish) else "▼"
+        return f"{sign} {count(below)} more line{'' if below == 1 else 's'} · G follows"
 
-    # --- keys
-
-    @property
-    def allow_vertical_scroll(self) -> bool:
-        """Scrolls without a scrollbar."""
-        return not self._check_disabled()
-
-    def action_scroll(self, step: int) -> None:
-        """Lines up or down."""
-        self.scroll_to(y=self.scroll_offset.y + step, animate=False, force=True)
-
-    def action_page(self, step: int) -> None:
-        """A page up or down."""
-        self.action_scroll(step * max(1, self.size.height - 2))
-
-    def action_edge(self, step: int) -> None:
-        """To the begin or the end."""
-        self.scroll_to(y=0 if step < 0 else self.max_scroll_y, animate=False, force=True)
-
-    def action_jump(self, step: int) -> None:
-        """To the next or previous header."""
-        top = self.scroll_offset.y
-        goals = [start for start in self._starts if (start > top if step > 0 else start < top)]
-        if goals:
-            self.scroll_to(y=goals[0 if step > 0 else -1], animate=False, force=True)
-
-    def action_fold(self) -> None:
-        """Fold or unfold the thoughts of the first message in view that has some."""
-        start = self.message_at()
-        seen = False
-        for message_id, message in self._messages.items():
-            seen = seen or message_id == start
-            if seen and message.thoughts.parts:
-                message.unfolded = not message.unfolded
-                self._dirty.add(message_id)
-                self.flush()
-                return
+    # --- searching
 
     def find(self, text: str) -> bool:
         """Search from the top of the view on; empty ends the search."""
@@ -500,15 +350,17 @@ class Transcript(ScrollView, can_focus=True, inherit_bindings=False):
             if found is None or message.body.start_of(found[0]) + found[1] == self._match - self._starts[number] - message.head_height:
                 break
             self._match = self._starts[number] + message.head_height + message.body.start_of(found[0]) + min(found[1], found[0].height - 1)
+        self._at = list(self._messages)[number]
+        self._mark()
         self._strips.clear()
         self.refresh()
 
     def _matches(self, step: int) -> Iterator[int]:
         """Lines that hold the text searched, from the match on and round; blocks are drawn only as far as needed."""
-        count = len(self._order)
+        total = len(self._order)
         here = max(0, bisect_right(self._starts, max(0, self._match)) - 1)
-        for distance in range(count + 1 if count else 0):
-            number = (here + step * distance) % count
+        for distance in range(total + 1 if total else 0):
+            number = (here + step * distance) % total
             start = self._starts[number]
             for inside in self._order[number].holding(self._needle, last_first=step < 0):
                 if distance or (start + inside - self._match) * step > 0:

@@ -7,23 +7,19 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Final
 
-from rich.cells import cell_len
+from rich.cells import split_graphemes
 from rich.text import Text
 
 from tui.core.record import record
-from tui.text import duration, strip_line
-from tui.ui.widgets.bars import fit
 from tui.ui.widgets.markdown import draw
 from tui.ui.widgets.markdown_split import Block, Splitter, dedent
 
 KEPT: Final = 6000
 """Lines of a conversation that are kept; blocks drawn earlier are drawn again when they come into view."""
-THOUGHT_INDENT: Final = 2
-"""Cells before a thought, beside the one before everything a model wrote."""
 PIECE: Final = 32_768
 """Characters taken in between two looks at the clock: 3 ms."""
 Rushed = Callable[[], bool]
@@ -41,14 +37,14 @@ class Look:
 def _fitting(text: str, start: int, width: int) -> int:
     """How many characters from `start` on fit into `width` cells; at least one."""
     window = text[start : start + width]
-    if window.isascii():
+    if window.isascii() and text[start + width : start + width + 1].isascii():
         return max(1, len(window))
     cells, count = 0, 0
-    for char in text[start : start + 8 * width]:
-        cells += cell_len(char)
+    for _first, end, size in split_graphemes(text[start : start + 8 * width])[0]:  # a family of emoji is not torn apart
+        cells += size
         if cells > width:
             break
-        count += 1
+        count = end
     return max(1, count)
 
 
@@ -300,116 +296,3 @@ class Body:
     def renumber(self) -> None:
         """After blocks were drawn again: find their places."""
         *self._starts, self._closed = accumulate(self._heights, initial=0)
-
-
-def _narrower(look: Look) -> Look:
-    return Look(max(8, look.width - THOUGHT_INDENT), look.ascii)
-
-
-class Message:
-    """A header, folded thoughts, the body, our own lines, and an empty line."""
-
-    def __init__(self, left: str, right: str, keep: Keep) -> None:
-        self.left, self.right = left, right
-        self.body = Body(keep)
-        self.thoughts = Body(keep, plain=True)
-        self.thought_seconds: float | None = None
-        self.unfolded = False
-        self.footer: Sequence[tuple[str, str]] = ()  # line, name of its style
-        self._head: list[Text] = []
-        self._thinking = 0  # lines of thoughts shown
-        self._foot: list[Text] = []
-
-    @property
-    def height(self) -> int:
-        """Lines."""
-        return self.head_height + self.body.height + len(self._foot) + 1
-
-    @property
-    def head_height(self) -> int:
-        """Lines above the body."""
-        return len(self._head) + self._thinking + (len(self._head) > 1)
-
-    def line(self, at: int) -> tuple[Text, int]:
-        """A line, and cells before it: what a model wrote stands in, so that no line of it can pass for one of ours (X05)."""
-        if at < len(self._head):
-            return self._head[at], 0
-        at -= len(self._head)
-        if at < self._thinking:
-            line = self.thoughts.line(at)
-            line.style = "dim"
-            return line, 1 + THOUGHT_INDENT
-        at -= self._thinking
-        if len(self._head) > 1:
-            if at == 0:
-                return Text(), 0
-            at -= 1
-        if at < self.body.height:
-            return self.body.line(at), 1
-        at -= self.body.height
-        return (self._foot[at], 1) if at < len(self._foot) else (Text(), 0)
-
-    @property
-    def behind(self) -> bool:
-        """`lay_out` must be called again."""
-        return self.body.behind or (self.unfolded and self.thoughts.behind)
-
-    def lay_out(self, look: Look, rushed: Rushed = lambda: False, late: Rushed = lambda: False) -> tuple[int, bool]:
-        """Bring the lines up to date, as far as that goes until it is late.
-
-        Returns:
-            The first line below the header that may have changed, and whether the header has (with its height: line 0).
-        """
-        head, foot = self._draw_head(look), self._draw_foot(look)
-        above = len(head)
-        thinking, first_thought = 0, 0
-        if self.unfolded:
-            first_thought = self.thoughts.settle(_narrower(look), late=late)
-            thinking = self.thoughts.height
-        same_thoughts = thinking == self._thinking and (not thinking or first_thought == thinking)
-        first = above + first_thought
-        changed = head != self._head
-        if len(head) != len(self._head):
-            first = 0
-        self._head, self._foot, self._thinking = head, foot, thinking
-        settled = self.body.settle(look, rushed, late)
-        return (self.head_height + settled if first and same_thoughts else first), changed
-
-    def bodies(self, look: Look) -> Iterator[tuple[Body, Look, int]]:
-        """The texts shown, each with its own look and its first line."""
-        if self.unfolded:
-            yield self.thoughts, _narrower(look), len(self._head)
-        yield self.body, look, self.head_height
-
-    def take_heights(self) -> None:
-        """After blocks were drawn again: their numbers, and how many lines of thoughts there are."""
-        self.body.renumber()
-        if self.unfolded:
-            self.thoughts.renumber()
-            self._thinking = self.thoughts.height
-
-    def holding(self, folded: str, *, last_first: bool = False) -> Iterator[int]:
-        """Lines that hold a case-folded text."""
-        above = [at for at in range(self.head_height) if folded in self.line(at)[0].plain.casefold()]
-        start = self.head_height + self.body.height
-        below = [start + at for at, line in enumerate(self._foot) if folded in line.plain.casefold()]
-        yield from reversed(below) if last_first else above
-        yield from (self.head_height + at for at in self.body.holding(folded, last_first=last_first))
-        yield from reversed(above) if last_first else below
-
-    def _draw_head(self, look: Look) -> list[Text]:
-        rule = "-" if look.ascii else "─"
-        right = f" {strip_line(self.right)} " if self.right else ""
-        left = f"{rule} {strip_line(self.left)} "
-        width = look.width + 2
-        room = max(0, width - cell_len(right))
-        left = fit(left, room) if cell_len(left) > room else left + rule * (room - cell_len(left))
-        head = [Text(left + right, "header")]
-        if self.thoughts.parts:
-            signs = ("v", ">") if look.ascii else ("▾", "▸")
-            took = f" for {duration(self.thought_seconds)}" if self.thought_seconds is not None else ""
-            head.append(Text(f" {signs[0] if self.unfolded else signs[1]} thought{took}", "dim"))
-        return head
-
-    def _draw_foot(self, look: Look) -> list[Text]:
-        return [Text(part.rstrip(" "), name) for foot, name in self.footer for part in break_words(strip_line(foot), look.width)]
