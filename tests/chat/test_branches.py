@@ -195,7 +195,7 @@ async def test_tags_and_pins_of_conversations(bench: Make) -> None:
     one.chat.new()
     await until(lambda: one.chat.view.value.id == 0)
     await one.say("two")
-    assert [head.id for head in one.chat.heads.value][0] == first
+    assert one.chat.heads.value[0].id == first
     found: list[Any] = []
     one.chat.search("#work", found.extend)
     await until(lambda: [hit.head.id for hit in found] == [first])

@@ -6,7 +6,7 @@ from tui.core.chat import AnswerState, Message, Role
 from tui.core.events import Metrics
 from tui.core.models import RunningModel
 from tui.services.chat import context
-from tui.services.chat.sending import title_of
+from tui.services.chat.asking import title_of
 
 
 def user(text: str) -> Message:

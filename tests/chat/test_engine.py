@@ -16,7 +16,7 @@ from tui.config.settings import ProviderSettings
 from tui.core.chat import AnswerState, ConversationSettings
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import Delta, Done, Thinking
-from tui.core.jobs import Job, JobKind, JobState
+from tui.core.jobs import Job, JobKind, JobState, JobWish
 from tui.core.models import Endpoint, Model
 from tui.store import db as store_db
 
@@ -218,7 +218,7 @@ async def test_save_off_leaves_nothing_on_disk(bench: Make) -> None:
 
 def pull_job(model: str, state: JobState, **more: Any) -> Job:
     endpoint = Endpoint("lab", "ollama", "http://127.0.0.1:1")
-    return Job(id=1, kind=JobKind.PULL, model=model, endpoint=endpoint, state=state, created_at=0.0, **more)
+    return Job(1, JobKind.PULL, model, endpoint, {}, JobWish.RUN, state, 1, **more)
 
 
 async def test_a_missing_model_is_pulled_and_then_answers(bench: Make) -> None:

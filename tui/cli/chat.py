@@ -24,9 +24,9 @@ from tui.core.models import Model
 from tui.core.names import normal
 from tui.providers.base import Provider
 from tui.services.chat.answer import CLOSED, Answer, Surroundings
+from tui.services.chat.asking import title_of
 from tui.services.chat.memory import ChatStore, Memory
 from tui.services.chat.save import AnswerSaver, Keeper
-from tui.services.chat.sending import title_of
 from tui.store.conversations import Conversations
 from tui.store.measurements import Measurements
 from tui.text import StreamCleaner, clean_door, clean_label, clean_name

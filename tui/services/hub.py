@@ -26,6 +26,7 @@ from tui.services.api import Question
 from tui.services.audit import Audit
 from tui.services.chat.engine import ChatEngine
 from tui.services.chat.verbs import ChatVerbs
+from tui.services.completion import Completion
 from tui.services.engine import Engine
 from tui.services.job_verbs import JobVerbs
 from tui.services.logs import know_secret, start_log
@@ -128,6 +129,10 @@ class ChatSide:
         """Queue a pull for a chat."""
         self._hub.jobs.add(normal(model), provider, asked_by="chat")
 
+    async def within_limits(self, provider: str, model: str) -> Failure | None:
+        """Why `[limits]` forbid an answer now."""
+        return None
+
     async def may_send(self, provider: str) -> bool:
         """Before a prompt goes to a port that another person's account holds: ask once for each such port and account."""
         watch = self._hub.watching.watch(provider)
@@ -199,6 +204,7 @@ class Hub:
         side = ChatSide(self)
         self.chatting = ChatEngine(host=side, clock=clock)
         self.chat = ChatVerbs(self.chatting, side)
+        self.completion = Completion(host=side, clock=clock)
 
     # --- start and end ------------------------------------------------------------------------------------------------
 
@@ -342,7 +348,7 @@ class Hub:
         """Save, close and end the engine; at most `timeout` seconds."""
 
         async def closing() -> None:
-            for end in (self.chatting.aclose, self.watching.aclose):
+            for end in (self.chatting.aclose, self.completion.aclose, self.watching.aclose):
                 try:
                     await end()
                 except Exception:

@@ -10,7 +10,7 @@ from tui.core.chat import Found
 from tui.core.clock import Clock
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.threads import in_daemon_thread
-from tui.services.chat import asking, transfer
+from tui.services.chat import asking
 from tui.services.chat.host import ChatHost
 from tui.services.chat.session import Session
 from tui.services.chat.shelf import Shelf
@@ -24,9 +24,13 @@ class Desk(Shown, Protocol):
     def relist(self) -> None:
         """The list of conversations has changed."""
 
-    def is_open(self, session: Session) -> bool:
-        """Whether this is the conversation shown."""
+    @property
+    def opened(self) -> Session:
+        """The conversation shown."""
         ...
+
+    def check_soon(self) -> None:
+        """What would be sent has changed."""
 
     async def begin(self, provider: str, model: str, incognito: bool = False) -> None:
         """Show an empty conversation."""
@@ -74,7 +78,7 @@ class Archive:
                 title = await held(session, self._desk, asking.ask_model(provider, request))
             except Stopped:
                 return
-        await self.rename(conversation, asking.short_title(title))
+        await self.rename(conversation, asking.title_of(title))
 
     async def tag(self, conversation: int, tags: Sequence[str]) -> None:
         """Replace the tags of a conversation."""
@@ -103,7 +107,7 @@ class Archive:
         self._host.audit("delete chat", str(conversation))
         self.deleted(conversation)
         self._desk.relist()
-        if session is not None and self._desk.is_open(session):
+        if session is not None and session is self._desk.opened:
             await self._desk.begin(session.provider, session.model)
 
     async def undo_delete(self) -> None:
@@ -134,15 +138,22 @@ class Archive:
         """Write a conversation to a file."""
         store, database = self._shelf.store_of(conversation), self._host.database
         folder = database.path.parent / "exports" if database is not None else Path.cwd()
-        file = transfer.collect(store, conversation)
-        path = await in_daemon_thread(lambda: transfer.write(folder, conversation, form, file, self._clock.time()))
+
+        def written() -> Path:
+            from tui.services.chat import transfer
+
+            return transfer.write(folder, conversation, form, transfer.gather(store, conversation), self._clock.time())
+
+        path = await in_daemon_thread(written)
         self._host.audit("export chat", str(conversation))
         self._host.notice(f"Exported to {clean_name(str(path))}")
 
     async def read_in(self, path: str) -> None:
         """Import a file as a new conversation and open it."""
+        from tui.services.chat import transfer
+
         file = await in_daemon_thread(lambda: transfer.read(Path(path).expanduser()))
-        head = await transfer.restore(self._shelf.store_for_new(), file)
+        head = await transfer.keep(self._shelf.store_for_new(), file)
         self._host.audit("import chat", clean_name(path))
         self._desk.relist()
         await self._desk.show_stored(head.id)

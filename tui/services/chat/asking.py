@@ -18,10 +18,12 @@ WITHIN: Final = 300.0
 """Seconds a title or summary may take, a load included."""
 _TITLE_FROM: Final = 2000
 """Characters of each of the first messages that a title is made from."""
-_TITLE_ASK: Final = "Give this conversation a title of at most six words, in its own language. Answer with the title alone, without quotation marks."
+_TITLE_ASK: Final = (
+    "Give this conversation a title of at most six words, in its own language. Answer with the title alone, without quotation marks."
+)
 _SUMMARY_ASK: Final = (
-    "Summarise the conversation so far for yourself: facts, decisions, names, figures, open questions and what was asked for, so that it can be"
-    " continued without the messages themselves. Answer with the summary alone."
+    "Summarise the conversation so far for yourself: facts, decisions, names, figures, open questions and what was asked for, so"
+    " that it can be continued without the messages themselves. Answer with the summary alone."
 )
 
 
@@ -52,7 +54,7 @@ async def ask_model(provider: Provider, request: ChatRequest, within: float = WI
     return text
 
 
-def short_title(text: str) -> str:
+def title_of(text: str) -> str:
     """A title of the first line that has words, cut at a word."""
     line = next((line.strip() for line in text.splitlines() if line.strip(" #>*`-\t\"'")), "").lstrip("#>*`- \"'").rstrip(" \"'*`")
     line = clean_label(line, 1000)

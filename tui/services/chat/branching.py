@@ -27,20 +27,14 @@ class Branching:
         """Store what is said instead of a message, and for a prompt the answer to be, as a new branch; returns what was stored."""
         fresh = replace(
             target, id=0, seq=0, content=text, created_at=0.0, comparison=0, pinned=False,
-            attachments=tuple(self._whole(session, target)), note=EDITED if target.role is Role.ASSISTANT else "",
+            note=EDITED if target.role is Role.ASSISTANT else "",
         )  # fmt: skip
-        if target.role is Role.USER:
-            rows = [fresh, empty]
-        else:
-            rows = [replace(fresh, state=AnswerState.COMPLETE, failure=None, tool_calls=())]
+        given = replace(fresh, state=AnswerState.COMPLETE, failure=None, tool_calls=())
+        rows = [fresh, empty] if target.role is Role.USER else [given]
         stored: tuple[Message, ...] = await self._keeper.keep(lambda: session.store.add_messages(rows, chain=True))
         session.alarm = ""
         self._reload(session)
         return stored
-
-    @staticmethod
-    def _whole(session: Session, message: Message) -> list:  # type: ignore[type-arg]
-        return [replace(file, id=0, data=file.data or session.store.image(file.id)) if file.media else replace(file, id=0) for file in message.attachments]
 
     async def go_to(self, session: Session, message: int) -> None:
         """Go on from a message: what followed stays as a branch."""
@@ -89,10 +83,7 @@ class Branching:
         if not session.model or not (session.messages or session.draft or session.attached):
             return None
         drafted = Message(0, session.id, 0, Role.USER, session.draft, attachments=session.attached)
-        options = sending.options_of(self._host.settings(), session.model, session.settings)
-        return context.check(
-            self._host, session.provider, session.model, [*session.messages, drafted], session.settings.system, options, session.ratio
-        )
+        return context.check([*session.messages, drafted], sending.place(self._host, session), **sending.weighing(self._host, session))
 
     async def drop(self, session: Session, keep_from: int, summary: str) -> None:
         """Put a mark at the end of the branch: nothing before `keep_from` is sent after it; 0: as much as fits is kept."""
@@ -106,9 +97,10 @@ class Branching:
         self._reload(session)
 
     def _fitting(self, session: Session) -> int:
-        options = sending.options_of(self._host.settings(), session.model, session.settings)
-        window = context.window(session.provider, session.model, self._host.running(), options)
-        return context.oldest_to_drop(session.messages, window, session.settings.system, session.ratio)
+        """Id of the first message that still fits with room for an answer; 0 where all does, or it is not known what does."""
+        about = sending.weighing(self._host, session)
+        served = context.window(session.provider, session.model, self._host.running(), about["options"])
+        return context.oldest_to_drop(session.messages, served, **about) if served else 0
 
     async def summarise(self, session: Session, keep_from: int) -> None:
         """Have the model summarise what is dropped."""
@@ -122,8 +114,7 @@ class Branching:
         count = len(sent.messages)
         session.waits = f"{clean_name(session.model)} summarises {count} message{'s' if count > 1 else ''}"
         self._shown.show(session)
-        system = "\n\n".join(part for part in (session.settings.system, sent.summary) if part)
-        request = asking.summary_request(session.model, sent.messages, system, session.settings.keep_alive)
+        request = asking.summary_request(session.model, sent.messages, sent.system(session.settings.system), session.settings.keep_alive)
         try:
             summary = await held(session, self._shown, asking.ask_model(provider, request))
         except Stopped:

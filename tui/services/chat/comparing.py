@@ -152,9 +152,7 @@ def room(machine: Machine) -> int:
 def named(view: CompareView) -> CompareView:
     """The columns with the names they may show: letters in a blind comparison until a vote."""
     hidden = view.blind and not view.vote
-    columns = tuple(
-        replace(column, name=LETTERS[at] if hidden else clean_name(column.model, 40)) for at, column in enumerate(view.columns)
-    )
+    columns = tuple(replace(column, name=LETTERS[at] if hidden else clean_name(column.model, 40)) for at, column in enumerate(view.columns))
     return replace(view, columns=columns)
 
 

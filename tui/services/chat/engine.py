@@ -8,19 +8,18 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from tui.core.capabilities import Ability
-from tui.core.chat import AnswerState, Attachment, ConversationHead, ConversationSettings, Message, Role, Votes
+from tui.core.chat import AnswerState, ConversationHead, ConversationSettings, Message, Role, Votes
 from tui.core.clock import Clock
 from tui.core.errors import PaddockError
 from tui.core.models import Severity
 from tui.core.observe import Observable
-from tui.core.threads import in_daemon_thread
-from tui.services.chat import asking, attachments, context, sending
+from tui.services.chat import asking, context, sending, tools
 from tui.services.chat.answer import CLOSED
 from tui.services.chat.api import ConversationView, LiveAnswer, ModelKey
 from tui.services.chat.archive import Archive
 from tui.services.chat.branching import Branching
 from tui.services.chat.comparing import Comparer
+from tui.services.chat.composing import Composing
 from tui.services.chat.host import ChatHost
 from tui.services.chat.save import RETRY, Keeper
 from tui.services.chat.session import Prompt, Session
@@ -49,7 +48,14 @@ class ChatEngine:
     """
 
     def __init__(
-        self, *, host: ChatHost, clock: Clock, tick: float = 0.25, retry: float = RETRY, draft_after: float = DRAFT_AFTER, look: float = LOOK
+        self,
+        *,
+        host: ChatHost,
+        clock: Clock,
+        tick: float = 0.25,
+        retry: float = RETRY,
+        draft_after: float = DRAFT_AFTER,
+        look: float = LOOK,
     ) -> None:
         self.heads: Observable[tuple[ConversationHead, ...]] = Observable(())
         self.view: Observable[ConversationView] = Observable(ConversationView())
@@ -62,11 +68,12 @@ class ChatEngine:
         self.archive = Archive(host, clock, self._shelf, self)
         self._drafts = Drafts(host, self._shelf, self._keeper, self._spawn, draft_after)
         self._writer = Writer(host, clock, self._keeper, self, tick=tick, look=look)
-        self._tooling = Tooling(host, self._keeper, self, self._writer)
+        self._tooling = Tooling(host, clock, self._keeper, self, self._writer)
         self._comparer = Comparer(host, self._keeper, self, self._writer)
         self._branching = Branching(host, self._keeper, self)
         self._settling = Settling(host, clock)
         self._open = Session(self._shelf.memory)
+        self.composing = Composing(host, self._drafts, self)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._check_timer: asyncio.TimerHandle | None = None
         self._closing = False
@@ -113,7 +120,7 @@ class ChatEngine:
     async def follow_host(self) -> None:
         """Providers, models, what is loaded or settings moved: figures anew, and a model for a chat that has none yet."""
         self.show(self._open)
-        self._check_soon()
+        self.check_soon()
         session, provider = self._open, self._host.default_provider()
         if session.id or not provider or (session.model and session.provider):
             return
@@ -127,16 +134,18 @@ class ChatEngine:
         """Publish the list of conversations."""
         self.heads.set(self._shelf.heads())
 
-    def is_open(self, session: Session) -> bool:
-        """Whether this is the conversation shown."""
-        return session is self._open
+    @property
+    def opened(self) -> Session:
+        """The conversation shown."""
+        return self._open
 
     def show(self, session: Session) -> None:
         """Publish the view, where this is the open conversation."""
         if session is not self._open:
             return
         options = sending.options_of(self._host.settings(), session.model, session.settings)
-        used = context.usage(session.messages, session.settings.system, session.ratio)
+        offered = tools.offered(self._host.settings(), session.settings.tools)
+        used = context.usage(session.messages, session.settings.system, session.calibration, offered)
         self.view.set(
             ConversationView(
                 id=session.id, title=session.title, provider=session.provider, model=session.model, settings=session.settings,
@@ -160,7 +169,8 @@ class ChatEngine:
         else:
             self.live.set(snapshot)
 
-    def _check_soon(self) -> None:
+    def check_soon(self) -> None:
+        """Estimate in a moment what would be sent."""
         if self._check_timer is None and not self._closing:
             self._check_timer = asyncio.get_running_loop().call_later(CHECK_AFTER, self._check)
 
@@ -174,7 +184,7 @@ class ChatEngine:
     async def _switch(self, session: Session) -> None:
         """Show another conversation; a stream of the one before goes on."""
         before, self._open = self._open, session
-        self._check_soon()
+        self.check_soon()
         self.show(session)
         self.compared.set(())
         self.live.set(None)
@@ -221,7 +231,7 @@ class ChatEngine:
         session.provider, session.model, session.alarm = provider, model, ""
         self._shelf.calibrate(session)
         self.show(session)
-        self._check_soon()
+        self.check_soon()
         if session.id:
             await self._keeper.keep(lambda: session.store.use(session.id, provider, model))
             self.relist()
@@ -233,7 +243,7 @@ class ChatEngine:
             return
         session.settings = settings
         self.show(session)
-        self._check_soon()
+        self.check_soon()
         if session.id:
             await self._keeper.keep(lambda: session.store.set_settings(session.id, settings))
 
@@ -249,54 +259,6 @@ class ChatEngine:
         return bool(why)
 
     # --- prompts
-
-    async def note_draft(self, text: str) -> None:
-        """Keep what is typed."""
-        session = self._open
-        session.draft = clean_door(text)
-        self._drafts.soon(session)
-        self._check_soon()
-
-    async def attach(self, paths: Sequence[str]) -> None:
-        """Read files and attach them."""
-        session = self._open
-        abilities = sending.abilities_of(self._host, session.provider, session.model)
-        sees = Ability.VISION in abilities if abilities else None
-        found, refused = await in_daemon_thread(lambda: attachments.read(paths, sees=sees))
-        for failure in refused:
-            self._host.notice(failure.sentence(), Severity.WARNING, failure)
-        self._attached(session, found)
-
-    async def attach_text(self, name: str, text: str) -> None:
-        """Attach a large paste."""
-        self._attached(self._open, [attachments.from_text(name, clean_door(text))])
-
-    def _attached(self, session: Session, found: Sequence[Attachment]) -> None:
-        known = {(file.name, file.digest) for file in session.attached}
-        session.attached = (*session.attached, *(file for file in found if (file.name, file.digest) not in known))
-        self.show(session)
-        self._drafts.soon(session)
-        self._check_soon()
-
-    async def detach(self, index: int) -> None:
-        """Take an attachment away."""
-        session = self._open
-        session.attached = tuple(file for at, file in enumerate(session.attached) if at != index % max(1, len(session.attached)))
-        self.show(session)
-        self._drafts.soon(session)
-        self._check_soon()
-
-    async def unqueue(self, index: int, text: str | None) -> None:
-        """Take a queued prompt back, or change it."""
-        session = self._open
-        if not 0 <= index < len(session.queued):
-            return
-        if text is not None and text.strip():
-            session.queued[index] = replace(session.queued[index], text=clean_door(text))
-        else:
-            session.queued.pop(index)
-        self.show(session)
-        self._drafts.soon(session)
 
     async def send(self, text: str) -> None:
         """Store and send a prompt, or queue it."""
@@ -336,7 +298,7 @@ class ChatEngine:
                 self.live.set(None)
             self.show(session)
             if not self._closing:
-                self._check_soon()
+                self.check_soon()
         await self._let_go(session)
 
     async def _send_queued(self, session: Session) -> None:
@@ -382,7 +344,7 @@ class ChatEngine:
     async def _store_prompt(self, session: Session, prompt: Prompt, *, answer: bool = True) -> tuple[Message, ...]:
         """The prompt and the answer to be, on disk before anything is sent (P01)."""
         if not session.id:
-            session.title = asking.short_title(prompt.text) or (prompt.attachments[0].name if prompt.attachments else "")
+            session.title = asking.title_of(prompt.text) or (prompt.attachments[0].name if prompt.attachments else "")
             head = await self._keeper.keep(
                 lambda: session.store.create(session.provider, session.model, title=session.title, settings=session.settings)
             )
@@ -393,7 +355,7 @@ class ChatEngine:
         if answer:
             rows.append(self._empty(session))
         stored = await self._keeper.keep(lambda: session.store.add_messages(rows, chain=True))
-        session.messages.extend(stored)
+        session.grow(stored)
         if session.queued and session.queued[0] is prompt:
             session.queued.pop(0)
         session.alarm = ""
@@ -434,13 +396,12 @@ class ChatEngine:
             target = next((other for other in reversed(session.messages) if other.role is not Role.SYSTEM), target)
         self._begin(session, self._answer_again(session, target, provider, model, options))
 
-    async def _answer_again(
-        self, session: Session, target: Message, provider: str, model: str, options: Mapping[str, Any] | None
-    ) -> None:
+    async def _answer_again(self, session: Session, target: Message, provider: str, model: str, options: Mapping[str, Any] | None) -> None:
         """Write another answer beside one that holds something; replace one that holds nothing."""
         session.alarm = ""
         if target.role is Role.ASSISTANT and not (target.content or target.thinking or target.tool_calls) and target.id == session.tip:
-            row = replace(target, state=AnswerState.WAITING, failure=None, note="", provider=provider or session.provider, model=model or session.model)
+            who = (provider or session.provider, model or session.model)
+            row = replace(target, state=AnswerState.WAITING, failure=None, note="", provider=who[0], model=who[1])
             await self._keeper.keep(lambda: session.store.update_answer(row))
             session.put(row)
         else:
@@ -460,7 +421,9 @@ class ChatEngine:
         if self._refuses(session, tree=True) or self._closing or target is None:
             return
         if not context.can_continue(target):
-            self._host.notice("This answer is complete" if target.state is AnswerState.COMPLETE else "No part of the answer came; r retries")
+            self._host.notice(
+                "This answer is complete" if target.state is AnswerState.COMPLETE else "No part of the answer came; r retries"
+            )
             return
         self._begin(session, self._continue(session, target))
 
@@ -498,13 +461,13 @@ class ChatEngine:
         """Go on from a message."""
         if not self._refuses(self._open, tree=True):
             await self._branching.go_to(self._open, message)
-            self._check_soon()
+            self.check_soon()
 
     async def switch(self, message: int, step: int) -> None:
         """Show a sibling's branch."""
         if not self._refuses(self._open, tree=True):
             await self._branching.switch(self._open, message, step)
-            self._check_soon()
+            self.check_soon()
 
     async def delete_message(self, message: int, following: bool) -> None:
         """Delete a message, or it and what follows."""
@@ -512,7 +475,7 @@ class ChatEngine:
         if self._refuses(session, tree=True):
             return
         self.archive.deleted(*await self._branching.delete(session, message, following))
-        self._check_soon()
+        self.check_soon()
 
     async def pin_message(self, message: int, on: bool) -> None:
         """Keep a message in what is sent, or not."""
@@ -521,7 +484,7 @@ class ChatEngine:
             await self._keeper.keep(lambda: session.store.pin_message(target.id, on))
             session.put(replace(target, pinned=on))
             self.show(session)
-            self._check_soon()
+            self.check_soon()
 
     # --- context
 
@@ -529,7 +492,7 @@ class ChatEngine:
         """Send nothing before a message any more."""
         if not self._refuses(self._open, tree=True):
             await self._branching.drop(self._open, keep_from, "")
-            self._check_soon()
+            self.check_soon()
 
     async def summarise(self, keep_from: int) -> None:
         """The same, with a summary instead."""
@@ -596,7 +559,7 @@ class ChatEngine:
             session.reload()
         self.compared.set(())
         self.show(session)
-        self._check_soon()
+        self.check_soon()
 
     async def votes(self, then: Callable[[Sequence[Votes]], None]) -> None:
         """How each model fared."""

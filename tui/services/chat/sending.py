@@ -12,9 +12,9 @@ from tui.config.settings import Settings
 from tui.core.capabilities import Ability, Capability
 from tui.core.chat import Attachment, AttachmentKind, ChatRequest, ConversationHead, ConversationSettings, Message, Role
 from tui.core.errors import Failure, FailureKind
-from tui.core.models import Model
+from tui.core.models import Location, Model
 from tui.core.names import same
-from tui.services.chat import context
+from tui.services.chat import context, tools
 from tui.services.chat.host import ChatHost
 from tui.services.chat.memory import ChatStore
 from tui.services.chat.session import Session
@@ -78,12 +78,40 @@ def build(host: ChatHost, session: Session, row: Message, changes: Mapping[str, 
     return ChatRequest(
         model=row.model,
         messages=sent.messages,
-        system="\n\n".join(part for part in (chosen.system, sent.summary) if part),
+        system=sent.system(chosen.system),
         think=thinking_of(host, row.provider, row.model, chosen),
         options={**options_of(settings, row.model, chosen), **(changes or {})},
         keep_alive=chosen.keep_alive or settings.models.keep_alive_of(row.model),
         format=chosen.format,
+        tools=tools.offered(settings, chosen.tools),
     )
+
+
+def place(host: ChatHost, session: Session) -> context.Place:
+    """The model that will be asked, for what its context costs."""
+    state = host.provider_state(session.provider)
+    here = state is not None and state.location is Location.HERE
+    return context.Place(
+        provider=session.provider,
+        model=session.model,
+        running=host.running(),
+        listed=find_model(host, session.provider, session.model),
+        detail=host.detail(session.provider, session.model),
+        settable=state is not None and state.endpoint.kind == "ollama",
+        machine=host.machine() if here else None,
+        binary=host.settings().appearance.units == "binary",
+    )
+
+
+def weighing(host: ChatHost, session: Session) -> dict[str, Any]:
+    """What else of a conversation counts into its context, as `context` takes it."""
+    settings, chosen = host.settings(), session.settings
+    return {
+        "system": chosen.system,
+        "tools": tools.offered(settings, chosen.tools),
+        "options": options_of(settings, session.model, chosen),
+        "calibration": session.calibration,
+    }
 
 
 def told(chosen: ConversationSettings, request: ChatRequest) -> dict[str, Any]:
@@ -125,7 +153,15 @@ def digest(host: ChatHost, row: Message, request: ChatRequest) -> str:
         (message.role, message.content, message.tool_name, [(file.name, file.digest) for file in message.attachments])
         for message in request.messages
     ]
-    asked = (request.model, listed.digest if listed is not None else "", request.system, request.think, request.options, request.format, spoken)
+    asked = (
+        request.model,
+        listed.digest if listed is not None else "",
+        request.system,
+        request.think,
+        request.options,
+        request.format,
+        spoken,
+    )
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode("utf-8", "replace")).hexdigest()
 
 

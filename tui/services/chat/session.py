@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +11,8 @@ from tui.core.chat import Attachment, ConversationSettings, Message
 from tui.core.record import record
 from tui.services.chat.answer import Answer
 from tui.services.chat.api import CompareView, ContextCheck
-from tui.services.chat.context import CHARS_PER_TOKEN
 from tui.services.chat.memory import ChatStore
+from tui.services.chat.tokens import UNMEASURED, Calibration
 
 
 @record(frozen=True)
@@ -57,7 +57,7 @@ class Session:
     waits: str = ""
     settling: int = 0
     read_only: str = ""
-    ratio: float = CHARS_PER_TOKEN
+    calibration: Calibration = UNMEASURED
     check: ContextCheck | None = None
     busy: bool = False
     stopping: bool = False
@@ -100,6 +100,11 @@ class Session:
         self.messages = [message if other.id == message.id else other for other in self.messages]
         if message.id in self.answers:
             self.answers = {**self.answers, message.id: message}
+
+    def grow(self, stored: Sequence[Message]) -> None:
+        """Add messages to the end of the branch shown, as they were stored."""
+        self.messages.extend(stored)
+        self.branches = self.store.branches(self.id)
 
     def reload(self) -> None:
         """Read the branch shown and its forks again."""

@@ -10,11 +10,11 @@ from typing import Any, Final
 from tui.core.chat import ConversationHead
 from tui.core.clock import Clock
 from tui.core.errors import FailureKind, PaddockError
-from tui.services.chat import context
 from tui.services.chat.host import ChatHost
 from tui.services.chat.memory import ChatStore, Memory
 from tui.services.chat.save import Keeper
 from tui.services.chat.session import Session
+from tui.services.chat.tokens import stored_calibration
 from tui.store.conversations import Conversations
 
 DRAFT_AFTER: Final = 1.0
@@ -96,7 +96,7 @@ class Shelf:
 
     def calibrate(self, session: Session) -> None:
         """How much text a token of its model is."""
-        session.ratio = context.stored_ratio(self._host.database, session.provider, session.model)
+        session.calibration = stored_calibration(self._host.database, session.provider, session.model)
 
 
 class Drafts:

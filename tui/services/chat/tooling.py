@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from tui.core.chat import AnswerState, Attachment, Message, Role
+from tui.core.clock import Clock
 from tui.services.chat import tools
 from tui.services.chat.host import ChatHost
 from tui.services.chat.save import Keeper
@@ -22,8 +22,8 @@ _REFUSED: Final = "The user did not allow this call."
 class Tooling:
     """Has answers written, with the tools they ask for."""
 
-    def __init__(self, host: ChatHost, keeper: Keeper, shown: Shown, writer: Writer) -> None:
-        self._host, self._keeper, self._shown, self._writer = host, keeper, shown, writer
+    def __init__(self, host: ChatHost, clock: Clock, keeper: Keeper, shown: Shown, writer: Writer) -> None:
+        self._host, self._clock, self._keeper, self._shown, self._writer = host, clock, keeper, shown, writer
 
     async def answer(self, session: Session, row: Message, changes: Mapping[str, Any] | None = None) -> Message:
         """Have a stored answer written; while it asks for tools that are on, they are run and answered in turn."""
@@ -37,11 +37,9 @@ class Tooling:
                 return ended
             if not results:
                 return ended
-            empty = Message(
-                0, session.id, 0, Role.ASSISTANT, "", state=AnswerState.WAITING, provider=ended.provider, model=row.model
-            )
+            empty = Message(0, session.id, 0, Role.ASSISTANT, "", state=AnswerState.WAITING, provider=ended.provider, model=row.model)
             stored = await self._keeper.keep(lambda rows=(*results, empty): session.store.add_messages(rows, chain=True))  # type: ignore[misc]
-            session.messages.extend(stored)
+            session.grow(stored)
             self._shown.show(session)
             ended = await self._writer.write(session, stored[-1], changes)
         self._host.notice(f"{clean_name(ended.model)} has asked for tools {ROUNDS} times; go on with a prompt")
@@ -51,12 +49,14 @@ class Tooling:
         """What the calls gave; empty where the user wants to stop here."""
         results: list[Message] = []
         for at, call in enumerate(ended.tool_calls):
-            asked = tools.read_call(call)
-            result = tools.hindrance(asked, self._host.settings(), session.settings.tools)
-            if result is None:
+            asked = tools.call_of(call)
+            around = tools.ToolContext(self._host.settings(), session.settings.tools, _files(session.messages), self._clock)
+            if why := tools.refusal(asked, around):
+                result = tools.ToolResult(why, failed=True)
+            else:
                 session.waits = f"{clean_name(ended.model)} asks for the tool {clean_name(asked.name, 60)}"
                 self._shown.show(session)
-                text = f"{clean_name(ended.model)} wants to use a tool:\n{tools.describe(asked, self._host.settings())}"
+                text = f"{clean_name(ended.model)} wants to use a tool:\n{tools.describe(asked, around)}"
                 choice = await self._host.ask(text, (("no", "Refuse"), ("run", "Run it once"), ("stop", "Stop here")))
                 if choice == "stop":
                     return []
@@ -64,14 +64,13 @@ class Tooling:
                     self._host.audit("run tool", asked.name)
                     session.waits = f"the tool {clean_name(asked.name, 60)} runs"
                     self._shown.show(session)
-                    result = await tools.run(asked, self._host.settings(), _files(session.messages))
+                    result = await tools.run(asked, around)
                 else:
                     result = tools.ToolResult(_REFUSED, failed=True)
             message = Message(
-                0, session.id, 0, Role.TOOL, result.content, parent=0 if at else ended.id, tool_name=asked.name, tool_call_id=asked.id,
-                state=AnswerState.FAILED if result.failed else AnswerState.COMPLETE,
+                0, session.id, 0, Role.TOOL, result.content, parent=0 if at else ended.id, tool_name=asked.name, tool_call_id=asked.id
             )  # fmt: skip
-            results.append(replace(message))
+            results.append(message)
         return results
 
 

@@ -115,23 +115,23 @@ class ChatVerbs(ChatApi):
 
     def unqueue(self, index: int, text: str | None = None) -> None:
         """See `ChatApi`."""
-        self._host.post(self.engine.unqueue, index, text)
+        self._host.post(self.engine.composing.unqueue, index, text)
 
     def attach(self, paths: Sequence[str]) -> None:
         """See `ChatApi`."""
-        self._host.post(self.engine.attach, paths)
+        self._host.post(self.engine.composing.attach, paths)
 
     def attach_text(self, name: str, text: str) -> None:
         """See `ChatApi`."""
-        self._host.post(self.engine.attach_text, name, text)
+        self._host.post(self.engine.composing.attach_text, name, text)
 
     def detach(self, index: int) -> None:
         """See `ChatApi`."""
-        self._host.post(self.engine.detach, index)
+        self._host.post(self.engine.composing.detach, index)
 
     def save_draft(self, text: str) -> None:
         """See `ChatApi`."""
-        self._host.post(self.engine.note_draft, text)
+        self._host.post(self.engine.composing.note_draft, text)
 
     def history(self) -> Sequence[str]:
         """See `ChatApi`."""

@@ -15,8 +15,7 @@ from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import StreamEvent
 from tui.core.jobs import Job, JobKind, JobState
 from tui.core.names import same
-from tui.providers.base import Provider
-from tui.services.chat import context, sending
+from tui.services.chat import context, sending, tokens
 from tui.services.chat.answer import CLOSED, Answer, Surroundings
 from tui.services.chat.api import LiveAnswer
 from tui.services.chat.host import ChatHost
@@ -86,6 +85,8 @@ class Writer:
         """Have a stored empty (or partial) answer written, by the first of the configured servers that can; returns how it ended.
 
         Args:
+            session: Its conversation.
+            row: As it is stored; what it holds already is continued.
             changes: Options that differ from the conversation's for this once.
         """
         chain = self._chain(row)
@@ -132,7 +133,7 @@ class Writer:
             return found
         row = replace(
             row,
-            prompt_estimate=context.estimate(request.messages, request.system, session.ratio),
+            prompt_estimate=tokens.estimate(request.messages, request.system, session.calibration, request.tools),
             options=sending.told(session.settings, request),
             request=sending.digest(self._host, row, request),
         )
@@ -233,7 +234,8 @@ class Writer:
 
     async def _after(self, session: Session, ended: Message, request: ChatRequest) -> None:
         served = context.window(ended.provider, ended.model, self._host.running(), request.options)
-        session.alarm = context.alarm(ended, session.upto(ended.parent), served) if ended.state.ended else ""
+        before, system = session.upto(ended.parent), session.settings.system
+        session.alarm = context.alarm(ended, before, served, system=system, calibration=session.calibration)
         self._shown.show(session)
         await self._measure(session, ended, request)
 
@@ -243,13 +245,10 @@ class Writer:
         database: Any = self._host.database
         if not complete or session.id < 0 or database is None or database.read_only:
             return
-        note = ""
-        if not session.alarm:
-            weighed = context.prompt_weight(request.messages, request.system)
-            note = context.ratio_note(weighed, len(request.messages), ended.metrics.prompt_tokens)
+        note = "" if session.alarm else tokens.prompt_note(request, ended.metrics)
         with contextlib.suppress(PaddockError):  # figures are not worth a word when they are lost
             await Measurements(database, self._clock).add(ended.provider, request.model, ended.metrics, note=note)
-            session.ratio = context.stored_ratio(database, session.provider, session.model)
+            session.calibration = tokens.stored_calibration(database, session.provider, session.model)
 
 
 async def _close(events: AsyncIterator[StreamEvent]) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from tui.core.errors import Failure
 from tui.core.fit import Fit, Machine, Verdict, estimate, judge, shape_of
 from tui.core.models import Location, Model, ModelDetail, ProviderState, RunningModel
-from tui.services.api import ModelKey, Services
 from tui.services import machine
+from tui.services.api import ModelKey, Services
 from tui.text import size
 from tui.ui.widgets.columns import Cell
 
