@@ -11,6 +11,7 @@ from tui.text import clean_block, strip_line
 PULL_VERBS: Final = (
     "pause", "resume", "cancel", "retry", "first", "up", "down", "limit", "at", "after", "allow", "remove", "history", "apply", "forget",
 )  # fmt: skip
+CHAT_VERBS: Final = ("list", "search", "export", "import", "rename", "tag", "pin", "unpin", "delete", "undelete")
 PROVIDER_VERBS: Final = ("add", "remove", "test", "default", "start", "stop", "logs")
 _MODEL: Final = "as paddock ls shows it"
 
@@ -145,9 +146,25 @@ def _chat(add: Any) -> None:
     command.add_argument("--prefix", required=True, metavar="FILE", help="what stands before the gap")
     command.add_argument("--suffix", default="", metavar="FILE", help="what stands behind it")
     command.add_argument("--option", action="append", default=[], metavar="K=V", help="an option of the model")
-    command = add("chats", "stored conversations")
-    command.add_argument("verb", nargs="?", choices=("search", "export"), help="nothing: list them; export prints one as Markdown")
-    command.add_argument("what", nargs="*", metavar="TEXT|ID", help="words to search, or the number to export")
+    command = add("chats", "stored conversations: list, search, export, import, change")
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.description = _CHATS
+    command.add_argument("verb", nargs="?", choices=CHAT_VERBS, metavar="VERB", help="nothing: list them")
+    command.add_argument("what", nargs="*", metavar="ID|TEXT|FILE", help="numbers that the list shows, words, or files")
+    command.add_argument("--form", default="", choices=("md", "json", "html"), help="of an export; json and html keep everything")
+    command.add_argument("--output", default="", metavar="FILE", help="where an export is written; - is standard output")
+    command.add_argument("--yes", action="store_true", help="do not ask")
+
+
+_CHATS: Final = """\
+Stored conversations: list, search, export, import, change.
+
+  search TEXT...             those that hold every word; #word is a tag
+  export ID                  to standard output, as Markdown; --form json or html, --output FILE
+  import FILE...             what export wrote in any form, or a JSON list of messages with role and content
+  rename ID TITLE...         tag ID TAG...|none         pin unpin ID...
+  delete ID...               undelete ID... brings them back for some minutes
+"""
 
 
 def _providers(add: Any) -> None:

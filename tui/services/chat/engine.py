@@ -23,7 +23,7 @@ from tui.services.chat.composing import Composing
 from tui.services.chat.host import ChatHost
 from tui.services.chat.save import RETRY, Keeper
 from tui.services.chat.session import Prompt, Session
-from tui.services.chat.settling import Settling
+from tui.services.chat.settling import Mark, Settled, Settling
 from tui.services.chat.shelf import DRAFT_AFTER, Drafts, Shelf
 from tui.services.chat.tooling import Tooling
 from tui.services.chat.writing import LOOK, Stopped, Writer, held
@@ -72,6 +72,7 @@ class ChatEngine:
         self._comparer = Comparer(host, self._keeper, self, self._writer)
         self._branching = Branching(host, self._keeper, self)
         self._settling = Settling(host, clock)
+        self._marks: dict[int, Mark] = {}
         self._open = Session(self._shelf.memory)
         self.composing = Composing(host, self._drafts, self)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -159,6 +160,8 @@ class ChatEngine:
 
     def snapshot(self, session: Session, snapshot: LiveAnswer) -> None:
         """Publish an answer being written, where its conversation is open."""
+        if snapshot.timeline.first_token is not None and session.settling:
+            self._settling.proved(snapshot.provider, snapshot.model)
         if session is not self._open:
             return
         columns = session.compare.columns if session.compare is not None else ()
@@ -321,15 +324,14 @@ class ChatEngine:
         """Have an answer written, tools and all; what a stop leaves behind is watched."""
         ended = await self._tooling.answer(session, row, changes)
         self.relist()
-        if ended.state is AnswerState.STOPPED and not self._closing:
+        if (mark := self._marks.pop(ended.id, None)) is not None and not self._closing:
             session.settling = ended.id
-            self._spawn(self._settles(session, ended))
+            self._spawn(self._settles(session, ended.id, mark))
         return ended
 
-    async def _settles(self, session: Session, stopped: Message) -> None:
-        """Until the server was seen to be free, or it cannot be seen."""
-        await self._settling.watch(stopped.provider, stopped.model)
-        if session.settling == stopped.id:
+    async def _settles(self, session: Session, stopped: int, mark: Mark) -> None:
+        """Until the server was seen to be free; where it cannot be seen, what is said stays."""
+        if await self._settling.watch(mark) is Settled.FREE and session.settling == stopped:
             session.settling = 0
             self.show(session)
 
@@ -381,10 +383,13 @@ class ChatEngine:
     async def stop(self, message: int) -> None:
         """Stop one answer, or all."""
         session = self._open
-        if message and (answer := session.active.get(message)) is not None:
-            answer.stop()
-        elif not message:
+        for number, answer in session.active.items():
+            if number == message or not message:
+                self._marks[number] = self._settling.mark(answer.message.provider, answer.message.model)
+        if not message:
             session.stop()
+        elif message in session.active:
+            session.active[message].stop()
 
     async def regenerate(self, message: int, provider: str, model: str, options: Mapping[str, Any] | None) -> None:
         """Answer a prompt again."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -122,7 +123,7 @@ def write(folder: Path, number: int, form: str, file: ConversationFile, now: flo
         make_folder(folder)
         path = _claim(folder, stem, form)
         try:
-            write_over(path, data)
+            _put(path, data)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -145,9 +146,16 @@ def write_over(path: Path, data: bytes) -> None:
     """Put a file in place at once, on disk and owner only; a link at its place is replaced, not followed.
 
     Raises:
-        OSError: The system refused; what was there before is untouched.
+        PaddockError: It cannot be written; what was there before is untouched.
     """
-    part = path.with_name(f".{path.name[:80]}.{os.getpid()}.part")
+    try:
+        _put(path, data)
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def _put(path: Path, data: bytes) -> None:
+    part = path.with_name(f".paddock-{secrets.token_hex(6)}.part")
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "wb") as stream:
