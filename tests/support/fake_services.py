@@ -71,6 +71,7 @@ class FakeChat(Recorder):
         self.heads: Observable[Any] = Observable(())
         self.view: Observable[Any] = Observable(ConversationView())
         self.live: Observable[Any] = Observable(None)
+        self.compared: Observable[Any] = Observable(())
         self.prompts: list[str] = []
 
     def history(self) -> Sequence[str]:
