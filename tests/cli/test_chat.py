@@ -179,7 +179,7 @@ def test_what_is_sent_is_what_settings_and_flags_say(server: FaultServer, run: R
     assert said.code == 0
     sent = server.requests[-1].json
     assert sent["messages"][0] == {"role": "system", "content": "be brief"}
-    assert sent["messages"][1]["content"].split("\n\n")[0] == "sum up" and "note.txt:\nfrom the file" in sent["messages"][1]["content"]
+    assert sent["messages"][1]["content"] == "sum up\n\nnote.txt:\n```txt\nfrom the file\n```"
     assert sent["options"]["top_k"] == 7 and sent["options"]["seed"] == 5 and sent["options"]["stop"] == "END"
     assert sent["keep_alive"] == "3m"
     run("chat", "tiny", "x", "--system", "other")
@@ -192,7 +192,7 @@ def test_nothing_is_stored_where_saving_is_off(server: FaultServer, run: Run, co
     assert not (home / "data" / "paddock.db").exists()
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"a\0b", None])
+@pytest.mark.parametrize("content", [b"\x80\x81", b"a\0b", None])
 def test_files_that_cannot_be_attached(server: FaultServer, run: Run, tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "file"
     if content is None:
@@ -243,29 +243,6 @@ def test_offline_nothing_goes_to_a_cloud_model(server: FaultServer, run: Run, co
     said = run("chat", "big:cloud", "secret")
     assert said.code == 3 and "cloud" in said.err
     assert [request.path for request in server.requests] == ["/api/tags"]
-
-
-def test_complete_fills_the_gap_and_stores_nothing(server: FaultServer, run: Run, home: Path, tmp_path: Path) -> None:
-    async def generate(exchange: Exchange) -> None:
-        body = exchange.request.json
-        assert (body["prompt"], body["suffix"]) == ("def add(a, b):\n", "\nprint(add(1, 2))\n")
-        await exchange.stream(b'{"response":"    return a","done":false}\n', b'{"response":" + b","done":true,"done_reason":"stop"}\n')
-
-    server.routes["/api/generate"] = generate
-    (tmp_path / "a").write_text("def add(a, b):\n")
-    (tmp_path / "b").write_text("\nprint(add(1, 2))\n")
-    words = ["complete", "tiny", "--prefix", str(tmp_path / "a"), "--suffix", str(tmp_path / "b")]
-    said = run(*words)
-    assert said.code == 0 and said.out == "    return a + b\n"
-    assert not (home / "data" / "paddock.db").exists()
-    assert json.loads(run(*words, "--json").lines[-1])["state"] == "complete"
-
-    async def cut(exchange: Exchange) -> None:
-        await exchange.stream(b'{"response":"    ret","done":false}\n')
-
-    server.routes["/api/generate"] = cut
-    said = run(*words)
-    assert said.code == 1 and said.err
 
 
 def test_chats_are_listed_searched_and_exported(server: FaultServer, run: Run) -> None:

@@ -141,7 +141,7 @@ async def test_an_empty_answer_says_so(fake):
         ("/think high", "configure", (ConversationSettings(think="high"),)),
         ("/system be brief", "configure", (ConversationSettings(system="be brief"),)),
         ("/set temperature=0.2", "configure", (ConversationSettings(options={"temperature": 0.2}),)),
-        ("/export", "export", (7,)),
+        ("/export", "export", (7, "md")),
     ],
 )
 async def test_commands(fake, typed, verb, args):
@@ -161,13 +161,13 @@ async def test_keys_outside_the_composer(fake):
     async with app.run_test(size=(80, 24)) as pilot:
         await until(lambda: "x = 1" in screen_text(app))
         await pilot.press("tab", "r", "Y", "y")
-        assert fake.called("regenerate") == [()]
+        assert fake.called("regenerate") == [(2,)]
         assert app.copied[0].strip() == "x = 1"
         assert "see" in app.copied[1]
         await pilot.press("d")
-        await until(lambda: "Delete the conversation" in screen_text(app))
+        await until(lambda: "Delete this message of qwen3:8b" in screen_text(app))
         await pilot.press("escape")
-        assert not fake.called("delete")
+        assert not fake.called("delete_message")
 
 
 async def test_at_120_columns_the_conversations_stand_at_the_left(fake):
@@ -199,7 +199,7 @@ async def test_the_list_asked_for_too_early_comes_when_the_history_is_open(fake)
         await pilot.press("ctrl+o")
         fake.chat.heads.set((ConversationHead(7, "Which quantization?", "ollama", "qwen3:8b", 0.0, 0.0, 2),))
         fake.ready.set(True)
-        await until(lambda: "Open a conversation" in screen_text(app))
+        await until(lambda: "search every message" in screen_text(app))
         assert "Which quantization?" in screen_text(app)
 
 

@@ -139,12 +139,23 @@ def _chat(add: Any) -> None:
     command.add_argument("model", help=_MODEL)
     command.add_argument("prompt", nargs="?", help="text that is piped in is added to it; - is standard input")
     command.add_argument("--system", default="", help="system prompt")
-    command.add_argument("--option", action="append", default=[], metavar="K=V", help="an option of the model")
-    command.add_argument("--attach", action="append", default=[], metavar="FILE", help="a text file to add to the prompt")
-    command = add("complete", "fill the gap between two files", on=True)
+    command.add_argument("--preset", default="", metavar="NAME", help="options to start with: balanced, precise, ... or one of yours")
+    command.add_argument("--option", action="append", default=[], metavar="K=V", help="an option of the model; wins over the preset")
+    command.add_argument("--think", default="", choices=("auto", "on", "off", "low", "medium", "high"), help="whether it thinks first")
+    command.add_argument(
+        "--format", default="", metavar="json|FILE", help="the answer is to be JSON, or to keep to the JSON schema in a file"
+    )
+    command.add_argument("--attach", action="append", default=[], metavar="FILE", help="a text file or an image to send along")
+    command.add_argument("--no-save", action="store_true", help="store nothing of it")
+    command = add("complete", "fill the gap in a text", on=True)
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.description = _COMPLETE
     command.add_argument("model", help=_MODEL)
-    command.add_argument("--prefix", required=True, metavar="FILE", help="what stands before the gap")
-    command.add_argument("--suffix", default="", metavar="FILE", help="what stands behind it")
+    command.add_argument("--prefix", required=True, metavar="FILE", help="what stands before the gap; - is standard input")
+    command.add_argument("--suffix", default="", metavar="FILE", help="what stands behind it; - is standard input")
+    command.add_argument("--cursor", default="", metavar="TEXT", help="instead of --suffix: where this stands in --prefix is the gap")
+    command.add_argument("--raw", action="store_true", help="the server applies no template")
+    command.add_argument("-n", dest="count", type=int, default=1, metavar="N", help="so many suggestions, each with another seed")
     command.add_argument("--option", action="append", default=[], metavar="K=V", help="an option of the model")
     command = add("chats", "stored conversations: list, search, export, import, change")
     command.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -156,6 +167,12 @@ def _chat(add: Any) -> None:
     command.add_argument("--yes", action="store_true", help="do not ask")
 
 
+_COMPLETE: Final = """\
+Fill the gap in a text, for editors: the suggestion goes to standard output, nothing else does, and nothing is stored.
+
+Several suggestions are separated by a NUL character; with --json each piece names its candidate. Without num_predict
+a suggestion has at most 512 tokens. A model that cannot fill a gap goes on from what stands before it, and that is said.
+"""
 _CHATS: Final = """\
 Stored conversations: list, search, export, import, change.
 

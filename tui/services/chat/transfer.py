@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Final
 from tui.core.chat import AttachmentKind, ConversationHead, Message, Role
 from tui.core.errors import FailureKind, PaddockError
 from tui.services.chat import html_form, json_form, markdown_form
-from tui.services.chat.asking import title_of
 from tui.services.chat.conversation_file import MAX_BYTES, ConversationFile, wrong
+from tui.services.chat.sending import title_of
 from tui.store.files import make_folder, sync_folder
 from tui.text import clean_label, clean_name, size
 

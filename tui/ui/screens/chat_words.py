@@ -1,17 +1,22 @@
-"""What the chat says about an answer: its header, the line of its time, and how it ended."""
+"""What the chat says about a conversation and its messages; all of it cleaned."""
 
 from __future__ import annotations
 
+import json
 import time
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from tui.core.chat import AnswerState, Message, Role, Timeline
 from tui.core.jobs import JobKind, JobState, QueueView
 from tui.core.names import same
 from tui.services.chat.api import ConversationView, LiveAnswer
-from tui.text import clean_block, clean_label, count, duration, tokens
+from tui.text import clean_block, clean_label, clean_name, count, duration, size, tokens
+from tui.ui.screens.chat_times import footer, time_line
 from tui.ui.widgets.bars import bar
+from tui.ui.widgets.transcript_message import Fold, Row, Said
 
+__all__ = ["time_line"]
 _ENDS: Final = {
     AnswerState.COMPLETE: "complete",
     AnswerState.LENGTH: "cut by length",
@@ -21,13 +26,25 @@ _ENDS: Final = {
     AnswerState.WAITING: "waiting",
     AnswerState.WRITING: "writing",
 }
+_WAITS: Final = ("waiting", "loading", "reading", "stalled")
+
+
+# --- one message -------------------------------------------------------------------------------------------------------
 
 
 def speaker(message: Message) -> str:
     """Who speaks, as the rule above the message says."""
     if message.role is Role.USER:
         return "you"
+    if message.role is Role.TOOL:
+        return f"result of {clean_name(message.tool_name, 40) or 'a tool'}"
     return clean_label(message.model or message.role.value, 40)
+
+
+def marks(message: Message, branch: tuple[int, int] | None, *, ascii: bool = False) -> str:
+    """` ‹2/3› · pinned`: which of its branches it is, and whether it is always sent."""
+    which = "" if branch is None else f" {'<' if ascii else '‹'}{branch[0]}/{branch[1]}{'>' if ascii else '›'}"
+    return which + (f" {'-' if ascii else '·'} pinned" if message.pinned else "")
 
 
 def figures(message: Message) -> str:
@@ -52,27 +69,17 @@ def live_figures(live: LiveAnswer) -> str:
     """The right part of the rule while an answer is written."""
     if live.state.ended:
         return _joined(live.timeline, live.metrics.output_tokens, _ENDS[live.state])
-    if live.phase in ("waiting", "loading", "reading", "stalled"):
-        return f"{live.note or live.phase} · esc stops"
-    return f"{_joined(live.timeline, live.pieces or None, live.note or live.phase)} · esc stops"
+    if live.phase in _WAITS:
+        return f"{clean_label(live.note, 200) or live.phase} · esc stops"
+    return f"{_joined(live.timeline, live.pieces or None, clean_label(live.note, 200) or live.phase)} · esc stops"
 
 
-def time_line(timeline: Timeline, prompt_tokens: int | None) -> str:
-    """`waited 0.0  loaded 0.0  read 0.3s (31 tokens)  wrote 4.4s`; empty before anything is known."""
-    parts = []
-    for word, seconds in (("waited", timeline.waited), ("loaded", timeline.loaded), ("read", timeline.read), ("wrote", timeline.wrote)):
-        if seconds is not None:
-            more = f" ({count(prompt_tokens)} tokens)" if word == "read" and prompt_tokens else ""
-            parts.append(f"{word} {duration(seconds)}{more}")
-    return "  ".join(parts)
+def is_waiting(live: LiveAnswer) -> bool:
+    """Nothing comes at present."""
+    return not live.state.ended and live.phase in _WAITS
 
 
-def times(message: Message) -> str:
-    """An answer's time, as said below it."""
-    return time_line(message.timeline, message.metrics.prompt_tokens) if message.role is Role.ASSISTANT else ""
-
-
-def ending(message: Message) -> list[str]:
+def ending(message: Message, *, settling: bool = False) -> list[str]:
     """What is said below an answer about anything but an ordinary end."""
     if message.role is not Role.ASSISTANT:
         return []
@@ -81,7 +88,8 @@ def ending(message: Message) -> list[str]:
     at = f" at {count(output)} tokens" if output else ""
     failure = message.failure
     if message.state is AnswerState.STOPPED:
-        lines.append(f"stopped by you{at}; the server may still be reading the prompt   r again  /continue")
+        reads = "; the server may still be reading the prompt" if settling else ""
+        lines.append(f"stopped by you{at}{reads}   r again  /continue")
     elif message.state is AnswerState.LENGTH:
         lines.append(f"cut by length{at}   /continue goes on")
     elif message.state in (AnswerState.INTERRUPTED, AnswerState.FAILED):
@@ -91,38 +99,171 @@ def ending(message: Message) -> list[str]:
             lines.append(clean_label(failure.remedy))
     if message.state.ended and not message.content.strip() and not message.tool_calls and message.state is not AnswerState.FAILED:
         lines.append("the answer is empty")
-    lines += [f"asks for the tool {clean_label(str(_name(call)), 60)}" for call in message.tool_calls]
     return lines
 
 
-def _name(call: object) -> object:
-    function = call.get("function", call) if isinstance(call, dict) else {}
-    return function.get("name", "?") if isinstance(function, dict) else "?"
+def attachments(message: Message, *, binary: bool = False) -> str:
+    """`report.md 12 kB · cat.png 1.2 MB`."""
+    return " · ".join(f"{clean_name(one.name, 60)} {size(one.size, binary=binary)}" for one in message.attachments)
 
 
-def row(message: Message) -> tuple[int, str, str, str, str]:
-    """A stored message as the transcript loads it: id, left, right, text, thoughts; cleaned."""
-    return message.id, speaker(message), figures(message), clean_block(message.content), clean_block(message.thinking)
+def thought_tokens(message: Message) -> int | None:
+    """About how many of the answer's tokens were thoughts: the server counts them together."""
+    whole = len(message.thinking) + len(message.content)
+    if not message.metrics.output_tokens or not message.thinking:
+        return None
+    return round(message.metrics.output_tokens * len(message.thinking) / whole)
+
+
+def call_words(call: Mapping[str, Any]) -> tuple[str, str]:
+    """A tool call's name and its arguments as JSON of several lines."""
+    function = call.get("function", call)
+    if not isinstance(function, Mapping):
+        return "?", ""
+    given = function.get("arguments", {})
+    try:
+        text = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False, indent=2, default=str)
+    except ValueError:
+        text = str(given)
+    return clean_name(str(function.get("name") or "?"), 60), clean_block(text)
+
+
+def _folds(message: Message) -> tuple[Fold, ...]:
+    if message.role is Role.TOOL:
+        lines = clean_block(message.content)
+        first = next((line.strip() for line in lines.split("\n") if line.strip()), "nothing")
+        more = f" ({count(len(lines))} characters)" if len(lines) > 80 or "\n" in lines.strip() else ""
+        return (Fold(clean_label(first, 80) + more, lines),)
+    found = []
+    for call in message.tool_calls:
+        name, arguments = call_words(call)
+        found.append(Fold(f"calls {name} {clean_label(' '.join(arguments.split()), 200)}", arguments))
+    return tuple(found)
+
+
+def row(
+    message: Message,
+    *,
+    branch: tuple[int, int] | None = None,
+    settling: bool = False,
+    full: bool = False,
+    ascii: bool = False,
+    binary: bool = False,
+) -> Row:
+    """A stored message as the transcript shows it."""
+    below: list[Said] = []
+    if message.attachments:
+        below.append((f"attached {attachments(message, binary=binary)}", "dim"))
+    if message.role is Role.ASSISTANT:
+        below += footer(message.timeline, message.metrics, full=full, ascii=ascii)
+    below += [(line, "notice") for line in ending(message, settling=settling)]
+    is_result = message.role is Role.TOOL
+    return Row(
+        message.id,
+        speaker(message) + marks(message, branch, ascii=ascii),
+        figures(message),
+        "" if is_result else clean_block(message.content),
+        clean_block(message.thinking),
+        (message.timeline.thought, thought_tokens(message)),
+        _folds(message),
+        ((clean_label(message.note), "dim"),) if message.note else (),
+        tuple(below),
+    )
+
+
+def mark_row(message: Message, dropped: int) -> Row:
+    """A context mark: what stands above it is not sent any more."""
+    many = f"{count(dropped)} message{'' if dropped == 1 else 's'}"
+    if not message.content:
+        return Row(message.id, f"{many} above {'is' if dropped == 1 else 'are'} not sent")
+    text = clean_block(message.content)
+    fold = Fold(f"the summary, {count(len(text))} characters", text)
+    return Row(message.id, f"summary of {many}, sent in place of them", folds=(fold,))
+
+
+def is_mark(message: Message) -> bool:
+    """Whether it is no message but the place from which on the conversation is sent."""
+    return message.role is Role.SYSTEM and bool(message.keep_from)
+
+
+def place_marks(messages: Sequence[Message]) -> list[tuple[Message, int]]:
+    """The messages in the order in which they are shown, each mark before the first message that is still sent.
+
+    Returns:
+        Message, and for a mark how many above it are not sent.
+    """
+    known = {message.id for message in messages}
+    before: dict[int, list[Message]] = {}
+    for message in messages:
+        if is_mark(message) and message.keep_from in known:
+            before.setdefault(message.keep_from, []).append(message)
+    out: list[tuple[Message, int]] = []
+    said = 0
+    for message in messages:
+        out += [(mark, said) for mark in before.get(message.id, ())]
+        if is_mark(message):
+            if message.keep_from not in known:
+                out.append((message, said))
+            continue
+        out.append((message, 0))
+        said += not message.pinned
+    return out
+
+
+# --- the conversation --------------------------------------------------------------------------------------------------
 
 
 def gauge(view: ConversationView, *, ascii: bool) -> str:
-    """`context ▓░░░░░░░░ 0.3k of 4k`."""
-    if view.used is None and view.window is None:
+    """`context ▓░░░░░░░░ 0.3k of 4k`; with what is typed, once that is known: `+0.2k`."""
+    check = view.check
+    window = view.window if view.window is not None else check.window if check is not None else None
+    if view.used is None and window is None:
         return ""
     about = "~" if view.used_estimated else ""
     used = f"{about}{tokens(view.used or 0)}"
-    if view.window is None:
+    if check is not None and check.tokens > (view.used or 0):
+        used = f"~{tokens(check.tokens)}"
+    if window is None:
         return f"context {used}"
-    share = min(1.0, (view.used or 0) / view.window) if view.window else 0.0
-    return f"context {bar(share, 9, ascii)} {used} of {tokens(view.window)}"
+    share = min(1.0, max(view.used or 0, check.tokens if check is not None else 0) / window) if window else 0.0
+    over = "! " if check is not None and check.over else ""
+    return f"{over}context {bar(share, 9, ascii)} {used} of {tokens(window)}"
 
 
 def heading(view: ConversationView) -> tuple[str, str]:
-    """Title at the left; model, provider, preset and thinking at the right."""
+    """Title and tags at the left; model, provider, preset and thinking at the right."""
     model = f"{clean_label(view.model, 40)} on {clean_label(view.provider, 24)}" if view.model else "no model chosen, ctrl+t"
-    preset = view.settings.preset or "model's own"
-    think = "think" if view.settings.think == "auto" else f"think {view.settings.think}"
-    return clean_label(view.title, 60) or "new chat", " · ".join((model, preset, think))
+    preset = clean_label(view.settings.preset, 40) or "model's own"
+    think = "think" if view.settings.think == "auto" else f"think {clean_label(view.settings.think, 10)}"
+    title = clean_label(view.title, 60) or "new chat"
+    left = f"incognito, not stored: {title}" if view.incognito else title
+    tags = "".join(f" #{clean_name(tag, 40)}" for tag in view.tags)
+    return left + tags, " · ".join((model, preset, think))
+
+
+def queued(view: ConversationView) -> str:
+    """`2 queued: "and for 16 GB?" · "why?"`."""
+    if not view.queued:
+        return ""
+    words = " · ".join(f'"{clean_label(" ".join(text.split()), 40)}"' for text in view.queued[:4])
+    return f"{len(view.queued)} queued: {words}"
+
+
+def notice(view: ConversationView, queue: QueueView) -> tuple[str, bool]:
+    """The line above the composer, and whether it warns; empty where there is nothing to say."""
+    if view.read_only:
+        return clean_label(view.read_only), True
+    if view.alarm:
+        return f"! {clean_label(view.alarm)}   c what to do  /set num_ctx", True
+    if view.check is not None and view.check.over:
+        window = f" of {count(view.check.window)}" if view.check.window else ""
+        return f"! about {count(view.check.tokens)}{window} tokens would be sent; the oldest would be lost   c what to do", True
+    if view.waits:
+        return clean_label(view.waits), False
+    said = pulling(view, queue)
+    if not said and not view.messages:
+        said = "Type and press enter. ctrl+t chooses the model, ctrl+o opens an earlier chat."
+    return said, False
 
 
 def pulling(view: ConversationView, queue: QueueView) -> str:

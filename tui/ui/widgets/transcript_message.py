@@ -145,7 +145,8 @@ class Message:
             self.thinking.body.append(row.thoughts)
             self.thinking.body.finish()
         if row.text is not None:
-            self.body.append(row.text)
+            if row.text:
+                self.body.append(row.text)
             self.body.finish()
 
     def take(self, row: Row) -> bool:
