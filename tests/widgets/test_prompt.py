@@ -24,7 +24,7 @@ class Host(App[None]):
     def on_composer_command(self, message: Composer.Command) -> None:
         self.seen.append(("command", message.text))
 
-    def on_composer_large_paste(self, message: Composer.LargePaste) -> None:
+    def on_composer_pasted(self, message: Composer.Pasted) -> None:
         self.seen.append(("large", str(len(message.text))))
 
     def on_composer_left(self, message: Composer.Left) -> None:
@@ -63,7 +63,7 @@ async def test_T14_X21_paste_never_sends_and_is_no_command() -> None:
 async def test_history_at_the_edges_keeps_the_draft() -> None:
     app = Host()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.box.set_history(["one", "two"])
+        app.box.set_history(["two", "one"])
         await pilot.press("d", "up", "up", "up")
         assert app.box.text == "one"
         await pilot.press("down", "down")

@@ -10,7 +10,10 @@ import fnmatch
 import heapq
 import os
 import re
+import shlex
+import socket
 import stat
+import urllib.parse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -292,3 +295,53 @@ def split(typed: str, base: Path, *, home: Path | None = None) -> tuple[Path, st
         head, slash, tail = typed, "", ""
         return absolute(typed, base, home), f"{typed}/", ""
     return absolute(head + slash, base, home), head + slash, tail
+
+
+# --- files dropped on the terminal --------------------------------------------------------------------------------------
+
+DROP_LIMIT: Final = 32_000
+DROP_COUNT: Final = 200
+_DROP_START: Final = re.compile(r"""\s*['"]?(?:/|~/|file://|\\ )""")
+
+
+def may_be_dropped(text: str) -> bool:
+    """Whether a paste may be paths and nothing else; only looks at the text."""
+    return len(text) <= DROP_LIMIT and _DROP_START.match(text) is not None
+
+
+def dropped(text: str) -> tuple[Path, ...]:
+    """The files that a paste consists of, empty where it is anything else; blocks.
+
+    Terminals write dropped files as they stand, quoted, escaped, or as `file://` addresses, separated by spaces or line breaks.
+    """
+    text = text.strip()
+    for words in ([text], [line.strip() for line in text.splitlines()], _shell_words(text)):
+        paths = [_dropped_path(word) for word in words if word]
+        if paths and len(paths) <= DROP_COUNT and all(path is not None and _is_file(path) for path in paths):
+            return tuple(path for path in paths if path is not None)
+    return ()
+
+
+def _shell_words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return []
+
+
+def _dropped_path(word: str) -> Path | None:
+    if word.startswith("file://"):
+        address = urllib.parse.urlsplit(word)
+        if address.netloc not in ("", "localhost", socket.gethostname()):
+            return None
+        word = urllib.parse.unquote(address.path)
+    if word.startswith("~/"):
+        return absolute(word, Path("/"))
+    return Path(word) if word.startswith("/") and "\0" not in word else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False

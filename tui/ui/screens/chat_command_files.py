@@ -232,9 +232,10 @@ async def _template(host: CommandHost, name: str, selection: str) -> None:
         return
     if not name:
         choices = [(one.name, one.name, one.title or clean_label(one.text, 60)) for one in found]
-        name = await host.app.push_screen_wait(ChoiceDialog("Prompts of your own", choices)) or ""
-        if not name:
+        picked = await host.app.push_screen_wait(ChoiceDialog("Prompts of your own", choices))
+        if picked is None:
             return
+        name = picked
     chosen = next((one for one in found if one.name == name), None)
     if chosen is None:
         near = nearest(name, [one.name for one in found])
