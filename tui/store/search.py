@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from tui.core.chat import ConversationHead, Found
 from tui.core.record import record
 from tui.store import codec
-from tui.store.index import SHIFT, fold, phrase
+from tui.store.index import SHIFT, phrase, row_of
 from tui.store.messages import Repository
 from tui.store.rows import HEAD, head_of
 from tui.text import clean_door, clean_label
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 BEFORE: Final = 40
 """Characters of an excerpt before the match; `AFTER` from its beginning on."""
 AFTER: Final = 120
-_READ: Final = 1 << 20
+_READ: Final = 1 << 18
 """Characters of a message that are looked through for an excerpt."""
+_FEW: Final = 50
+"""Conversations that are asked one by one whether they hold a word; of more, all are asked at once."""
 _SPACE: Final = re.compile(r"\s+")
 
 
@@ -60,21 +63,28 @@ def excerpt(text: str, words: Sequence[str]) -> str:
 
 
 def _first_match(text: str, words: Sequence[str]) -> int:
+    bare = plain(text)
     for word in words:
-        parts = [re.escape(part) for part in re.findall(r"\w+", word)]
-        if parts and (found := re.search(r"[\W_]+".join(parts), text, re.IGNORECASE)):
-            return found.start()
-    plain = {fold(word).casefold() for word in words}
-    for found in re.finditer(r"\w+", text):  # accents and the like: compared as the index does, by word
-        if any(_bare(found[0]).startswith(_bare(word)) for word in plain):
+        match = r"[\W_]+".join(re.escape(part) for part in re.findall(r"[^\W_]+", plain(word)))
+        if match and (found := re.search(rf"(?<![^\W_]){match}", bare) or re.search(match, bare)):
             return found.start()
     return 0
 
 
-def _bare(word: str) -> str:
-    import unicodedata
+class _Plain(dict[int, str]):
+    """For `str.translate`: small letters without accents, always one for one."""
 
-    return "".join(char for char in unicodedata.normalize("NFKD", word.casefold()) if not unicodedata.combining(char))
+    def __missing__(self, code: int) -> str:
+        made = self[code] = unicodedata.normalize("NFKD", chr(code))[:1].lower()[:1] or chr(code)
+        return made
+
+
+_TABLE: Final = _Plain()
+
+
+def plain(text: str) -> str:
+    """Small letters without accents, as long as the text itself."""
+    return text.lower() if text.isascii() else text.translate(_TABLE)
 
 
 class Searches(Repository):
@@ -99,9 +109,8 @@ def _search(connection: sqlite3.Connection, query: Query, limit: int) -> tuple[F
     wanted = {number for number, row in heads.items() if not query.tags or query.tagged(codec.texts(row[2]))}
     together = _where(connection, " AND ".join(phrases)) if phrases else dict.fromkeys(wanted, 0)
     scattered: dict[int, int] = {}
-    if len(phrases) > 1:
-        found = [_where(connection, one) for one in phrases]
-        scattered = {number: found[0][number] for number in set.intersection(*map(set, found))}
+    if len(phrases) > 1 and len(wanted & together.keys()) < limit:
+        scattered = _scattered(connection, phrases, wanted - together.keys())
     order = sorted(wanted & (together.keys() | scattered.keys()), key=lambda number: (number in together, heads[number][1], number))
     return tuple(
         _found(connection, number, together.get(number) or scattered.get(number, 0), query.words) for number in reversed(order[-limit:])
@@ -112,6 +121,24 @@ def _where(connection: sqlite3.Connection, match: str) -> dict[int, int]:
     """By conversation: the newest entry that matches."""
     query = "SELECT rowid >> ?, max(rowid) FROM search WHERE search MATCH ? GROUP BY 1"
     return dict(connection.execute(query, (SHIFT, match)))
+
+
+def _scattered(connection: sqlite3.Connection, phrases: Sequence[str], wanted: set[int]) -> dict[int, int]:
+    """Of these conversations those that hold each phrase somewhere, with the newest entry that holds the first."""
+    first: dict[int, int] = {}
+    for match in phrases:
+        if len(wanted) > _FEW:
+            found = _where(connection, match)
+        else:
+            query = "SELECT max(rowid) FROM search WHERE search MATCH ? AND rowid BETWEEN ? AND ?"
+            ranges = {number: (row_of(number), row_of(number + 1) - 1) for number in wanted}
+            hits = {number: connection.execute(query, (match, *ends)).fetchone()[0] for number, ends in ranges.items()}
+            found = {number: entry for number, entry in hits.items() if entry is not None}
+        wanted &= found.keys()
+        first = first or found
+        if not wanted:
+            break
+    return {number: first[number] for number in wanted}
 
 
 def _found(connection: sqlite3.Connection, number: int, entry: int, words: Sequence[str]) -> Found:

@@ -9,8 +9,7 @@ from tui.core.chat import AnswerState, Attachment, ConversationHead, Conversatio
 from tui.core.clock import Clock
 from tui.store.conversations import Conversations, clean_tags
 from tui.store.identity import Identity
-from tui.store.index import fold
-from tui.store.search import excerpt, parse
+from tui.store.search import excerpt, parse, plain
 from tui.store.tree import Tree, parents_first
 from tui.store.votes import NOBODY, Tally
 
@@ -55,11 +54,11 @@ class Memory:
     async def search_async(self, text: str, limit: int = 100) -> tuple[Found, ...]:
         """Conversations that hold every word and have every `#tag`."""
         query = parse(text)
-        wanted = [fold(word).casefold() for word in query.words]
+        wanted = [plain(word) for word in query.words]
         found = []
         for head in self.heads(limit=limit):
-            said = {0: " ".join((head.title, *head.tags)), **{one.id: one.content for one in self.all_messages(head.id)}}
-            holding = {number: [word in fold(text).casefold() for word in wanted] for number, text in said.items()}
+            said = {0: " ".join((head.title, *head.tags)), **{one.id: one.content for one in self.all_messages(head.id) if one.state.ended}}
+            holding = {number: [word in plain(text) for word in wanted] for number, text in said.items()}
             if query.tagged(head.tags) and all(map(any, zip(*holding.values(), strict=True))):
                 best = max(holding, key=lambda number: (sum(holding[number]), -number)) if wanted else 0
                 found.append(Found(head, best, excerpt(said[best], query.words) if best else ""))
