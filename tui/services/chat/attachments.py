@@ -185,7 +185,7 @@ def _jpeg(data: bytes) -> tuple[int, int] | None:
 def _webp(data: bytes) -> tuple[int, int] | None:
     """The three forms of the first chunk (developers.google.com/speed/webp/docs/riff_container)."""
     kind = data[12:16]
-    if kind == b"VP8X":
+    if kind == b"VP8X" and len(data) >= 30:
         return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
     if kind == b"VP8L" and data[20:21] == b"\x2f":
         bits = struct.unpack_from("<I", data, 21)[0]
