@@ -1,0 +1,351 @@
+"""[limits]: whether this machine is so full that a chat, a load or a pull should wait; figures, sentences, and what to do.
+
+Only for servers on this machine; figures are averages over `OVER` seconds. With `count = "others"` what the models of the
+user's own servers use is left out; what cannot be told apart is not counted against anybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from tui.config.settings import Limits as LimitSettings
+from tui.config.settings import Settings
+from tui.core.clock import SYSTEM, Clock
+from tui.core.errors import Failure, FailureKind
+from tui.core.models import Endpoint, Location, Origin, ProviderState, RunningModel, Severity
+from tui.core.record import record
+from tui.core.threads import in_daemon_thread
+from tui.hardware.sample import Gpu, Sample
+from tui.providers.discovery import held_by
+from tui.providers.ports import Holder
+from tui.services.own_use import OwnUse, own_use, processor_seconds
+from tui.services.space import runs_here
+from tui.text import clean_name, size
+
+if TYPE_CHECKING:
+    from tui.core.observe import Observable
+
+OVER: Final = 10.0
+"""Seconds that figures are averaged over."""
+PLENTY: Final = 50 * 10**9
+"""Bytes free on a disk from which it is not full, whatever the percentage."""
+APART: Final = 0.5
+"""Seconds that the processor use of our own servers is measured over, where that decides."""
+AGAIN: Final = 300.0
+"""Seconds for which a yes, or a warning, counts for the same limits."""
+PATIENCE: Final = 3.0
+"""Seconds that measuring for a command may take."""
+
+Samples = Sequence[tuple[float, Sample]]
+
+
+@record(frozen=True)
+class Breach:
+    """A limit that is passed.
+
+    Attributes:
+        what: "cpu", "memory", "gpu", "gpu_memory", "disk" or "keep_free_vram".
+        figure: Percent, or for `keep_free_vram` bytes.
+        limit: In the same unit.
+        sentence: "GPU memory 93 %, limit 90 %: alice's python has 5.9 GB".
+    """
+
+    what: str
+    figure: float
+    limit: float
+    sentence: str
+
+
+# --- pure ------------------------------------------------------------------------------------------------------------
+
+
+def average(values: Iterable[float | None]) -> float | None:
+    """Mean of what is known."""
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
+
+
+def breaches(
+    limits: LimitSettings, samples: Samples, own: OwnUse | None = None, need: int | None = None, *, binary: bool = False
+) -> tuple[Breach, ...]:
+    """The limits that these samples pass, but the processor's (see `cpu_breach`).
+
+    Args:
+        limits: The settings.
+        samples: Of the last `OVER` seconds, oldest first.
+        own: What is ours and is left out; None: everything counts.
+        need: Bytes of GPU memory that will be taken, 0 for none, None where not known.
+        binary: Sizes in GiB.
+    """
+    if not samples:
+        return ()
+    found = [
+        _memory(limits, samples, own),
+        *(breach for gpu in samples[-1][1].gpus for breach in _gpu(limits, samples, gpu, own)),
+        *_disks(limits, samples[-1][1], binary),
+        _free_vram(limits, samples[-1][1], need, binary),
+    ]
+    return tuple(breach for breach in found if breach is not None)
+
+
+def cpu_use(samples: Samples) -> float | None:
+    """Average use of the processor in percent."""
+    return average(sample.cpu.percent for _at, sample in samples)
+
+
+def cpu_breach(limits: LimitSettings, used: float | None, ours: float | None = None) -> Breach | None:
+    """The processor's limit; `ours` are the percent points of our own servers, None where they count."""
+    if not limits.cpu or used is None:
+        return None
+    figure = max(0.0, used - (ours or 0.0))
+    return _percent("cpu", "CPU", figure, limits.cpu, without=ours is not None and ours >= 1) if figure > limits.cpu else None
+
+
+def _percent(what: str, name: str, figure: float, limit: int, *, without: bool = False, who: str = "") -> Breach:
+    beside = " without our models" if without else ""
+    return Breach(what, figure, limit, f"{name} {figure:.0f} %{beside}, limit {limit} %" + (f": {who}" if who else ""))
+
+
+def _memory(limits: LimitSettings, samples: Samples, own: OwnUse | None) -> Breach | None:
+    total = samples[-1][1].memory.total
+    used = average(sample.memory.used for _at, sample in samples)
+    if not limits.memory or not total or used is None:
+        return None
+    ours = min(own.memory, used) if own is not None else 0
+    figure = 100 * (used - ours) / total
+    return _percent("memory", "Memory", figure, limits.memory, without=ours > total / 100) if figure > limits.memory else None
+
+
+def _gpu(limits: LimitSettings, samples: Samples, gpu: Gpu, own: OwnUse | None) -> Iterable[Breach | None]:
+    if not limits.gpu or gpu.lost:
+        return
+    name = f"GPU {gpu.index}" if len(samples[-1][1].gpus) > 1 else "GPU"
+    same = [one for _at, sample in samples for one in sample.gpus if one.uuid == gpu.uuid]
+    who = own.others.get(gpu.uuid, "") if own is not None else ""
+    used = average(one.memory_used for one in same)
+    if gpu.memory_total and used is not None:
+        ours = min(own.gpu_memory.get(gpu.uuid, 0), used) if own is not None else 0
+        figure = 100 * (used - ours) / gpu.memory_total
+        if figure > limits.gpu:
+            yield _percent("gpu_memory", f"{name} memory", figure, limits.gpu, without=ours > 0, who=who)
+    busy = average(one.percent for one in same)
+    apart = own is None or gpu.uuid not in own.gpus  # a driver's percentage is of all processes together
+    if busy is not None and busy > limits.gpu and apart:
+        yield _percent("gpu", name, busy, limits.gpu, who=who)
+
+
+def _disks(limits: LimitSettings, sample: Sample, binary: bool) -> Iterable[Breach]:
+    for disk in sample.disks:
+        if not limits.disk or not disk.total or disk.free is None or disk.free >= PLENTY:
+            continue
+        figure = 100 * (disk.total - disk.free) / disk.total
+        if figure > limits.disk:
+            yield _percent("disk", f"Disk {clean_name(disk.path, 60)}", figure, limits.disk, who=f"{size(disk.free, binary=binary)} free")
+
+
+def _free_vram(limits: LimitSettings, sample: Sample, need: int | None, binary: bool) -> Breach | None:
+    keep = limits.keep_free_vram
+    gpus = [gpu for gpu in sample.gpus if gpu.memory_total and gpu.memory_used is not None and not gpu.lost]
+    if not keep or not gpus or need == 0:
+        return None
+    free = sum((gpu.memory_total or 0) - (gpu.memory_used or 0) for gpu in gpus)
+    left = max(0, free - (need or 0))
+    if left >= keep:
+        return None
+    then = (
+        f"{size(left, binary=binary)} would be free, {size(need, binary=binary)} is needed"
+        if need
+        else f"{size(free, binary=binary)} is free"
+    )
+    return Breach("keep_free_vram", left, keep, f"GPU memory: {then}, limit {size(keep, binary=binary)} free")
+
+
+def sentence(found: Sequence[Breach]) -> str:
+    """All of them on one line."""
+    return "; ".join(breach.sentence for breach in found)
+
+
+# --- in the app ------------------------------------------------------------------------------------------------------
+
+
+class MonitorSide(Protocol):
+    """What is needed of `monitor.Monitor`."""
+
+    def samples(self) -> tuple[tuple[float, Sample], ...]:
+        """Monotonic time and sample, oldest first."""
+        ...
+
+
+class WatchSide(Protocol):
+    """What is needed of a `watch.Watch`."""
+
+    holder: Holder | None
+
+
+class RegistrySide(Protocol):
+    """What is needed of `registry.Registry`."""
+
+    providers: Observable[tuple[ProviderState, ...]]
+    running: Observable[tuple[RunningModel, ...]]
+
+    def state(self, name: str) -> ProviderState | None:
+        """One provider's newest state."""
+
+    def watch(self, name: str) -> Any:
+        """Its `WatchSide`, or None."""
+
+
+Ask = Callable[[str, Sequence[tuple[str, str]]], Awaitable[str]]
+Notice = Callable[[str, Severity], None]
+
+
+class Limits:
+    """Checks before a chat, a load or a pull. Used on the engine's loop.
+
+    `check` only measures; `allow` also does what `limits.action` says, and is what callers want:
+
+        failure = await limits.allow(provider, need, what="sent", ask=host.ask, notice=host.notice)
+
+    Args:
+        settings: The running settings.
+    """
+
+    def __init__(
+        self,
+        settings: Callable[[], Settings],
+        monitor: MonitorSide,
+        registry: RegistrySide,
+        *,
+        clock: Clock = SYSTEM,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._settings = settings
+        self._monitor = monitor
+        self._registry = registry
+        self._clock = clock
+        self._pause = pause
+        self._known: dict[tuple[str, str], float] = {}
+
+    async def check(self, provider: str, need: int | None = None) -> tuple[Breach, ...]:
+        """The limits that are passed now; empty for servers elsewhere, and while nothing was measured.
+
+        Args:
+            provider: The server that will be asked.
+            need: Bytes of GPU memory that a load will take; 0 where the model is loaded already.
+        """
+        settings = self._settings()
+        state = self._registry.state(provider)
+        now = self._clock.monotonic()
+        samples = [(at, sample) for at, sample in self._monitor.samples() if now - OVER <= at <= now + 1]
+        if state is None or not _is_here(state) or not samples:
+            return ()
+        here = [one for one in self._registry.providers.value if _is_here(one)]
+        names = {one.name for one in here}
+        watches = [self._registry.watch(one.name) for one in here]
+        holders = [watch.holder for watch in watches if watch is not None and watch.holder is not None]
+        vram = sum(model.vram or 0 for model in self._registry.running.value if model.provider in names)
+        return await _measured(settings, samples, holders, vram, need, self._pause)
+
+    async def allow(self, provider: str, need: int | None = None, *, what: str = "sent", ask: Ask, notice: Notice) -> Failure | None:
+        """Check, and do what `limits.action` says: None to go on, else the failure to show. A yes, or a warning, counts for `AGAIN`."""
+        found = await self.check(provider, need)
+        now = self._clock.monotonic()
+        self._known = {key: at for key, at in self._known.items() if now - at < AGAIN}
+        action = self._settings().limits.action
+        new = [breach for breach in found if (provider, breach.what) not in self._known]
+        if not found or (action != "refuse" and not new):
+            return None
+        if action == "refuse":
+            return refused(found, what)
+        if action == "ask":
+            choices = (("no", "No"), ("yes", "Yes, all the same"))
+            if await ask(f"This machine is full: {sentence(found)}. Shall it be {what} all the same?", choices) != "yes":
+                return refused(found, what)
+        else:
+            notice(f"This machine is full: {sentence(found)}", Severity.WARNING)
+        self._known |= {(provider, breach.what): self._clock.monotonic() for breach in found}
+        return None
+
+
+def refused(found: Sequence[Breach], what: str = "sent") -> Failure:
+    """The failure for what a limit refuses; its kind makes commands exit with 3."""
+    return Failure(f"Not {what}: {sentence(found)}", "[limits]", "Wait until there is room, or change the limit", FailureKind.REFUSED)
+
+
+def _is_here(state: ProviderState) -> bool:
+    return state.location is Location.HERE and state.origin is not Origin.DEMO
+
+
+async def _measured(
+    settings: Settings,
+    samples: Samples,
+    holders: Sequence[Holder],
+    vram: int,
+    need: int | None,
+    pause: Callable[[float], Awaitable[None]],
+) -> tuple[Breach, ...]:
+    limits, binary = settings.limits, settings.appearance.units == "binary"
+    used = cpu_use(samples)
+    own, ours = None, None
+    full = breaches(limits, samples, None, need, binary=binary)
+    cpu = cpu_breach(limits, used)
+    if limits.count == "others" and (full or cpu):
+        own = await in_daemon_thread(lambda: own_use(holders, samples[-1][1], vram, binary=binary))
+        if cpu is not None and own.pids:
+            ours = await _own_cpu(own.pids, pause)
+        full, cpu = breaches(limits, samples, own, need, binary=binary), cpu_breach(limits, used, ours)
+    return (*((cpu,) if cpu is not None else ()), *full)
+
+
+async def _own_cpu(pids: frozenset[int], pause: Callable[[float], Awaitable[None]]) -> float:
+    """Percent of all processors that these processes use, measured over `APART` seconds."""
+    before, began = await in_daemon_thread(lambda: processor_seconds(pids)), time.monotonic()
+    await pause(APART)
+    used = await in_daemon_thread(lambda: processor_seconds(pids)) - before
+    return max(0.0, 100 * used / max(0.001, time.monotonic() - began) / (os.cpu_count() or 1))
+
+
+# --- in a command ----------------------------------------------------------------------------------------------------
+
+
+async def check_here(
+    settings: Settings, endpoint: Endpoint, *, vram: int = 0, need: int | None = None, disks: Sequence[str] = ("/",)
+) -> tuple[Breach, ...]:
+    """`Limits.check` for a command, which has no monitor: measures for half a second, and at most for `PATIENCE`.
+
+    Use it as `if (found := await check_here(...)) and not args.force: refuse`, where `limits.action` is not "warn"; then a
+    line on standard error is enough.
+
+    Args:
+        settings: The running settings.
+        endpoint: The server that will be asked.
+        vram: Bytes that its models have on GPUs now.
+        need: Bytes of GPU memory that a load will take; 0 where the model is loaded already.
+        disks: Folders whose disks count.
+    """
+    limits = settings.limits
+    if not runs_here(endpoint, settings) or not any((limits.cpu, limits.memory, limits.gpu, limits.disk, limits.keep_free_vram)):
+        return ()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            sample = await in_daemon_thread(lambda: _sample(list(disks), settings.monitor.gpu))
+            held = await held_by(endpoint.url)
+            return await _measured(settings, ((0.0, sample),), [held] if held is not None else [], vram, need, asyncio.sleep)
+    except TimeoutError:
+        return ()
+
+
+def _sample(disks: list[str], gpu: bool) -> Sample:
+    from tui.hardware.cpu import Machine
+    from tui.hardware.nvidia import Nvidia
+
+    machine, gpus = Machine(disks), Nvidia() if gpu else None
+    machine.cpu()
+    time.sleep(APART)
+    found = gpus.read() if gpus is not None else ()
+    return Sample(time.time(), APART, machine.cpu(), machine.memory(), machine.disks(), gpus=found)
