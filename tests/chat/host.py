@@ -33,6 +33,9 @@ async def until(condition: Callable[[], Any]) -> Any:
 class Scripted:
     """Answers from a script: events are yielded, exceptions raised, asyncio events waited for."""
 
+    endpoint = Endpoint("lab", "ollama", "http://127.0.0.1:1")
+    capabilities = frozenset({Capability.CHAT})
+
     def __init__(self, *answers: list[Any]) -> None:
         self.answers = list(answers)
         self.requests: list[ChatRequest] = []

@@ -383,3 +383,13 @@ async def test_H32_the_server_sees_the_stop(bench: Make, server: FaultServer, co
         await gone.wait()
     await one.idle()
     assert rows(one)[-1] == ("assistant", "a", "stopped")
+
+
+async def test_an_answer_that_is_not_the_json_asked_for_says_so(bench: Make) -> None:
+    one = await bench(Scripted([Delta('{"a": 1}'), DONE], [Delta("a: 1"), DONE]))
+    one.chat.configure(ConversationSettings(format="json"))
+    await until(lambda: not one.host.tasks)
+    assert (await one.say("go")).note == ""
+    assert (await one.say("go")).note.startswith("the answer is not valid JSON: line 1")
+    assert one.stored.branch(1)[-1].note.startswith("the answer is not valid JSON")
+    assert one.host.lab.requests[0].format == "json"

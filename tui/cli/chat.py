@@ -22,10 +22,10 @@ from tui.core.errors import FailureKind, PaddockError
 from tui.core.models import Model
 from tui.core.names import normal
 from tui.providers.base import Provider
+from tui.services.chat.asking import title_of
 from tui.services.chat.attachments import read_file
 from tui.services.chat.formats import check_format
 from tui.services.chat.memory import ChatStore, Memory
-from tui.services.chat.asking import title_of
 from tui.store.conversations import Conversations
 from tui.store.measurements import Measurements
 from tui.text import clean_door, clean_name, nearest

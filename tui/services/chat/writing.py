@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, Protocol, TypeVar
 
@@ -15,9 +15,11 @@ from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import StreamEvent
 from tui.core.jobs import Job, JobKind, JobState
 from tui.core.names import same
+from tui.providers.options import dropped_options
 from tui.services.chat import context, sending, tokens
 from tui.services.chat.answer import CLOSED, Answer, Surroundings
 from tui.services.chat.api import LiveAnswer
+from tui.services.chat.formats import check_format
 from tui.services.chat.host import ChatHost
 from tui.services.chat.save import AnswerSaver, Keeper
 from tui.services.chat.session import Session
@@ -106,8 +108,7 @@ class Writer:
             await self._keeper.keep(lambda row=row: session.store.update_answer(row))  # type: ignore[misc]
             session.put(row)
             self._shown.show(session)
-        await self._after(session, ended, request)
-        return ended
+        return await self._after(session, ended, request)
 
     def _chain(self, row: Message) -> list[tuple[str, str]]:
         """The server of the row, then those of its `fallback` that have the model."""
@@ -232,12 +233,29 @@ class Writer:
 
     # --- after
 
-    async def _after(self, session: Session, ended: Message, request: ChatRequest) -> None:
+    async def _after(self, session: Session, ended: Message, request: ChatRequest) -> Message:
+        """Say what is remarkable about it, keep its figures; returns it with the remarks."""
         served = context.window(ended.provider, ended.model, self._host.running(), request.options)
         before, system = session.upto(ended.parent), session.settings.system
         session.alarm = context.alarm(ended, before, served, system=system, calibration=session.calibration)
+        remarks = "; ".join(part for part in (ended.note, *self._remarks(ended, request)) if part)
+        if remarks != ended.note:
+            ended = replace(ended, note=remarks)
+            await self._keeper.keep(lambda: session.store.update_answer(ended))
+            session.put(ended)
         self._shown.show(session)
         await self._measure(session, ended, request)
+        return ended
+
+    def _remarks(self, ended: Message, request: ChatRequest) -> Iterator[str]:
+        """What was set and not sent, and whether it is the JSON that was asked for."""
+        provider = self._host.provider(ended.provider)
+        if provider is not None and ended.request:
+            names = dropped_options(provider, request.options, request.think)
+            if names:
+                yield f"{clean_name(ended.provider)} does not know {', '.join(names)}: not sent"
+        if ended.state is AnswerState.COMPLETE and not ended.tool_calls and (wrong := check_format(ended.content, request.format)):
+            yield f"the answer is {wrong}"
 
     async def _measure(self, session: Session, ended: Message, request: ChatRequest) -> None:
         """One row a complete answer: speed, load, and how much text a token is."""
