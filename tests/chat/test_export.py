@@ -187,6 +187,19 @@ def test_a_page_has_markdown_thoughts_figures_and_pictures() -> None:
     assert "One message of another branch is in this file" in text
 
 
+def test_X01_tables_and_addresses_of_a_page() -> None:
+    said = (
+        "| a | b |\n|--:|:-:|\n| 1 | 2 |\n\n[x](https://example.org/?a=1&b=%22) [y](https://example.org/"
+        + "z" * 3000
+        + ") [z](ftp://x) <data:x>"
+    )
+    text = transfer.render("html", ConversationFile("x", messages=(Message(1, 0, 1, Role.ASSISTANT, said),))).decode()
+    _harmless(text)
+    assert '<td class="right">1</td>' in text and '<th class="center">b</th>' in text
+    addresses = [attributes.get("href") for tag, attributes in Page(text).tags if tag == "a"]
+    assert addresses[0] == "https://example.org/?a=1&b=%22" and not any(addresses[1:])
+
+
 def test_a_page_with_an_endless_text_shows_it_as_it_is() -> None:
     file = ConversationFile("x", messages=(Message(1, 0, 1, Role.ASSISTANT, "*a* " * (MAX_DRAWN // 4 + 1)),))
     assert '<pre class="text">*a* ' in transfer.render("html", file).decode()

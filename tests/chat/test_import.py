@@ -18,7 +18,7 @@ from tests.chat.files import PNG, conversations, example, free
 from tui.core.chat import AnswerState, AttachmentKind, Role
 from tui.core.errors import FailureKind, PaddockError
 from tui.services.chat import conversation_file, transfer
-from tui.services.chat.conversation_file import MAX_BYTES, MAX_MESSAGES, ConversationFile
+from tui.services.chat.conversation_file import MAX_BYTES, MAX_MESSAGES, MAX_PAGE, ConversationFile
 
 QUICK = how(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
@@ -124,7 +124,9 @@ def test_C19_deep_values_are_refused_and_others_kept() -> None:
 
 def test_C19_a_million_messages_and_50_MB_are_refused(tmp_path: Path) -> None:
     many = b'{"paddock": 1, "messages": [' + b",".join([b'{"role":"user","content":""}'] * 1_000_000) + b"]}"
-    assert f"1,000,000 messages; {MAX_MESSAGES:,} can be read" in refused(many)
+    assert "more values than any conversation" in refused(many)
+    some = b'{"paddock": 1, "messages": [' + b",".join([b"{}"] * (MAX_MESSAGES + 1)) + b"]}"
+    assert f"{MAX_MESSAGES + 1:,} messages; {MAX_MESSAGES:,} can be read" in refused(some)
     plain = b"[" + b",".join([b'{"role":"user","content":""}'] * (MAX_MESSAGES + 1)) + b"]"
     assert "can be read" in refused(plain)
     marks = b'<!--paddock:conversation {"paddock": 1}-->\n' + b'<!--paddock:message {"role":"user"}-->\n' * (MAX_MESSAGES + 1)
@@ -135,12 +137,23 @@ def test_C19_a_million_messages_and_50_MB_are_refused(tmp_path: Path) -> None:
     assert "larger than 50 MB" in refused(large) and str(large) in refused(large)
 
 
+def test_a_page_may_hold_what_a_file_may_and_draw_it_too(tmp_path: Path) -> None:
+    page = transfer.render("html", example()).replace(b"<body>", b"<body>" + b" " * MAX_BYTES)
+    path = tmp_path / "page.html"
+    path.write_bytes(page)
+    assert transfer.read(path) == example()
+    with path.open("ab") as file:
+        file.truncate(MAX_PAGE + 1)
+    assert "larger than 200 MB" in refused(path)
+    assert "in this page is larger than 50 MB" in refused(page.replace(b'{"paddock"', b" " * MAX_BYTES + b'{"paddock"'))
+
+
 def test_C19_more_values_than_memory_has_room_for_are_refused_before_they_are_made() -> None:
     assert "more values" in refused(b'{"paddock": 1, "messages": [' + b"[]," * 5_000_000 + b"1]}")
 
 
 def test_texts_full_of_braces_and_commas_are_no_values() -> None:
-    text = '{"a": [1, 2]}, \\" ' * 400_000
+    text = '{"a": [1, 2]}, \\" \\\\' * 1_000_000
     assert transfer.read(json.dumps(of(content=text)).encode()).messages[0].content == text
 
 

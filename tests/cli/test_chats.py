@@ -7,13 +7,14 @@ import io
 import json
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.chat.files import CANARY, example
-from tests.cli.conftest import Run, Typed, controls
+from tests.cli.conftest import Run, Typed, controls, provider
+from tests.support.fault_server import FaultServer
 from tui.cli.completions import words
 from tui.core.chat import AnswerState, Message, Role
 from tui.services.chat import transfer
@@ -176,6 +177,14 @@ def test_P60_exports_imports_and_deletions_are_in_the_audit_log(stored: Path, ru
     noted = "".join(one.read_text() for one in (stored / "state").rglob("audit*"))
     for what in ("export chat", "import chat", "delete chat"):
         assert what in noted
+
+
+def test_P52_no_key_or_header_is_in_an_export(server: FaultServer, run: Run, configure: Callable[[str], None]) -> None:
+    configure(provider("box", server.url, api_key='"sk-secret-1234567890"', headers='{X-Token = "tok-secret-987"}'))
+    assert run("chat", "tiny", "hello", "--on", "box").code == 0
+    for form in transfer.FORMS:
+        said = run("chats", "export", "1", "--form", form)
+        assert said.code == 0 and "box" in said.out and "secret" not in said.out and server.url not in said.out
 
 
 def test_X01_no_canary_reaches_the_terminal(home: Path, run: Run, tmp_path: Path) -> None:

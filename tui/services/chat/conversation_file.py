@@ -16,6 +16,8 @@ from tui.text import clean_block, clean_door, clean_label, clean_name
 
 MAX_BYTES: Final = 50_000_000
 """Larger files are not read."""
+MAX_PAGE: Final = 4 * MAX_BYTES
+"""Larger pages are not read: beside at most `MAX_BYTES` of JSON they hold the same once more, drawn."""
 MAX_MESSAGES: Final = 100_000
 """Files with more messages are not read."""
 MAX_DEPTH: Final = 64

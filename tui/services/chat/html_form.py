@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tui.core.chat import Attachment, AttachmentKind, Message, Role
 from tui.services.chat import json_form
-from tui.services.chat.conversation_file import ConversationFile, media_of, visible, wrong
+from tui.services.chat.conversation_file import MAX_BYTES, ConversationFile, media_of, visible, wrong
 from tui.services.chat.file_words import end_words, figure_words, settings_lines, when, who
 from tui.text import clean_label, clean_name, duration, size
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MAX_DRAWN: Final = 200_000
 """Characters; a longer text stands in the page as it is."""
+MAX_ADDRESS: Final = 2048
+"""Characters; what a longer address leads to cannot be clicked."""
 _OPEN: Final = '<script type="application/json" id="paddock-conversation">'
 _CLOSE: Final = "</script>"
 _ESCAPES: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
@@ -38,6 +40,7 @@ article.user>h2{color:var(--you)}time,.dim,figcaption,summary{color:var(--dim);f
 pre{background:var(--block);padding:.7rem;border-radius:.4rem;overflow-x:auto}pre,code{font:.9rem/1.45 ui-monospace,monospace}
 pre.text,article.user p{white-space:pre-wrap}blockquote,details>div{border-left:3px solid var(--line);margin:.5rem 0;padding-left:.8rem}
 table{border-collapse:collapse;display:block;overflow-x:auto}td,th{border:1px solid var(--line);padding:.25rem .6rem}
+.left{text-align:left}.right{text-align:right}.center{text-align:center}
 img{max-width:100%}figure{margin:.6rem 0}a{color:inherit}
 @media print{body{max-width:none}}
 """
@@ -126,21 +129,31 @@ def _drawer() -> MarkdownIt:
     draw = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     draw.add_render_rule("image", _picture_of_the_text)
     draw.add_render_rule("link_open", _link)
+    draw.add_render_rule("th_open", _cell)
+    draw.add_render_rule("td_open", _cell)
     return draw
 
 
 def _picture_of_the_text(_renderer: Any, tokens: Any, at: int, _options: Any, _env: Any) -> str:
     """A picture elsewhere is not loaded; its words and address stand for it."""
     token = tokens[at]
-    return escape(f"{token.content} ({clean_name(str(token.attrGet('src')), 2048)})")
+    return escape(f"{token.content} ({clean_name(str(token.attrGet('src')), MAX_ADDRESS)})")
 
 
 def _link(_renderer: Any, tokens: Any, at: int, _options: Any, _env: Any) -> str:
     """A link that tells nobody where it was followed from."""
     address = str(tokens[at].attrGet("href"))
-    if not address.startswith(("http://", "https://", "mailto:", "#")):
-        return f'<a title="{escape(clean_name(address, 2048))}">'
-    return f'<a href="{escape(clean_name(address, 2048))}" title="{escape(clean_name(address, 2048))}" rel="noopener noreferrer nofollow">'
+    shown = escape(clean_name(address, MAX_ADDRESS))
+    if len(address) > MAX_ADDRESS or not address.startswith(("http://", "https://", "mailto:", "#")):
+        return f'<a title="{shown}">'
+    return f'<a href="{shown}" title="{shown}" rel="noopener noreferrer nofollow">'
+
+
+def _cell(_renderer: Any, tokens: Any, at: int, _options: Any, _env: Any) -> str:
+    """A cell whose alignment is a class: the policy allows no style on an element."""
+    token = tokens[at]
+    side = str(token.attrGet("style") or "").removeprefix("text-align:")
+    return f'<{token.tag} class="{side}">' if side in ("left", "right", "center") else f"<{token.tag}>"
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -152,4 +165,12 @@ def load(data: bytes) -> ConversationFile:
     end = data.find(_CLOSE.encode(), start)
     if start < 0 or end < 0:
         raise wrong("This page holds no conversation of Paddock", "", "Import the JSON, Markdown or HTML that Paddock wrote")
-    return json_form.load(json_form.parse(data[start + len(_OPEN) : end]))
+    inside = data[start + len(_OPEN) : end]
+    if len(inside) > MAX_BYTES:
+        raise wrong(f"The conversation in this page is larger than {size(MAX_BYTES)}", "", "Import a smaller one")
+    return json_form.load(json_form.parse(inside))
+
+
+def is_page(data: bytes) -> bool:
+    """Whether a file begins as such a page does."""
+    return data.removeprefix(b"\xef\xbb\xbf").lstrip()[:15].lower() == b"<!doctype html>"

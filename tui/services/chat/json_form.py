@@ -19,7 +19,6 @@ from __future__ import annotations
 import base64
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, Final, TypeVar
@@ -44,8 +43,10 @@ from tui.text import clean_label, clean_name
 VERSION: Final = 1
 """Of the form; a file with a higher one was written by a newer Paddock."""
 THINK: Final = ("auto", "on", "off", "low", "medium", "high")
-_MAX_VALUES: Final = 6_000_000
-_TEXT: Final = re.compile(rb'"(?>[^"\\]+|\\.)*+"', re.DOTALL)
+_MAX_VALUES: Final = 3_000_000
+_SMALL: Final = 8_000_000
+"""Bytes; so few values fit into that much that they need not be counted."""
+_PIECE: Final = 1 << 20
 T = TypeVar("T", Metrics, Timeline)
 
 
@@ -128,10 +129,8 @@ def _finite(value: Any) -> Any:
 
 def parse(data: bytes) -> Any:
     """JSON that somebody made: no endless nesting, no key twice, no number that is none, no more values than memory has room for."""
-    if len(data) > 1_000_000:
-        bare = _TEXT.sub(b"", data)
-        if bare.count(b",") + bare.count(b"[") + bare.count(b"{") > _MAX_VALUES:
-            raise wrong("The file holds more values than any conversation", "", "Import a smaller one")
+    if len(data) > _SMALL and _values(data) > _MAX_VALUES:
+        raise wrong("The file holds more values than any conversation", "", "Import a smaller one")
     try:
         return json.loads(data.decode("utf-8", "replace").removeprefix("\ufeff"), object_pairs_hook=_once, parse_constant=_no_number)
     except json.JSONDecodeError as error:
@@ -140,6 +139,17 @@ def parse(data: bytes) -> Any:
         raise wrong("Too many values stand inside each other") from error
     except ValueError as error:  # of int(), for one with thousands of digits
         raise wrong("A number is out of range") from error
+
+
+def _values(data: bytes) -> int:
+    """About how many values there are, counted by what stands between them outside of texts."""
+    bare, count, inside = data.replace(rb"\\", b"").replace(b'\\"', b""), 0, 0
+    for at in range(0, len(bare), _PIECE):
+        parts = bare[at : at + _PIECE].split(b'"')
+        between = b"".join(parts[inside::2])
+        count += between.count(b",") + between.count(b"[") + between.count(b"{")
+        inside ^= (len(parts) - 1) & 1
+    return count
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -159,6 +169,7 @@ def load(value: Any) -> ConversationFile:
     """The conversation of a parsed file."""
     node = Node(value, "")
     check_version(node.whole("paddock") or 0)
+    check_count(len(node.items("messages")))
     messages = _messages(node.nodes("messages"))
     file = replace(head_of(node), messages=messages, tip=node.whole("tip") or 0)
     if file.tip and all(message.id != file.tip for message in messages):
@@ -209,7 +220,6 @@ def settings_of(node: Node) -> ConversationSettings:
 
 
 def _messages(nodes: list[Node]) -> tuple[Message, ...]:
-    check_count(len(nodes))
     known: set[int] = {0}
     found: list[Message] = []
     before = 0
@@ -302,9 +312,9 @@ _ROLES: Final = {"developer": "system", "function": "tool", "human": "user", "mo
 
 def load_plain(value: Any) -> ConversationFile:
     """A list of `{"role", "content"}`, or an object with such `messages`, as programs send them to models; one branch."""
-    whole = Node({} if isinstance(value, list) else value, "")
-    nodes = Node({"messages": value}, "").nodes("messages") if isinstance(value, list) else whole.nodes("messages")
-    check_count(len(nodes))
+    whole = Node({"messages": value} if isinstance(value, list) else value, "")
+    check_count(len(whole.items("messages")))
+    nodes = whole.nodes("messages")
     system: list[str] = []
     found: list[Message] = []
     for node in nodes:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Final
 from tui.core.chat import AttachmentKind, ConversationHead, Message, Role
 from tui.core.errors import FailureKind, PaddockError
 from tui.services.chat import html_form, json_form, markdown_form
-from tui.services.chat.conversation_file import MAX_BYTES, ConversationFile, wrong
-from tui.services.chat.sending import title_of
+from tui.services.chat.asking import title_of
+from tui.services.chat.conversation_file import MAX_BYTES, MAX_PAGE, ConversationFile, wrong
 from tui.store.files import make_folder, sync_folder
 from tui.text import clean_label, clean_name, size
 
@@ -186,7 +186,7 @@ def read(source: Path | bytes) -> ConversationFile:
         source: A path, or what stood in a file.
 
     Raises:
-        PaddockError: It is no conversation, is damaged, larger than `MAX_BYTES`, or of a newer Paddock: what, where, and one remedy.
+        PaddockError: It is no conversation, damaged, larger than `MAX_BYTES` (a page: `MAX_PAGE`), or of a newer Paddock.
     """
     if isinstance(source, bytes):
         return _recognised(source)
@@ -206,6 +206,8 @@ def _bytes_of(path: Path) -> bytes:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise wrong("This is no file", "", "Name a file")
             data = stream.read(MAX_BYTES + 1)
+            if len(data) > MAX_BYTES and html_form.is_page(data[:1000]):
+                data += stream.read(MAX_PAGE - MAX_BYTES)
     except OSError as error:
         what = f"The file cannot be read: {clean_name(error.strerror or 'unknown reason', 120)}"
         raise wrong(what, "", "Check its name and whether you may read it") from error
@@ -215,8 +217,9 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def _recognised(data: bytes) -> ConversationFile:
-    if len(data) > MAX_BYTES:
-        raise wrong(f"The file is larger than {size(MAX_BYTES)}", "", "Import a smaller one")
+    limit = MAX_PAGE if html_form.is_page(data[:1000]) else MAX_BYTES
+    if len(data) > limit:
+        raise wrong(f"The file is larger than {size(limit)}", "", "Import a smaller one")
     if markdown_form.is_markdown(data):
         return markdown_form.load(data.decode("utf-8", "replace").removeprefix("\ufeff").lstrip())
     start = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
