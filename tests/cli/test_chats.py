@@ -102,7 +102,8 @@ def test_C17_a_file_is_replaced_only_with_a_yes(stored: Path, run: Run, tmp_path
 
 def test_titles_tags_and_pins(stored: Path, run: Run) -> None:
     assert "is now called Iron wheels" in run("chats", "rename", "2", "Iron", "wheels").err
-    assert "#rail #Old things" in run("chats", "tag", "2", "#rail", "Old things", "RAIL").err
+    assert "#rail #Old-things" in run("chats", "tag", "2", "#rail", "Old things", "RAIL").err
+    assert [one["id"] for one in run("chats", "search", "#old-things", "--json").json["chats"]] == [2]
     assert run("chats", "pin", "2", "--json").json["chats"][0]["pinned"]
     assert [one["id"] for one in run("chats", "--json").json["chats"]] == [2, 1]
     assert run("chats", "unpin", "1", "2").code == 0
