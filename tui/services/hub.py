@@ -24,11 +24,13 @@ from tui.core.threads import in_daemon_thread
 from tui.services.actions import Actions
 from tui.services.api import Question
 from tui.services.audit import Audit
+from tui.services.chat import sending
 from tui.services.chat.engine import ChatEngine
 from tui.services.chat.verbs import ChatVerbs
 from tui.services.completion import Completion
 from tui.services.engine import Engine
 from tui.services.job_verbs import JobVerbs
+from tui.services.limits import Limits
 from tui.services.logs import know_secret, start_log
 from tui.services.machine import machine_of
 from tui.services.monitor import Monitor
@@ -130,8 +132,9 @@ class ChatSide:
         self._hub.jobs.add(normal(model), provider, asked_by="chat")
 
     async def within_limits(self, provider: str, model: str) -> Failure | None:
-        """Why `[limits]` forbid an answer now."""
-        return None
+        """Why `[limits]` forbid an answer there now; asks or warns as they say."""
+        need = sending.need_of(self, provider, model)
+        return await self._hub.limits.allow(provider, need, ask=self.ask, notice=self.notice)
 
     async def may_send(self, provider: str) -> bool:
         """Before a prompt goes to a port that another person's account holds: ask once for each such port and account."""
@@ -201,10 +204,14 @@ class Hub:
         )
         self.jobs = JobVerbs(self)
         self.monitor = Monitor(self.settings, clock=clock, command=sampler)
+        self._build_chats()
+
+    def _build_chats(self) -> None:
+        self.limits = Limits(self.settings, self.monitor, self.watching, clock=self.clock)
         side = ChatSide(self)
-        self.chatting = ChatEngine(host=side, clock=clock)
+        self.chatting = ChatEngine(host=side, clock=self.clock)
         self.chat = ChatVerbs(self.chatting, side)
-        self.completion = Completion(host=side, clock=clock)
+        self.completion = Completion(host=side, clock=self.clock)
 
     # --- start and end ------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from tui.core.chat import AnswerState, Message, Role
-from tui.core.fit import CONTEXT_OVERHEAD, MARGIN, RAM_SHARE, Machine, estimate, shape_of
+from tui.core.fit import CONTEXT_OVERHEAD, MARGIN, RAM_SHARE, Machine
 from tui.core.models import Location
 from tui.core.record import record
 from tui.services.chat import sending
@@ -20,8 +20,6 @@ from tui.services.chat.writing import Shown, Writer
 from tui.text import clean_name, size
 
 LETTERS: Final = "ABCD"
-_CONTEXT: Final = 8192
-"""Tokens that a model's memory is estimated for where nothing else is set."""
 
 
 @record(frozen=True)
@@ -119,7 +117,7 @@ class Comparer:
             return Order(True, "at once: all of them are in memory" if len(here) == len(models) else "at once: those here are in memory")
         if len(here) == 1:
             return Order(True, "at once: only one of them runs on this machine")
-        needs = [self._need(session, *key) for key in fresh]
+        needs = [sending.need_of(self._host, *key, session.settings) for key in fresh]
         machine = self._host.machine()
         if machine is None or any(need is None for need in needs):
             return Order(False, "one after the other: what they need together is not known")
@@ -130,16 +128,6 @@ class Comparer:
     def _here(self, provider: str) -> bool:
         state = self._host.provider_state(provider)
         return state is not None and state.location is Location.HERE
-
-    def _need(self, session: Session, provider: str, model: str) -> int | None:
-        """Bytes of memory a model would take; None where its size is not known."""
-        listed = sending.find_model(self._host, provider, model)
-        if listed is None or not listed.size:
-            return None
-        detail = self._host.detail(provider, model)
-        asked = sending.options_of(self._host.settings(), model, session.settings).get("num_ctx")
-        tokens = asked if isinstance(asked, int) else min(_CONTEXT, listed.context or _CONTEXT)
-        return estimate(listed.size, shape_of(detail) if detail is not None else None, tokens).total
 
 
 def room(machine: Machine) -> int:

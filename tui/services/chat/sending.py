@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from tui.config.settings import Settings
 from tui.core.capabilities import Ability, Capability
 from tui.core.chat import Attachment, AttachmentKind, ChatRequest, ConversationHead, ConversationSettings, Message, Role
 from tui.core.errors import Failure, FailureKind
+from tui.core.fit import estimate, shape_of
 from tui.core.models import Location, Model
 from tui.core.names import same
 from tui.services.chat import context, tools
@@ -19,6 +20,9 @@ from tui.services.chat.host import ChatHost
 from tui.services.chat.memory import ChatStore
 from tui.services.chat.session import Session
 from tui.text import clean_name
+
+CONTEXT: Final = 8192
+"""Tokens of context that a model's memory is estimated for where nothing else is set."""
 
 
 def options_of(settings: Settings, model: str, chosen: ConversationSettings) -> dict[str, Any]:
@@ -85,6 +89,19 @@ def build(host: ChatHost, session: Session, row: Message, changes: Mapping[str, 
         format=chosen.format,
         tools=tools.offered(settings, chosen.tools),
     )
+
+
+def need_of(host: ChatHost, provider: str, model: str, chosen: ConversationSettings | None = None) -> int | None:
+    """Bytes of memory that a model would take beyond what is in use: 0 where it is loaded, None where its size is not known."""
+    if is_loaded(host, provider, model):
+        return 0
+    listed = find_model(host, provider, model)
+    if listed is None or not listed.size:
+        return None
+    detail = host.detail(provider, model)
+    asked = options_of(host.settings(), model, chosen or ConversationSettings()).get("num_ctx")
+    length = asked if isinstance(asked, int) else min(CONTEXT, listed.context or CONTEXT)
+    return estimate(listed.size, shape_of(detail) if detail is not None else None, length).total
 
 
 def place(host: ChatHost, session: Session) -> context.Place:
