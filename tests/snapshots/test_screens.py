@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 
 from tests.support.fake_services import FakeServices, ScreenHost
 from tests.ui import library_data
-from tests.ui.test_chat import answer, prompt, view
+from tests.ui.chat_data import answer, prompt, view
 from tests.ui.test_monitor import fill as fill_monitor
 from tests.ui.test_pull_verbs import past
 from tests.ui.test_pulls import plan, queue

@@ -8,32 +8,15 @@ import pytest
 
 from tests.support.fake_services import FakeServices, ScreenHost
 from tests.support.screen import CANARIES, FORBIDDEN, screen_text, until
+from tests.ui.chat_data import answer, prompt, view
 from tests.ui.test_pulls import job
-from tui.core.chat import AnswerState, ConversationHead, ConversationSettings, Message, Role, Timeline
+from tui.core.chat import AnswerState, ConversationHead, ConversationSettings
 from tui.core.errors import Failure
-from tui.core.events import Metrics
 from tui.core.jobs import JobState, QueueView
 from tui.core.models import Model
-from tui.services.chat.api import AnswerBuffer, ConversationView, LiveAnswer
+from tui.services.chat.api import AnswerBuffer, LiveAnswer
 from tui.ui.screens.chat import ChatScreen
 from tui.ui.widgets.prompt import Composer
-
-
-def prompt(text: str, number: int = 1) -> Message:
-    return Message(number, 7, number, Role.USER, text)
-
-
-def answer(text: str, state: AnswerState = AnswerState.COMPLETE, number: int = 2, **fields) -> Message:
-    timeline = Timeline(waited=0.0, loaded=0.0, read=0.3, wrote=4.4, first_token=0.3, rate=48.0)
-    return Message(
-        number, 7, number, Role.ASSISTANT, text, state=state, model="qwen3:8b", timeline=timeline, metrics=Metrics(31, 212), **fields
-    )
-
-
-def view(*messages: Message, **fields) -> ConversationView:
-    return ConversationView(
-        7, "Which quantization?", "ollama", "qwen3:8b", messages=messages, used=300, used_estimated=False, window=4096, **fields
-    )
 
 
 def host(fake: FakeServices) -> ScreenHost:

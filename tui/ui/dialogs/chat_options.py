@@ -44,7 +44,7 @@ _FIRST: Final = (
 
 
 @record(frozen=True)
-class Option:
+class Setting:
     """One line of the dialog.
 
     Attributes:
@@ -63,7 +63,7 @@ class Option:
     allowed: str = ""
 
 
-def options_of(view: ConversationView, settings: Settings) -> list[Option]:
+def options_of(view: ConversationView, settings: Settings) -> list[Setting]:
     """Everything that can be set, with its value and whose it is."""
     own, chat = view.settings, settings.chat
     preset = own.preset or chat.preset
@@ -78,7 +78,7 @@ def options_of(view: ConversationView, settings: Settings) -> list[Option]:
         ),
         "tools": _first(", ".join(own.tools), ", ".join(chat.tools)),
     }
-    found = [Option(key, title, clean_label(first[key][0], 80), first[key][1] or _NOBODY, text) for key, title, text in _FIRST]
+    found = [Setting(key, title, clean_label(first[key][0], 80), first[key][1] or _NOBODY, text) for key, title, text in _FIRST]
     layers: tuple[tuple[str, Mapping[str, Any]], ...] = (
         (OWN, own.options),
         ("settings", chat.options.sent()),
@@ -90,7 +90,7 @@ def options_of(view: ConversationView, settings: Settings) -> list[Option]:
             continue
         source, value = next(((name, layer[field.key]) for name, layer in layers if field.key in layer), (_NOBODY, ""))
         allowed = field.range_text or ", ".join(field.choices)
-        found.append(Option(f"option {field.key}", field.key, clean_label(_words(value), 80), source, field.doc, allowed))
+        found.append(Setting(f"option {field.key}", field.key, clean_label(_words(value), 80), source, field.doc, allowed))
     return found
 
 
@@ -134,7 +134,7 @@ class OptionsDialog(ModalScreen[None]):
         """Title, table, what the one under the cursor does, keys."""
         with Vertical(classes="dialog"):
             yield Static(Content.styled("This conversation: only what is set is sent", "bold"))
-            yield Rows[Option](
+            yield Rows[Setting](
                 [
                     Column("title", "OPTION", lambda one: one.title, width=18),
                     Column("value", "VALUE", lambda one: one.value or Cell("–", "dim"), flex=2),
@@ -171,7 +171,7 @@ class OptionsDialog(ModalScreen[None]):
     def on_rows_highlighted(self, event: Rows.Highlighted) -> None:
         """Say what it does."""
         event.stop()
-        one: Option | None = event.item
+        one: Setting | None = event.item
         words = "" if one is None else one.about + (f"\n{one.allowed}" if one.allowed else "")
         self.query_one(".about", Static).update(Content(words))
 
@@ -185,7 +185,7 @@ class OptionsDialog(ModalScreen[None]):
     def on_rows_selected(self, event: Rows.Selected) -> None:
         """Change it."""
         event.stop()
-        one: Option | None = event.item
+        one: Setting | None = event.item
         if one is None:
             return
         if one.key.startswith("option "):
@@ -215,7 +215,7 @@ class OptionsDialog(ModalScreen[None]):
 
         self.app.push_screen(ChoiceDialog("Answers as", choices), done)
 
-    def _ask_option(self, one: Option) -> None:
+    def _ask_option(self, one: Setting) -> None:
         name = one.key.removeprefix("option ")
         now = _words(self.own.options.get(name, ""))
 
@@ -242,7 +242,7 @@ class OptionsDialog(ModalScreen[None]):
 
     def action_take_back(self) -> None:
         """Set it no more."""
-        one: Option | None = self.query_one(Rows).highlighted
+        one: Setting | None = self.query_one(Rows).highlighted
         if one is None or one.source != OWN:
             return
         if one.key.startswith("option "):

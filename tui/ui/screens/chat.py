@@ -16,12 +16,12 @@ from tui.services.api import Services
 from tui.services.chat.api import ConversationView, LiveAnswer
 from tui.text import clean_label
 from tui.ui.frame import Line
+from tui.ui.screens import chat_command_files as files
 from tui.ui.screens import chat_words
 from tui.ui.screens.chat_commands import ChatCommands
 from tui.ui.screens.chat_talks import ChatTalks
 from tui.ui.widgets.columns import Column
-from tui.ui.widgets.confirm import ConfirmDialog
-from tui.ui.widgets.prompt import Composer
+from tui.ui.widgets.prompt import Composer, PromptArea
 from tui.ui.widgets.rows import Rows
 from tui.ui.widgets.transcript import Transcript
 
@@ -64,13 +64,14 @@ class ChatScreen(ChatTalks):
         Binding("right_square_bracket", "step(1)", show=False, id="chat.next", tooltip="older conversation"),
         Binding("z", "undo", show=False, id="chat.undo", tooltip="bring back what was deleted last"),
         Binding("E", "export", show=False, id="chat.export", tooltip="write this conversation to a file"),
-        Binding("ctrl+r", "prompts", "prompts", show=False, id="chat.prompts", tooltip="prompts sent before", priority=True),
+        Binding("ctrl+r", "prompts", "prompts", show=False, id="chat.prompts", tooltip="prompts sent before"),
     ]
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self._restored = ""
         self._hint = ""
+        self._locked = False
         self._offered: tuple[int, int | None] | None = None
         self._commands = ChatCommands(self)
         self._compare: CompareView | None = None
@@ -87,11 +88,13 @@ class ChatScreen(ChatTalks):
                 yield Transcript(id="chat-transcript")
                 yield Line(id="chat-notice")
                 yield Line(id="chat-queue")
-                yield Composer(id="chat-composer")
+                yield PromptArea(composer_id="chat-composer", id="chat-prompt")
 
     def start(self) -> None:
         """Follow the conversation and the answer; type at once."""
         chat = self.services.chat
+        self.composer.completer = self._commands.complete
+        self.follow(self.services.config.current, lambda settings: self._use_settings(settings.chat.enter_sends), fps=2)
         self.follow(chat.view, self._show_view)
         self.follow(chat.live, self._show_live, fps=15)
         if hasattr(chat, "compared"):
@@ -106,8 +109,10 @@ class ChatScreen(ChatTalks):
     def _show_view(self, view: ConversationView) -> None:
         left, right = self.heading_parts(max(20, self.size.width - (27 if self.size.width >= 120 else 0)))
         self.query_one("#chat-heading", Line).show((f" {left}", "bold"), (right, "$text-muted"))
-        self.composer.set_hints("enter sends · tab leaves", chat_words.gauge(view, ascii=self.ascii))
-        self.composer.read_only = bool(view.read_only)
+        self._draw_hints(view)
+        self.query_one(PromptArea).show_attached(view.attached)
+        if bool(view.read_only) != self._locked:  # the composer locks itself for a moment as well
+            self._locked = self.composer.read_only = bool(view.read_only)
         opened = view.id != self._conversation
         self.show_messages(view)
         self._show_compare(view)
@@ -121,6 +126,14 @@ class ChatScreen(ChatTalks):
             self._restored = view.draft
             if view.draft and not self.composer.text:
                 self.composer.fill(view.draft)
+
+    def _use_settings(self, enter_sends: bool) -> None:
+        self.composer.enter_sends = enter_sends
+        self._draw_hints(self.view)
+
+    def _draw_hints(self, view: ConversationView) -> None:
+        sends = "enter sends" if self.composer.enter_sends else "alt+enter sends"
+        self.composer.set_hints(f"{sends} · tab leaves", chat_words.gauge(view, ascii=self.ascii))
 
     def _show_live(self, live: LiveAnswer | None) -> None:
         self.show_live(live)
@@ -175,12 +188,10 @@ class ChatScreen(ChatTalks):
     def on_composer_sent(self, event: Composer.Sent) -> None:
         """Send what was typed; where it is too much for the context, ask once."""
         event.stop()
-        if isinstance(event, Composer.Command):
-            self._commands.run(event.text)
-            return
-        if isinstance(event, Composer.LargePaste):
-            self._large(event.text)
-            return
+        if event.note:
+            self.say(event.note)
+        if event.files:
+            self.services.chat.attach(event.files)
         check = self.view.check
         told = (check.tokens, check.window) if check is not None else None
         if check is not None and check.over and told != self._offered:
@@ -199,19 +210,31 @@ class ChatScreen(ChatTalks):
         event.stop()
         self._commands.run(event.text)
 
-    def on_composer_large_paste(self, event: Composer.Sent) -> None:
-        """Ask before a very large paste."""
+    def on_composer_pasted(self, event: Composer.Pasted) -> None:
+        """A large paste goes along as a file."""
         event.stop()
-        self._large(event.text)
+        number = sum(1 for one in self.view.attached if one.name.startswith(event.name))
+        self.services.chat.attach_text(f"{event.name}-{number + 1}.txt" if number else f"{event.name}.txt", event.text)
 
-    def _large(self, text: str) -> None:
-        question = f"Paste {len(text):,} characters into the prompt?"
+    def on_composer_dropped(self, event: Composer.Dropped) -> None:
+        """Files dropped on the terminal are attached."""
+        event.stop()
+        self.services.chat.attach(event.paths)
 
-        def done(choice: str | None) -> None:
-            if choice == "paste":
-                self.composer.insert_pasted(text)
+    def on_composer_many_files(self, event: Composer.ManyFiles) -> None:
+        """Ask before many or large files go along."""
+        event.stop()
+        files.ask_files(self, event.found, event.accept)
 
-        self.app.push_screen(ConfirmDialog(question, (("keep", "Not now"), ("paste", "Paste"))), done)
+    def on_composer_trouble(self, event: Composer.Trouble) -> None:
+        """Say what could not be done."""
+        event.stop()
+        files.say_failures(self, event.failures)
+
+    def on_composer_detached(self, event: Composer.Detached) -> None:
+        """Take an attachment off."""
+        event.stop()
+        self.services.chat.detach(event.index)
 
     def on_composer_left(self, event: Composer.Left) -> None:
         """Tab leaves without stopping; esc stops the answer first."""
@@ -233,9 +256,7 @@ class ChatScreen(ChatTalks):
         self.composer.focus()
 
     def action_back(self) -> None:
-        """Esc outside the composer: end the selection, stop the answer, then back to the composer."""
-        if self.transcript.end_selection():
-            return
+        """Esc outside the composer: stop the answer, then back to the composer."""
         if self.writing:
             self.services.chat.stop()
         else:

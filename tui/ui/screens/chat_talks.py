@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tui.core.chat import Role
 from tui.services.chat.api import ModelKey
@@ -16,8 +16,6 @@ from tui.ui.widgets.confirm import ChoiceDialog
 if TYPE_CHECKING:
     from tui.ui.dialogs.chat_history import Chosen
     from tui.ui.dialogs.compare import Choice
-
-BUILT_IN_TOOLS: Final = ("time", "calculator", "read_file")
 
 
 class ChatTalks(ChatActions):
@@ -103,7 +101,9 @@ class ChatTalks(ChatActions):
 
     def tool_names(self) -> Sequence[str]:
         """Tools that a model may be allowed to ask for: the built-in ones, then the user's."""
-        return (*BUILT_IN_TOOLS, *self.services.config.current.value.chat.commands)
+        from tui.services.chat import tools
+
+        return tools.names(self.services.config.current.value)
 
     # --- context ------------------------------------------------------------------------------------------------------
 

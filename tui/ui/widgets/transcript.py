@@ -41,6 +41,7 @@ class Transcript(Lines, inherit_bindings=False):
         Binding("K", "jump(-1)", "previous message", id="transcript.previous", show=False, tooltip="To the previous message"),
         Binding("enter", "fold", "fold", id="transcript.fold", show=False, tooltip="Fold or unfold thoughts, tool calls, summaries"),
         Binding("v", "select", "select", id="transcript.select", show=False, tooltip="Select lines: v, move, y copies"),
+        Binding("escape", "unselect", "end", id="transcript.unselect", show=False, priority=True, tooltip="End the selection"),
         Binding("n", "find(1)", "next match", id="transcript.find_next", show=False, tooltip="Next match"),
         Binding("N", "find(-1)", "previous match", id="transcript.find_previous", show=False, tooltip="Previous match"),
     ]
@@ -116,12 +117,9 @@ class Transcript(Lines, inherit_bindings=False):
                 self._touch(name)
         self._marked = here
 
-    def on_focus(self) -> None:
-        """Show the cursor."""
-        self._mark()
-
-    def on_blur(self) -> None:
+    def watch_has_focus(self, has_focus: bool) -> None:
         """Without the focus there is no cursor."""
+        super().watch_has_focus(has_focus)
         self._mark()
 
     def _grow(self, lines: int, follow: bool) -> None:
@@ -245,6 +243,14 @@ class Transcript(Lines, inherit_bindings=False):
         number = list(self._messages).index(self.cursor)
         start, top = self._starts[number] + self._order[number].head_height, self.scroll_offset.y
         self._extend(start if top <= start < top + self.size.height else top, anew=True)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Esc is the screen's where nothing is selected."""
+        return action != "unselect" or self._range is not None or self.text_selection is not None
+
+    def action_unselect(self) -> None:
+        """End the selection."""
+        self.end_selection()
 
     def end_selection(self) -> bool:
         """Forget the selection; False where there was none."""
