@@ -22,6 +22,7 @@ from tui.services.chat import transfer
 from tui.services.chat.conversation_file import ConversationFile
 from tui.services.chat.html_form import MAX_DRAWN
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "conversation-files.md"
 QUICK = how(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
@@ -203,6 +204,25 @@ def test_X01_tables_and_addresses_of_a_page() -> None:
 def test_a_page_with_an_endless_text_shows_it_as_it_is() -> None:
     file = ConversationFile("x", messages=(Message(1, 0, 1, Role.ASSISTANT, "*a* " * (MAX_DRAWN // 4 + 1)),))
     assert '<pre class="text">*a* ' in transfer.render("html", file).decode()
+
+
+def test_the_document_names_every_field() -> None:
+    """And the form has no other: one with everything set is compared with the words of the document."""
+    words = set(re.findall(r"`(\w+)`", DOCUMENT.read_text("utf-8")))
+    failure = Failure("a", "b", "c", FailureKind.SERVER, "d", 1.0, 500)
+    full = Message(
+        *(2, 0, 2, Role.ASSISTANT, "a", "b", ({"id": "x", "function": {"name": "f", "arguments": {}}},), AnswerState.FAILED, failure),
+        *("lab", "m", 1.0, Metrics(*[1] * 6), Timeline(*[1.0] * 8, True), 5, 1, example().messages[0].attachments, True, 1, 3, "f", "x"),
+        *({"seed": 1}, "note"),
+    )
+    settings = ConversationSettings("s", "on", "p", {"seed": 1}, "5m", "json", ("time",))
+    file = replace(example(), settings=settings, messages=(example().messages[0], full))
+    assert transfer.read(transfer.render("json", file)) == file
+    written = json.loads(transfer.render("json", file))
+    names = {*written, *written["settings"], *(key for one in written["messages"] for key in one)}
+    names |= {key for one in written["messages"] for part in ("metrics", "timeline", "failure") for key in one.get(part, {})}
+    names |= {key for one in written["messages"][0]["attachments"] for key in one}
+    assert names - words == {"paddock"}
 
 
 def test_P52_no_folder_of_an_attached_file_and_no_number_that_json_does_not_know() -> None:

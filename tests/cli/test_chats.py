@@ -170,6 +170,14 @@ def test_C19_files_that_are_none_are_said_and_the_others_imported(home: Path, ru
     assert len(run("chats", "--json").json["chats"]) == 1
 
 
+def test_standard_input_is_imported(home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO('[{"role": "user", "content": "from a pipe"}]'))
+    said = run("chats", "import", "-")
+    assert said.code == 0 and "standard input is conversation 1: from a pipe" in said.err
+    monkeypatch.setattr("sys.stdin", io.StringIO("nonsense"))
+    assert run("chats", "import", "-").code == 1
+
+
 def test_P60_exports_imports_and_deletions_are_in_the_audit_log(stored: Path, run: Run, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     run("chats", "export", "1", "--output", str(path))

@@ -6,11 +6,12 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from tui.cli.context import Context
-from tui.cli.output import DONE, FAILED, USAGE, ask, block, emit, message, plain, report, table
+from tui.cli.output import DONE, FAILED, USAGE, ask, block, emit, message, plain, read_input, report, table
 from tui.core.chat import AnswerState, ConversationHead, Found, Message
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.threads import in_daemon_thread
@@ -46,7 +47,7 @@ async def chats(context: Context) -> int:
         return await _export(context, int(words[0]))
     context.allow("Changing stored chats")
     if verb == "import":
-        return await _import(context, [Path(word) for word in words])
+        return await _import(context, words)
     if verb in ("rename", "tag"):
         return await _name(context, verb, int(words[0]), words[1:])
     return await _change(context, verb, [int(word) for word in dict.fromkeys(words)])
@@ -176,14 +177,16 @@ async def _write(context: Context, head: ConversationHead, form: str, file: Conv
     return DONE
 
 
-async def _import(context: Context, paths: Sequence[Path]) -> int:
+async def _import(context: Context, names: Sequence[str]) -> int:
     heads: list[ConversationHead] = []
     code = DONE
     store: Conversations | None = None
-    for path in paths:
+    for name in names:
+        shown = "standard input" if name == "-" else clean_name(name)
         try:
-            with context.audit.noting("import chat", clean_name(str(path))):
-                file = await in_daemon_thread(lambda path=path: transfer.read(path))  # type: ignore[misc]
+            with context.audit.noting("import chat", shown):
+                source = await read_input() if name == "-" else Path(name)
+                file = await in_daemon_thread(partial(transfer.read, source))
                 store = store or _to_write(context)
                 head = await transfer.keep(store, file)
         except PaddockError as error:
@@ -191,7 +194,7 @@ async def _import(context: Context, paths: Sequence[Path]) -> int:
             continue
         heads.append(head)
         if not context.json:
-            message(f"{clean_name(str(path))} is conversation {head.id}: {clean_label(head.title)}.")
+            message(f"{shown} is conversation {head.id}: {clean_label(head.title)}.")
     if context.json:
         emit({"chats": heads})
     return code

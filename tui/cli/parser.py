@@ -178,7 +178,7 @@ Stored conversations: list, search, export, import, change.
 
   search TEXT...             those that hold every word; #word is a tag
   export ID                  to standard output, as Markdown; --form json or html, --output FILE
-  import FILE...             what export wrote in any form, or a JSON list of messages with role and content
+  import FILE...|-           what export wrote in any form, or a JSON list of messages with role and content
   rename ID TITLE...         tag ID TAG...|none         pin unpin ID...
   delete ID...               undelete ID... brings them back for some minutes
 """

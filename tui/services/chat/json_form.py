@@ -11,7 +11,8 @@ The file is one object in ASCII, each message on a line of its own::
 
 Fields are those of `Message` and `ConversationSettings`; what is left out has its default, what this version does not know is passed
 over. A message follows the one above where `parent` is left out; a parent stands before its children. Times are UTC epoch seconds.
-Of a provider there is its name, never an address, header or key; of an attached file never its folder.
+Of a provider there is its name, never an address, header or key; of an attached file never its folder. Digests are made anew, and that
+of a request is left out: a stranger's file cannot say which answer is given again. `docs/conversation-files.md` tells people the same.
 """
 
 from __future__ import annotations
