@@ -47,7 +47,7 @@ class Rig:
         self._feed: asyncio.Queue[Any] = asyncio.Queue()
         surroundings = Surroundings(
             self.clock, lambda: self.loaded, around.pop("last_load", None), self.shown.append, tick=0.005,
-            slots=lambda: self.slots, log=lambda: self.log,
+            slots=lambda: self.slots, log=lambda: self.log, again=0.005,
         )  # fmt: skip
         self.slots = around.pop("slots", None)
         self.answer = Answer(row, self._stream, self.saver, surroundings)
@@ -133,6 +133,50 @@ async def test_a_load_that_no_earlier_one_is_known_of() -> None:
     await one.says("loading qwen3:8b, 0.0s", "loading")
     one.answer.stop()
     await one.end()
+
+
+async def test_P32_a_server_that_refuses_while_it_loads_is_asked_again() -> None:
+    one, attempts = Rig(last_load=22.0), []
+    one.loaded = None
+    answers = one.answer._open_stream
+
+    async def loading() -> AsyncIterator[Any]:
+        attempts.append(one.clock.monotonic())
+        if one.clock.monotonic() < 14:
+            raise failure(FailureKind.LOADING)
+        async for event in answers():
+            yield event
+
+    one.answer._open_stream = loading
+    await one.start()
+    await until(lambda: len(attempts) > 2)
+    assert one.live.phase == "loading"
+    one.clock.advance(13)
+    await one.says("loading qwen3:8b, 13s (last time 22s)", "loading")
+    one.clock.advance(1)
+    ended = await one.end(PromptProgress(1, 2), Delta("a"), Done("stop"))
+    assert (ended.state, ended.content, ended.timeline.loaded) == (AnswerState.COMPLETE, "a", 14)
+
+
+async def test_P23_P34_such_a_wait_can_be_stopped_and_has_an_end() -> None:
+    one = Rig()
+    one.answer._open_stream = lambda: _refusing()
+    await one.start()
+    await until(lambda: one.live.phase == "loading")
+    one.answer.stop()
+    assert (await one.end()).state is AnswerState.STOPPED
+    late = Rig()
+    late.answer._open_stream = lambda: _refusing()
+    await late.start()
+    late.clock.advance(3601)
+    ended = await late.end()
+    assert ended.state is AnswerState.FAILED
+    assert ended.failure is not None and ended.failure.kind is FailureKind.LOADING
+
+
+async def _refusing() -> AsyncIterator[Any]:
+    raise failure(FailureKind.LOADING)
+    yield
 
 
 async def test_a_server_that_says_nothing_of_its_memory_is_just_waited_for() -> None:

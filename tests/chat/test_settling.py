@@ -123,10 +123,12 @@ async def test_a_server_that_shows_nothing_is_not_asked_and_that_is_said_once() 
 async def test_a_later_first_token_proves_it_unless_the_server_works_at_several() -> None:
     still = loaded(expires_at=1000.0)
     lab = Lab(still, before=still)
+    assert lab.settling.proved("lab", "qwen3:8b")
     lab.at_pause[2] = lambda: lab.settling.proved("lab", "qwen3:8b")
     assert await settled(lab) is Settled.FREE
     assert lab.looks == 1
     several = Lab(loaded(slots=4, busy_slots=1), loaded(slots=4, busy_slots=0), before=loaded(slots=4, busy_slots=1))
+    assert not several.settling.proved("lab", "qwen3:8b")
     several.at_pause[1] = lambda: several.settling.proved("lab", "qwen3:8b")
     assert await settled(several) is Settled.FREE
     assert several.looks == 2

@@ -30,6 +30,8 @@ QUIET: Final = 15.0
 """Seconds without data after which the note says so."""
 STALLED: Final = 60.0
 """Seconds without data after which the answer counts as stalled; it never ends by itself."""
+LOADS_WITHIN: Final = 3600.0
+"""Seconds for which a server that loads its model and refuses requests meanwhile is asked again."""
 LET_GO: Final = 0.8
 """Seconds a stream may take to close."""
 _BROKEN_OFF: Final = frozenset({"abort", "aborted", "cancelled", "canceled", "error"})
@@ -57,6 +59,7 @@ class Surroundings:
         tick: Seconds between two looks of the watchdog at the clock.
         slots: How many requests the server works at, and how many it can; None where it does not say.
         log: The last line of the server's own log, cleaned, or empty (P32).
+        again: Seconds until a server that loads its model, and refuses requests meanwhile, is asked again.
     """
 
     clock: Clock
@@ -66,6 +69,7 @@ class Surroundings:
     tick: float = 0.25
     slots: Callable[[], tuple[int, int] | None] = lambda: None
     log: Callable[[], str] = lambda: ""
+    again: float = 2.0
 
 
 class Answer:
@@ -108,6 +112,7 @@ class Answer:
         self._since = now
         self._heard: float | None = None
         self._progress = ""
+        self._refused = False
         self._phase, self._note = "waiting", ""
         slots = self._around.slots()
         self._queued = slots is not None and slots[1] > 0 and slots[0] >= slots[1]
@@ -164,16 +169,11 @@ class Answer:
     async def _read(self) -> None:
         """Take events until the end; sets how it ended unless that was decided already."""
         end: tuple[AnswerState, Failure | None]
-        stream: AsyncIterator[StreamEvent] | None = None
         try:
-            stream = self._open_stream()
-            async for event in stream:
-                if self._end is not None:
-                    return
-                self._take(event)
-                if isinstance(event, Done):
-                    self._done = event
-                    break
+            while not await self._attempt():
+                _LOG.info("the server loads its model; it is asked again")
+            if self._end is not None:
+                return
             end = self._natural_end()
         except asyncio.CancelledError:
             return
@@ -185,12 +185,36 @@ class Answer:
                 AnswerState.FAILED,
                 Failure("The answer could not be read", clean_name(type(error).__name__), "Please report it; the log has the details"),
             )
-        finally:
-            if stream is not None:
-                await _close(stream)
         if self._end is None:
             self._end = end
             self._time.end(self._clock.monotonic())
+
+    async def _attempt(self) -> bool:
+        """Read one stream to its end; False where the server does not take requests yet because it loads its model.
+
+        Such a refusal had no effect and is no error, so asking again is neither (P32, P34).
+        """
+        stream = self._open_stream()
+        try:
+            async for event in stream:
+                if self._end is not None:
+                    break
+                self._take(event)
+                if isinstance(event, Done):
+                    self._done = event
+                    break
+        except PaddockError as error:
+            waited = self._clock.monotonic() - self._time.sent
+            if error.failure.kind is not FailureKind.LOADING or self._heard is not None or waited > LOADS_WITHIN:
+                raise
+            self._refused = True
+            self._watch()
+            self._publish()
+            await asyncio.sleep(self._around.again)
+            return False
+        finally:
+            await _close(stream)
+        return True
 
     def _natural_end(self) -> tuple[AnswerState, Failure | None]:
         if self._done is None and self._heard is None:
@@ -272,7 +296,7 @@ class Answer:
         """What the clock and the server's lists tell: waiting, loading, reading, silence (P23, P32, P33)."""
         now = self._clock.monotonic()
         if self._heard is None:
-            self._time.in_memory(self._around.loaded(), now)
+            self._time.in_memory(False if self._refused else self._around.loaded(), now)
         silent = 0.0 if self._heard is None else now - self._heard
         if silent >= STALLED:
             self._enter("stalled", f"stalled: no data for {duration(silent)}")

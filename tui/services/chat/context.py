@@ -173,15 +173,13 @@ def upcoming(
     Thoughts of an answer are not sent again, so its text is weighed anew. Without a count of this model all is estimated.
     """
     what = sent(branch)
-    guessed = estimate(what.messages, what.system(system), calibration, tools)
     last = _last_counted(branch, what.messages)
-    if last is None or (model and not _of_model(what.messages[last], model)):
-        return guessed
-    answer = what.messages[last]
-    counted = answer.metrics.prompt_tokens or 0
-    if answer.prompt_estimate and counted < answer.prompt_estimate * FEWER:
-        return guessed  # it may have been cut, and the next one would be longer
-    return counted + _added(what.messages[last:], calibration)
+    answer = what.messages[last] if last is not None else None
+    if last is not None and answer is not None and not (model and not _of_model(answer, model)):
+        counted = answer.metrics.prompt_tokens or 0
+        if not answer.prompt_estimate or counted >= answer.prompt_estimate * FEWER:  # else it may have been cut
+            return counted + _added(what.messages[last:], calibration)
+    return estimate(what.messages, what.system(system), calibration, tools)
 
 
 def _added(messages: Sequence[Message], calibration: Calibration) -> int:
@@ -347,11 +345,13 @@ def oldest_to_drop(
         return 0
     fixed = estimate((), system, calibration, tools)
     costs = [_added((message,), calibration) for message in plain]
-    for keep in later:
-        start = _index_of(plain, keep)
-        kept = sum(cost for index, cost in enumerate(costs) if index >= start or plain[index].pinned)
-        if fixed + kept <= room:
-            return keep
+    before, kept = 0, sum(costs)  # what is pinned before a place, and what stands from it on
+    keepers = set(later)
+    for message, cost in zip(plain, costs, strict=True):
+        if message.id in keepers and fixed + before + kept <= room:
+            return message.id
+        before += cost if message.pinned else 0
+        kept -= cost
     return later[-1]
 
 

@@ -114,12 +114,18 @@ class Settling:
         found = find(provider, model, self._host.running())
         return Mark(provider, model, found is not None, found.expires_at if found is not None else None)
 
-    def proved(self, provider: str, model: str) -> None:
-        """A later request of ours got its first token: a server that works at one at a time is free of the earlier one."""
+    def proved(self, provider: str, model: str) -> bool:
+        """A later request of ours got its first token: a server that works at one at a time is free of the earlier one.
+
+        Returns:
+            Whether that is so here.
+        """
         found = find(provider, model, self._host.running())
-        if found is None or (found.slots or 1) <= 1:
+        free = found is None or (found.slots or 1) <= 1
+        if free:
             for event in self._waiting.get((provider, model), ()):
                 event.set()
+        return free
 
     async def watch(self, mark: Mark) -> Settled:
         """Wait until the server is seen to be free, at most `LONGEST` seconds. Never raises a failure of the server."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations
@@ -34,13 +35,16 @@ _NOTE: Final = re.compile(r"prompt ([0-9]{1,12}) in ([0-9]{1,6})")
 _SAMPLED: Final = 65_536
 """Characters above which a text is weighed by samples: the cost of weighing is bounded (P22)."""
 _SAMPLES: Final = 64
+_SHORT: Final = 4096
+"""Characters of a text up to which its weight is remembered among many others: those are the messages of a long conversation."""
 _GOLDEN: Final = 0.6180339887
 """Its multiples lie evenly, and in step with no repetition of the text."""
 
 _BLANKS: Final = re.compile(r"[ \t]{3,}|[\r\n]{3,}")
-_RULES: Final = re.compile(r"([^\w\s])\1{3,}")
-_DIGITS: Final = re.compile(r"[0-9]+")
-_MARKS: Final = re.compile(r"[!-/:-@\[-`{-~]+")
+_RULES: Final = re.compile(r"([!-/:-@\[-`{-~])\1{3,}")
+_DIGITS: Final = string.digits.encode()
+_MARKS: Final = string.punctuation.encode()
+_RUNS: Final = tuple(mark * 4 for mark in string.punctuation)
 
 
 @record(frozen=True)
@@ -80,22 +84,30 @@ def weight(text: str) -> float:
         size = _SAMPLED // _SAMPLES
         starts = (int(number * _GOLDEN % 1 * (len(text) - size)) for number in range(_SAMPLES))
         return sum(_weight(text[start : start + size]) for start in starts) / _SAMPLED * len(text)
-    return _weight(text)
+    return _short_weight(text) if len(text) <= _SHORT else _weight(text)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _weight(text: str) -> float:
+    plain = text.encode("ascii", "ignore")
     total = float(len(text))
-    total -= sum(len(run) - 2 for run in _BLANKS.findall(text))
-    rules = sum(len(match[0]) for match in _RULES.finditer(text))
-    total += 0.8 * sum(map(len, _DIGITS.findall(text)))
-    total += 0.7 * (sum(map(len, _MARKS.findall(text))) - rules) - 0.8 * rules
+    total += 0.8 * (len(plain) - len(plain.translate(None, _DIGITS)))
+    total += 0.7 * (len(plain) - len(plain.translate(None, _MARKS)))
+    if any(run in text for run in ("   ", "\t\t\t", "\n\n\n", "\r\n\r\n")):
+        total -= sum(len(run) - 2 for run in _BLANKS.findall(text))
+    if any(run in text for run in _RUNS):
+        total -= 1.5 * sum(len(match[0]) for match in _RULES.finditer(text))
     if not text.isascii():
         for char in text:
             if char >= "\x80":
                 cjk = "\u2e80" <= char <= "\ud7ff" or "\uf900" <= char <= "\ufaff" or char >= "\U00020000"
                 total += 1.5 if cjk else 0.6
     return max(0.0, total)
+
+
+@lru_cache(maxsize=8192)
+def _short_weight(text: str) -> float:
+    return _weight.__wrapped__(text)
 
 
 def message_weight(message: Message) -> float:
