@@ -260,3 +260,12 @@ async def test_pinned_ones_come_first_and_settings_are_whole(store: ChatStore, c
     chosen = ConversationSettings("s", "high", "precise", {"stop": ["a"]}, "1h", {"type": "object"}, ("clock", "read_file"))
     await store.set_settings(new.id, chosen)
     assert store.settings(new.id) == chosen
+
+
+async def test_saving_a_draft_again_writes_no_image_again(store: ChatStore) -> None:
+    (kept,) = await store.set_draft_attachments("chat:new", (IMAGE,))
+    again = await store.set_draft_attachments("chat:new", (TEXT, IMAGE))  # as it was read, not as it was stored
+    assert again[1] == kept
+    twice = await store.set_draft_attachments("chat:new", (IMAGE, IMAGE))
+    assert [store.image(one.id) for one in twice] == [IMAGE.data] * 2
+    assert len({one.id for one in twice}) == 2

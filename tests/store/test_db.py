@@ -565,7 +565,7 @@ def kill_and_check(path: Path, moments: int, seed: int) -> None:
         asyncio.run(chats.mark_open_answers_interrupted())
         for line in said:
             word, number, *rest = line.split()
-            messages = chats.messages(int(number))
+            messages = chats.all_messages(int(number))
             assert messages[0].content == f"prompt {number}"  # P01: it was said to be stored
             if word == "piece":
                 assert f"piece {rest[0]} " in messages[1].content  # P02

@@ -170,7 +170,7 @@ def test_X01_a_message_with_a_damaged_column_hides_no_conversation(path: Path, d
 
     number = asyncio.run(write())
     database.run_sync(lambda connection: connection.execute(f"UPDATE message SET {damage} WHERE content = 'one'"))
-    first, second = chats.messages(number)
+    first, second = chats.all_messages(number)
     assert (first.content, second.content) == ("one", "two")
     assert first.state in (AnswerState.COMPLETE, AnswerState.INTERRUPTED)
     database.close()

@@ -57,7 +57,7 @@ async def test_everything_of_a_message_comes_back(chats: Conversations) -> None:
     )
     stored = await chats.add_message(message)
     assert (stored.id > 0, stored.seq) == (True, 1)
-    assert chats.messages(head.id) == (stored,) == (replace(message, id=stored.id, seq=1),)
+    assert chats.all_messages(head.id) == (stored,) == (replace(message, id=stored.id, seq=1),)
     assert chats.message(stored.id) == stored
     assert chats.settings(head.id) == ConversationSettings(system="s", options={"top_p": 0.5})
 
@@ -75,7 +75,7 @@ async def test_an_answer_grows_and_ends(chats: Conversations, clock: ManualClock
     await chats.use(second.id, "box", "c")
     clock.advance(60)
     await chats.finish_answer(replace(written, state=AnswerState.COMPLETE, metrics=Metrics(output_tokens=2)))
-    assert chats.messages(first.id)[1].state is AnswerState.COMPLETE
+    assert chats.all_messages(first.id)[1].state is AnswerState.COMPLETE
     assert [head.id for head in chats.heads()] == [first.id, second.id]
     assert chats.heads()[0].messages == 2
 
@@ -85,9 +85,7 @@ async def test_D15_messages_are_in_order_though_the_clock_goes_back(chats: Conve
     for number in range(5):
         clock.offset = -1000.0 * number
         await chats.add_message(prompt(head.id, str(number)))
-    assert [message.content for message in chats.messages(head.id)] == list("01234")
-    assert [message.content for message in chats.messages(head.id, limit=2)] == list("34")
-    assert [message.content for message in chats.messages(head.id, limit=2, before=4)] == list("12")
+    assert [message.content for message in chats.all_messages(head.id)] == list("01234")
 
 
 async def test_D11_renaming_and_editing_a_chat_keep_its_messages(chats: Conversations) -> None:
@@ -98,7 +96,7 @@ async def test_D11_renaming_and_editing_a_chat_keep_its_messages(chats: Conversa
     await chats.use(head.id, "other", "b")
     await chats.set_settings(head.id, ConversationSettings(system="x"))
     await chats.take_lease(head.id)
-    assert [message.content for message in chats.messages(head.id)] == ["kept"]
+    assert [message.content for message in chats.all_messages(head.id)] == ["kept"]
     found = chats.head(head.id)
     assert found is not None
     assert (found.title, found.provider, found.model, found.pinned) == ("new", "other", "b", True)
@@ -113,7 +111,7 @@ def test_D11_no_statement_of_ours_replaces_rows() -> None:
 async def test_D12_nul_and_lone_surrogates_are_replaced_at_the_door(chats: Conversations, database: Database) -> None:
     head = await chats.create("box", "a", title="a\0b")
     await chats.add_message(replace(prompt(head.id, "x\0y\ud800z"), tool_calls=({"name": "\ud83d", "a": ["\0"]},)))
-    (stored,) = chats.messages(head.id)
+    (stored,) = chats.all_messages(head.id)
     assert stored.content == "x\u2400y\ufffdz"
     assert stored.tool_calls == ({"name": "\ufffd", "a": ["\u2400"]},)
     assert database.read(lambda connection: connection.execute("SELECT length(content) FROM message").fetchone()[0]) == 5
@@ -159,7 +157,7 @@ async def test_a_lease_keeps_a_second_process_out_until_the_first_is_gone(chats:
         process.kill()
     assert chats.lease_holder(number) is None
     assert await chats.mark_open_answers_interrupted() == 1
-    (answer,) = chats.messages(number)
+    (answer,) = chats.all_messages(number)
     assert (answer.state, answer.content) == (AnswerState.INTERRUPTED, "half")
     assert answer.failure is not None
     assert await chats.take_lease(number) is None

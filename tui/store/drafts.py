@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tui.core.chat import Attachment
@@ -50,16 +49,15 @@ class Drafts(Repository):
         """Keep what goes with the next prompt; those stored already are not written again. Returns them as stored."""
 
         def work(connection: sqlite3.Connection) -> tuple[Attachment, ...]:
-            kept = {one.id for one in rows.attached_to_draft(connection, key)}
+            before = {same(one): one for one in rows.attached_to_draft(connection, key)}
             stored: list[Attachment] = []
             for position, one in enumerate(attachments):
-                if one.id in kept:
-                    kept.discard(one.id)
-                    connection.execute("UPDATE attachment SET position = ? WHERE id = ?", (position, one.id))
-                    stored.append(replace(one, data=b""))
-                else:
+                if (known := before.pop(same(one), None)) is None:
                     stored.append(rows.attach(connection, one, position, draft=key))
-            connection.executemany("DELETE FROM attachment WHERE id = ?", [(number,) for number in kept])
+                else:
+                    connection.execute("UPDATE attachment SET position = ? WHERE id = ?", (position, known.id))
+                    stored.append(known)
+            connection.executemany("DELETE FROM attachment WHERE id = ?", [(gone.id,) for gone in before.values()])
             return tuple(stored)
 
         return await self._db.run(work, (DRAFTS,))
@@ -83,6 +81,11 @@ class Drafts(Repository):
             )
 
         await self._db.run(work, (DRAFTS,))
+
+
+def same(one: Attachment) -> tuple[object, ...]:
+    """What tells an attachment of a draft from the others there: typing saves the draft again and again, images are written once."""
+    return one.name, one.kind, one.path, one.size, one.digest or one.text
 
 
 def forget_drafts(connection: sqlite3.Connection, conversation: int) -> None:

@@ -104,13 +104,6 @@ class Messages(Repository):
 
         return self._db.read(work)
 
-    def messages(self, conversation: int, *, limit: int | None = None, before: int | None = None) -> tuple[Message, ...]:
-        """Messages of all branches in their order; with `limit` the last ones, `before` this sequence number where given."""
-        query = f"{MESSAGE} WHERE conversation = ? AND seq < ? AND deleted_at IS NULL ORDER BY seq DESC LIMIT ?"
-        values = (conversation, 1 << 62 if before is None else before, -1 if limit is None else limit)
-        found = self._db.read(lambda connection: connection.execute(query, values).fetchall())
-        return tuple(message_of(row) for row in reversed(found))
-
     def message(self, number: int) -> Message | None:
         """One message, None where it does not exist or is deleted."""
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from tui.core.chat import AnswerState, Attachment, ConversationHead, ConversationSettings, Found, Message, Votes
 from tui.core.clock import Clock
 from tui.store.conversations import Conversations, clean_tags
+from tui.store.drafts import same
 from tui.store.identity import Identity
 from tui.store.search import excerpt, parse, plain
 from tui.store.tree import Tree, parents_first
@@ -172,10 +173,6 @@ class Memory:
         tree = self._tree(conversation)
         return self._load(conversation, tree, tree.living())
 
-    def messages(self, conversation: int) -> tuple[Message, ...]:
-        """Of all branches, in their order."""
-        return self.all_messages(conversation)
-
     def message(self, number: int) -> Message | None:
         """One message."""
         home = self._homes.get(number, 0)
@@ -312,7 +309,14 @@ class Memory:
 
     async def set_draft_attachments(self, key: str, attachments: Sequence[Attachment]) -> tuple[Attachment, ...]:
         """Keep what goes with the next prompt; returns it as stored."""
-        self._draft_attachments[key] = self._attach(attachments)
+        before = {same(one): one for one in self.draft_attachments(key)}
+        kept: list[Attachment] = []
+        for one in attachments:
+            known = before.pop(same(one), None)
+            kept.append(known if known is not None else self._attach((one,))[0])
+        for gone in before.values():
+            self._images.pop(gone.id, None)
+        self._draft_attachments[key] = tuple(kept)
         return self._draft_attachments[key]
 
     def prompts(self) -> tuple[str, ...]:
