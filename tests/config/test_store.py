@@ -555,3 +555,15 @@ def test_limits_and_fallback_are_read(paths: Paths, write: Write):
     assert (limits.count, limits.cpu, limits.memory, limits.gpu, limits.disk) == ("others", 80, 80, 0, 90)
     assert (limits.keep_free_vram, limits.action) == (2 * 10**9, "refuse")
     assert settings.providers["a"].fallback == ("b", "c")
+
+
+def test_what_is_set_in_tables_of_the_users_own_is_listed_and_can_be_changed_there(paths: Paths, write: Write):
+    write('[models.options."qwen3:8b"]\nnum_ctx = 16384\n[chat.presets.short]\nnum_predict = 50\n')
+    store = opened(paths)
+    own = {field.dotted: field for field in store.fields() if field.section.startswith(("models.options.", "chat.presets."))}
+    assert list(own) == ["models.options.qwen3:8b.num_ctx", "chat.presets.short.num_predict"]
+    assert all(field.doc for field in own.values())
+    assert [store.shown(dotted) for dotted in own] == ["16384", "50"]
+    assert [store.source(dotted) for dotted in own] == ["file", "file"]
+    store.set("models.options.qwen3:8b.num_ctx", "8192")
+    assert "num_ctx = 8192" in paths.config_file.read_text()

@@ -102,6 +102,18 @@ def test_every_setting_is_listed_under_its_section(tmp_path: Path) -> None:
     assert all(entry.doc for entry in setting_entries(store))
 
 
+def test_tables_that_the_user_named_are_listed_with_their_headers(tmp_path: Path) -> None:
+    paths = find_paths(environ={"PADDOCK_HOME": str(tmp_path), "HOME": str(tmp_path)})
+    paths.config_file.write_text('[models.options."qwen3:8b"]\nnum_ctx = 16384\n[chat.commands.weather]\ncommand = ["weather"]\n')
+    paths.config_file.chmod(0o600)
+    store = ConfigStore(paths, {})
+    rows = {entry.dotted: entry for entry in setting_entries(store)}
+    assert rows["models.options.qwen3:8b.num_ctx"].toml == ('[models.options."qwen3:8b"]', "num_ctx = 16384")
+    assert rows["chat.commands.weather.command"].toml == ("[chat.commands.weather]", 'command = ["weather"]')
+    titles = [section.title for section in sections(store.fields())]
+    assert titles[-2:] == ["Options of qwen3:8b", "Tool weather"]
+
+
 async def test_a_switch_is_changed_by_enter(fake: FakeServices) -> None:
     app = ScreenHost(SettingsScreen(fake))
     async with app.run_test(size=(80, 24)) as pilot:

@@ -128,13 +128,14 @@ def format_value(value: Any) -> str:
     import tomli_w
 
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_key(name)} = {format_value(item)}" for name, item in value.items()) + " }" if value else "{}"
+        return "{ " + ", ".join(f"{format_key(name)} = {format_value(item)}" for name, item in value.items()) + " }" if value else "{}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(format_value(item) for item in value) + "]"
     return tomli_w.dumps({"x": value}).partition(" = ")[2].strip()
 
 
-def _key(name: str) -> str:
+def format_key(name: str) -> str:
+    """Write one key, quoted where it must be."""
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else format_value(name)
 
 
@@ -142,7 +143,7 @@ def _insert(text: str, path: Path, value: Any) -> str:
     """Add a key: after the comment that shows its default, else below its table's header, else in a table of its own at the end."""
     lines = text.split("\n")
     table, name = path[:-1], path[-1]
-    new = f"{_key(name)} = {format_value(value)}"
+    new = f"{format_key(name)} = {format_value(value)}"
     header: int | None = None
     for number, inside, found, line in _lines(text):
         if inside == table and found == table and header is None:
@@ -153,7 +154,7 @@ def _insert(text: str, path: Path, value: Any) -> str:
     if header is not None:
         return "\n".join([*lines[: header + 1], new, *lines[header + 1 :]])
     body = text.rstrip("\n")
-    return (body + "\n\n" if body else "") + f"[{'.'.join(map(_key, table))}]\n{new}\n"
+    return (body + "\n\n" if body else "") + f"[{'.'.join(map(format_key, table))}]\n{new}\n"
 
 
 def _with_tomlkit(text: str, path: Path, value: Any) -> str:

@@ -331,6 +331,18 @@ def named_fields(section: str) -> list[FieldInfo]:
     return [field for field in _walk(model, f"{section}.NAME", "") if field.key not in ChatOptions.model_fields]
 
 
+def own_fields(current: Settings) -> list[FieldInfo]:
+    """List what is set in the tables that the user named: options of models, presets, tools."""
+    tables = {"models.options": current.models.options, "chat.presets": current.chat.presets, "chat.commands": current.chat.commands}
+    return [
+        field
+        for section, named in tables.items()
+        for name, table in named.items()
+        for field in _walk(type(table), f"{section}.{name}", "")
+        if getattr(table, field.key) != type(table).model_fields[field.key].get_default(call_default_factory=True)
+    ]
+
+
 def raw_value(path: Path, value: object) -> Any:
     """Turn what a screen or command gives (text as typed, or a value) into what the file will hold.
 

@@ -241,8 +241,8 @@ class ConfigStore:
         return "" if value is None and path[:2] in _OPTIONS else schema.show(path, value)
 
     def fields(self) -> list[FieldInfo]:
-        """List every setting; those of providers stand under `providers.NAME`."""
-        return schema.fields()
+        """List every setting; those of providers stand under `providers.NAME`, those of tables that the user named as they are set."""
+        return [*schema.fields(), *schema.own_fields(self.current.value)]
 
     @property
     def unsaved(self) -> tuple[str, ...]:

@@ -171,7 +171,7 @@ class Answer:
         end: tuple[AnswerState, Failure | None]
         try:
             while not await self._attempt():
-                _LOG.info("the server loads its model; it is asked again")
+                pass
             if self._end is not None:
                 return
             end = self._natural_end()
@@ -207,6 +207,8 @@ class Answer:
             waited = self._clock.monotonic() - self._time.sent
             if error.failure.kind is not FailureKind.LOADING or self._heard is not None or waited > LOADS_WITHIN:
                 raise
+            if not self._refused:
+                _LOG.info("the server loads its model and refuses until then; it is asked again")
             self._refused = True
             self._watch()
             self._publish()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from textual.binding import Binding
 from textual.dom import DOMNode
 
+from tui.config.document import format_key
 from tui.config.problems import Problem
 from tui.config.schema import FieldInfo
 from tui.core.record import record
@@ -26,6 +27,7 @@ SOURCE_WORDS: Final[Mapping[str, str]] = {
     "environment": "environ.",
     "flag": "flag",
 }
+_OWN_TABLES: Final = {"models.options.": "Options of", "chat.presets.": "Preset", "chat.commands.": "Tool"}
 _PACKAGES: Final = ("tui.ui.screens", "tui.ui.dialogs", "tui.ui.widgets")
 
 
@@ -75,8 +77,22 @@ class Entry:
 def sections(fields: Iterable[FieldInfo]) -> list[Section]:
     """The sections in the order of the file; providers second, keys last."""
     names = dict.fromkeys("providers" if field.section.startswith("providers.") else field.section for field in fields)
-    titles = {"chat.options": "Chat options"}
-    return [Section(name, titles.get(name, name.capitalize())) for name in names]
+    return [Section(name, _title(name)) for name in names]
+
+
+def _title(section: str) -> str:
+    """The name of a table as words."""
+    for table, word in _OWN_TABLES.items():
+        if section.startswith(table):
+            return f"{word} {clean_name(section.removeprefix(table), 60)}"
+    return {"chat.options": "Chat options"}.get(section, section.capitalize())
+
+
+def _header(section: str) -> str:
+    """The header of a table as it stands in the file; a name of the user's is quoted where it must be."""
+    table = next((table for table in _OWN_TABLES if section.startswith(table)), "")
+    name = section.removeprefix(table)
+    return f"[{table}{format_key(name) if table else name}]"
 
 
 def unquoted(toml: str) -> str:
@@ -100,7 +116,7 @@ def setting_entries(store: ConfigStore) -> Iterator[Entry]:
             allowed=field.range_text or ", ".join(field.choices) or field.type_text,
             source=store.source(field.dotted),
             doc=field.doc,
-            toml=(f"[{field.section}]", f"{field.key} = {shown}" if shown else f"# {field.key} is not set"),
+            toml=(_header(field.section), f"{field.key} = {shown}" if shown else f"# {field.key} is not set"),
             env=field.env_name,
             choices=field.choices,
             default=unquoted(field.default),
