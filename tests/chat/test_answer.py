@@ -339,6 +339,14 @@ async def test_H07_a_silent_end_names_the_likely_cause() -> None:
     assert "longer than its context" in ended.failure.remedy
 
 
+async def test_recording_19_an_end_without_a_byte_names_the_likely_cause() -> None:
+    ended = await (await Rig().start()).end(failure(FailureKind.INTERRUPTED))
+    assert ended.state is AnswerState.INTERRUPTED
+    assert ended.failure is not None and "longer than the server's context" in ended.failure.remedy
+    some = await (await Rig().start()).end(Delta("a"), failure(FailureKind.INTERRUPTED))
+    assert some.failure is not None and "longer" not in some.failure.remedy
+
+
 async def test_P30_no_failure_is_a_bare_exception_name() -> None:
     ended = await (await Rig().start()).end(ZeroDivisionError())
     assert ended.failure is not None

@@ -301,6 +301,14 @@ def test_recording_11_older_messages_dropped_whole() -> None:
     assert context.alarm(answer("c", 22, estimate(branch)), branch, 128) == "the model saw 22 of about 374 tokens; oldest dropped"
 
 
+def test_recording_19_nothing_came_of_a_prompt_that_is_too_long() -> None:
+    prompt = [user(words(900))]
+    nothing = replace(answer("", None, estimate(prompt)), state=AnswerState.INTERRUPTED)
+    assert context.alarm(nothing, prompt, 512) == "about 1,300 tokens were sent; the context holds 512"
+    assert context.alarm(nothing, prompt, 4096) == context.alarm(nothing, prompt, None) == ""
+    assert context.alarm(replace(nothing, content="x"), prompt, 512) == ""
+
+
 def test_recording_12_images_that_a_model_ignores_are_no_alarm() -> None:
     branch = [user("what is this", attachments=(Attachment("p", AttachmentKind.IMAGE),) * 6), answer("x"), user("well")]
     assert context.alarm(answer("c", 20, estimate(branch)), branch, 4096) == ""

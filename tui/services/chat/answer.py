@@ -178,7 +178,7 @@ class Answer:
         except asyncio.CancelledError:
             return
         except PaddockError as error:
-            end = (self._state_of(error.failure), error.failure)
+            end = (self._state_of(error.failure), self._explained(error.failure))
         except Exception as error:
             _LOG.exception("an answer failed")
             end = (
@@ -236,6 +236,12 @@ class Answer:
             what = "A filter of the server cut the answer off"
             return AnswerState.INTERRUPTED, Failure(what, "", "Ask in other words", FailureKind.INTERRUPTED)
         return (AnswerState.LENGTH if reason == "length" else AnswerState.COMPLETE), None
+
+    def _explained(self, failure: Failure) -> Failure:
+        """What ended before a word may be a prompt that was too long: some servers say nothing then (recordings 19)."""
+        if failure.kind is not FailureKind.INTERRUPTED or self._heard is not None:
+            return failure
+        return replace(failure, remedy="Try again; if it stays so, the prompt may be longer than the server's context")
 
     def _state_of(self, failure: Failure) -> AnswerState:
         cut = failure.kind is FailureKind.INTERRUPTED

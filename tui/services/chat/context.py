@@ -382,6 +382,8 @@ def alarm(
         calibration: As it was before this answer.
     """
     seen, told = answer.metrics.prompt_tokens, answer.prompt_estimate
+    if seen is None and told and served is not None and told > served and _got_nothing(answer):
+        return f"about {count(_rounded(told))} tokens were sent; the context holds {count(served)}"
     if seen is None or not told or (served is not None and seen > served):
         return ""
     what = sent(earlier)
@@ -397,6 +399,10 @@ def alarm(
     if told <= seen * 1.02:
         return f"the model saw {count(seen)} tokens, all that its context holds; the oldest are cut off"
     return f"the model saw {count(seen)} of about {count(_rounded(told))} tokens; oldest dropped"
+
+
+def _got_nothing(answer: Message) -> bool:
+    return answer.state in (AnswerState.FAILED, AnswerState.INTERRUPTED) and not answer.content and not answer.thinking
 
 
 def _sure_weight(message: Message) -> float:
