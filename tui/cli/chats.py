@@ -211,7 +211,7 @@ async def _name(context: Context, verb: str, number: int, words: Sequence[str]) 
         if verb == "rename":
             await store.rename(number, clean_label(" ".join(words)))
         else:
-            await store.set_tags(number, () if list(words) == ["none"] else ["-".join(word.split()) for word in words])
+            await store.set_tags(number, () if list(words) == ["none"] else words)
     head = store.head(number)
     if head is None:
         return _missing(number)

@@ -31,10 +31,10 @@ _FOUND_BY: Final = ("title = ?", "tags = ?")
 
 
 def clean_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    """Tags as they are stored: without `#` before them, none twice whatever its capitals."""
+    """Tags as they are stored: one word each, without `#` before it, none twice whatever its capitals."""
     found: dict[str, str] = {}
     for tag in tags:
-        if name := clean_label(tag.strip().lstrip("#").strip(), 60):
+        if name := clean_label("-".join(tag.strip().lstrip("#").split()), 60):
             found.setdefault(name.casefold(), name)
     return tuple(found.values())
 

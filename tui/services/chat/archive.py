@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tui.core.chat import Found
 from tui.core.clock import Clock
@@ -15,7 +15,11 @@ from tui.services.chat.host import ChatHost
 from tui.services.chat.session import Session
 from tui.services.chat.shelf import Shelf
 from tui.services.chat.writing import Shown, Stopped, held
+from tui.store.conversations import clean_tags
 from tui.text import clean_label, clean_name
+
+if TYPE_CHECKING:
+    from tui.services.chat.conversation_file import ConversationFile
 
 
 class Desk(Shown, Protocol):
@@ -82,7 +86,7 @@ class Archive:
 
     async def tag(self, conversation: int, tags: Sequence[str]) -> None:
         """Replace the tags of a conversation."""
-        clean = tuple(dict.fromkeys(tag for raw in tags if (tag := clean_label(raw.strip().lstrip("#"), 40).replace(" ", "-"))))
+        clean = clean_tags(tags)
         await self._shelf.store_of(conversation).set_tags(conversation, clean)
         if (session := self._shelf.sessions.get(conversation)) is not None:
             session.tags = clean
@@ -138,13 +142,13 @@ class Archive:
         """Write a conversation to a file."""
         store, database = self._shelf.store_of(conversation), self._host.database
         folder = database.path.parent / "exports" if database is not None else Path.cwd()
+        from tui.services.chat import transfer
 
-        def written() -> Path:
-            from tui.services.chat import transfer
+        def gather() -> ConversationFile:
+            return transfer.gather(store, conversation)
 
-            return transfer.write(folder, conversation, form, transfer.gather(store, conversation), self._clock.time())
-
-        path = await in_daemon_thread(written)
+        file = gather() if store is self._shelf.memory else await in_daemon_thread(gather)  # memory belongs to this thread
+        path = await in_daemon_thread(lambda: transfer.write(folder, conversation, form, file, self._clock.time()))
         self._host.audit("export chat", str(conversation))
         self._host.notice(f"Exported to {clean_name(str(path))}")
 

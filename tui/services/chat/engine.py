@@ -307,7 +307,7 @@ class ChatEngine:
     async def _send_queued(self, session: Session) -> None:
         """Send what is queued, one after another, while answers end well."""
         while session.queued and not self._closing and session.compare is None:
-            prompt = session.queued[0]
+            prompt, session.stopping = session.queued[0], False
             self.show(session)
             try:
                 rows = await held(session, self, self._store_prompt(session, prompt))
@@ -316,6 +316,7 @@ class ChatEngine:
                 if not isinstance(error, Stopped):
                     raise
                 return
+            await self._remember(session, prompt)
             ended = await self._answered(session, rows[-1])
             if ended.state not in _WRITES_ON:
                 return
@@ -347,7 +348,7 @@ class ChatEngine:
         """The prompt and the answer to be, on disk before anything is sent (P01)."""
         if not session.id:
             session.title = asking.title_of(prompt.text) or (prompt.attachments[0].name if prompt.attachments else "")
-            head = await self._keeper.keep(
+            head = await self._keeper.keep_whole(
                 lambda: session.store.create(session.provider, session.model, title=session.title, settings=session.settings)
             )
             session.id = head.id
@@ -356,20 +357,23 @@ class ChatEngine:
         rows = [Message(0, session.id, 0, Role.USER, prompt.text, parent=session.tip, attachments=prompt.attachments)]
         if answer:
             rows.append(self._empty(session))
-        stored = await self._keeper.keep(lambda: session.store.add_messages(rows, chain=True))
+        stored = await self._keeper.keep_whole(lambda: session.store.add_messages(rows, chain=True))
         session.grow(stored)
         if session.queued and session.queued[0] is prompt:
             session.queued.pop(0)
         session.alarm = ""
-        if prompt.text.strip():
-            self.history = (prompt.text, *(other for other in self.history if other != prompt.text))
         self._drafts.soon(session)
         self.relist()
         self.show(session)
+        return stored
+
+    async def _remember(self, session: Session, prompt: Prompt) -> None:
+        """For the up key, also of the next run."""
+        if prompt.text.strip():
+            self.history = (prompt.text, *(other for other in self.history if other != prompt.text))
         with contextlib.suppress(PaddockError):
             if not session.incognito and prompt.text.strip():
                 await session.store.add_prompt(prompt.text)
-        return stored
 
     @staticmethod
     def _empty(session: Session, parent: int = 0, provider: str = "", model: str = "") -> Message:
@@ -523,7 +527,9 @@ class ChatEngine:
         if prompt is None:
             files, session.attached = session.attached, ()
             try:
-                (prompt,) = await held(session, self, self._store_prompt(session, Prompt(text, files), answer=False))
+                asked = Prompt(text, files)
+                (prompt,) = await held(session, self, self._store_prompt(session, asked, answer=False))
+                await self._remember(session, asked)
             except Stopped:
                 session.attached, session.draft, session.restored = files, text, text
                 return

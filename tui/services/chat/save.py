@@ -59,6 +59,24 @@ class Keeper:
                 if not self._stuck:
                     self._banner(_BANNER, None)
 
+    async def keep_whole(self, write: Callable[[], Awaitable[T]]) -> T:
+        """`keep`, but a write that has begun is waited for, and what it stored returned, though the task is cancelled meanwhile.
+
+        Only the waits between attempts are given up.
+        """
+        writing: list[asyncio.Future[T]] = []
+
+        async def begun() -> T:
+            writing[:] = [asyncio.ensure_future(write())]
+            return await asyncio.shield(writing[0])
+
+        try:
+            return await self.keep(begun)
+        except asyncio.CancelledError:
+            if not writing or (writing[0].done() and (writing[0].cancelled() or writing[0].exception() is not None)):
+                raise
+            return await writing[0]
+
 
 class AnswerSaver:
     """`answer.Saver` on a store."""

@@ -55,6 +55,9 @@ async def held(session: Session, shown: Shown, work: Coroutine[Any, Any, T]) -> 
     Raises:
         Stopped: It was ended so.
     """
+    if session.stopping:  # esc came between two waits
+        work.close()
+        raise Stopped
     task = asyncio.ensure_future(work)
     session.waiting.add(task)
     try:
@@ -139,7 +142,7 @@ class Writer:
             request=sending.digest(self._host, row, request),
         )
         answer = self._answer(session, row, request, failure)
-        if stopped:
+        if stopped or session.stopping:
             answer.stop()
         session.active[row.id] = answer
         try:
