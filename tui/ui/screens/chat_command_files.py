@@ -51,7 +51,7 @@ def say_failures(host: CommandHost, failures: Sequence[Failure]) -> None:
     for failure in failures[:_SAID]:
         host.fail(failure)
     if len(failures) > _SAID:
-        host.say(f"and {len(failures) - _SAID} more that cannot be attached", error=True)
+        host.say(f"and {len(failures) - _SAID} more like these", error=True)
 
 
 # --- attachments -------------------------------------------------------------------------------------------------------

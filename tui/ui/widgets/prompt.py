@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -53,6 +53,7 @@ class Composer(PromptText):
         Binding("down", "newer", "newer", id="composer.newer", show=False, tooltip="Line down, then newer prompts"),
         Binding("ctrl+r", "search", "prompts", id="composer.search", show=False, tooltip="Search the prompts sent before"),
         Binding("ctrl+x", "editor", "editor", id="composer.editor", show=False, tooltip="Write in $VISUAL or $EDITOR"),
+        Binding("ctrl+underscore", "undo", "undo", id="composer.undo", show=False, tooltip="Undo what was written"),
         Binding("ctrl+a", "cursor_line_start", "line start", id="composer.line_start", show=False),
         Binding("ctrl+e", "cursor_line_end", "line end", id="composer.line_end", show=False),
         Binding("ctrl+w", "delete_word_left", "delete word", id="composer.delete_word", show=False),
@@ -146,10 +147,10 @@ class Composer(PromptText):
         """Where the file for the editor stands; None: the app's own."""
         self.history_of = PromptHistory()
         self._search: Search | None = None
-        self._asked_history: Callable[[], Sequence[str]] | None = None
         self._paths = PathChoices(self, self._show_paths)
         self._start = 0
         self._resolving: asyncio.Task[None] | None = None
+        self._sending = ""
         self._hints = ("", "")
 
     # --- what the screen sets ------------------------------------------------------------------------------------------
@@ -230,14 +231,14 @@ class Composer(PromptText):
         if not self.read_only:
             self.replace_typed("\n", *self.selection)
 
-    def action_other(self) -> None:
+    async def action_other(self) -> None:
         """What enter does not do."""
         if self.enter_sends:
             self.action_newline()
         else:
-            self._send()
+            await self._send()
 
-    def action_send(self) -> None:
+    async def action_send(self) -> None:
         """Take the choice under the popup's cursor, else send; a new line where a backslash stands before the cursor."""
         row, column = self.cursor_location
         if self.popup is not None and self.popup.chosen is not None:
@@ -247,7 +248,7 @@ class Composer(PromptText):
         elif column and self.document.get_line(row)[column - 1] == "\\":
             self.replace_typed("\n", (row, column - 1), (row, column))
         else:
-            self._send()
+            await self._send()
 
     def action_back(self) -> None:
         """Close the popup, stop looking at files, or tell the screen: stop the answer, or leave."""
@@ -298,7 +299,7 @@ class Composer(PromptText):
 
     # --- sending -------------------------------------------------------------------------------------------------------
 
-    def _send(self) -> None:
+    async def _send(self) -> None:
         text, marks = self.text, self.marks
         if not text.strip() or self.read_only or self._resolving is not None:
             return
@@ -309,8 +310,11 @@ class Composer(PromptText):
             return
         found = references.find(text, marks)
         if found:
-            self._resolving = asyncio.create_task(self._resolve(text, [one.pattern for one in found]))
             self._close_popup()
+            self._sending = text
+            self._resolving = asyncio.create_task(self._resolve(text, [one.pattern for one in found]))
+            await asyncio.wait({self._resolving}, timeout=PATIENCE)  # keys typed ahead belong to the next prompt
+            self._draw_hints()
         else:
             self.finish()
 
@@ -328,16 +332,13 @@ class Composer(PromptText):
         self.load_text("")
 
     async def _resolve(self, text: str, patterns: Sequence[str]) -> None:
-        """Find the files; a disk that takes its time holds up the field, not the program."""
-        late = asyncio.get_running_loop().call_later(PATIENCE, self._draw_hints)
-        self.read_only = True
+        """Find the files; a disk that takes its time holds nothing up, and who goes on writing does not send."""
         try:
             found = await in_daemon_thread(lambda: references.expand(patterns, references.start_folder()))
         except asyncio.CancelledError:
             return
         finally:
-            late.cancel()
-            self.read_only, self._resolving = False, None
+            self._resolving = None
             self._draw_hints()
         if found.failures:
             self.post_message(self.Trouble(self, found.failures))
@@ -350,6 +351,8 @@ class Composer(PromptText):
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         """Complete what is being typed."""
+        if self._resolving is not None and self.text != self._sending:
+            self._resolving.cancel()
         self.look_again()
 
     def on_text_area_selection_changed(self, event: TextArea.SelectionChanged) -> None:
@@ -367,7 +370,7 @@ class Composer(PromptText):
         if self.popup is None or self._search is not None:
             return
         row, column = self.cursor_location
-        if not self.has_focus or self.read_only or not self.selection.is_empty:
+        if not self.edited or not self.has_focus or self.read_only or not self.selection.is_empty:
             self._close_popup()
             return
         line = self.before_cursor()
@@ -524,7 +527,7 @@ class PromptArea(Vertical):
     def on_chips_removed(self, event: Chips.Removed) -> None:
         """By mouse."""
         event.stop()
-        self.composer.post_message(Composer.Detached(event.index))
+        self.post_message(Composer.Detached(event.index))
 
     def on_completion_popup_taken(self, event: CompletionPopup.Taken) -> None:
         """By mouse."""

@@ -11,17 +11,17 @@ from typing import Final
 from rich.segment import Segment
 from rich.style import Style
 from textual.document._document import Document, EditResult, Location
+from textual.document._document_navigator import DocumentNavigator
 from textual.document._edit import Edit
 from textual.strip import Strip
 from textual.widgets import TextArea
 
 from tui.text import clean_block
+from tui.ui.widgets.long_lines import LONG_LINE, LongLines
 
 TYPED: Final = "t"
 LITERAL: Final = "p"
 """What was pasted, or came back from somewhere: it commands nothing and refers to no file (X21)."""
-LONG_LINE: Final = 2000
-"""Characters of a line above which only the part in view is drawn."""
 _ANY: Final = re.compile(r"[^\n]")
 
 
@@ -64,6 +64,8 @@ class PromptText(TextArea):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         self.marked = Document("")
         self._entering = TYPED
+        self.edited = False
+        """The text was changed since it was loaded."""
         super().__init__(id=id, classes=classes, soft_wrap=True, tab_behavior="focus", show_line_numbers=False)
         self.cursor_blink = False
         self.match_cursor_bracket = False  # looking for the other bracket reads all of the text
@@ -89,12 +91,19 @@ class PromptText(TextArea):
     def edit(self, edit: Edit) -> EditResult:
         """See `TextArea`."""
         text = clean_block(edit.text)
+        self.edited = True
         return super().edit(_MarkedEdit(edit, text, marks_of(text, self._entering)))
 
     def _set_document(self, text: str, language: str | None) -> None:
         text = clean_block(text)
-        super()._set_document(text, None)
+        self.edited = False
+        self.document = Document(text)
         self.marked = Document(marks_of(text, LITERAL))
+        self.wrapped_document = LongLines(self.document, tab_width=self.indent_width)
+        self.navigator = DocumentNavigator(self.wrapped_document)
+        self._build_highlight_map()
+        self.move_cursor((0, 0))
+        self._rewrap_and_refresh_virtual_size()
 
     def load_marked(self, text: str, marks: str) -> None:
         """Put a text there, with the marks it had."""
@@ -120,6 +129,13 @@ class PromptText(TextArea):
     def replace_typed(self, text: str, start: Location, end: Location) -> None:
         """Put a text there as if it were typed."""
         self._replace_via_keyboard(text, start, end)
+
+    def _recompute_cursor_offset(self) -> None:
+        """See `TextArea`, whose own fails where undoing took away the line the cursor was in."""
+        row, column = self.cursor_location
+        last = len(self.wrapped_document._wrap_offsets) - 1
+        place = (row, column) if row <= last else (last, len(self.document.get_line(last)))
+        self._cursor_offset = self.wrapped_document.location_to_offset(place)
 
     # --- drawing ------------------------------------------------------------------------------------------------------
 
