@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -298,7 +301,8 @@ def test_recording_11_a_prompt_cut_at_the_window() -> None:
 
 def test_recording_11_older_messages_dropped_whole() -> None:
     branch = [user("first " * 100), answer("second " * 100), user("go on")]
-    assert context.alarm(answer("c", 22, estimate(branch)), branch, 128) == "the model saw 22 of about 374 tokens; oldest dropped"
+    told = estimate(branch)
+    assert context.alarm(answer("c", 22, told), branch, 128) == f"the model saw 22 of about {told} tokens; oldest dropped"
 
 
 def test_recording_19_nothing_came_of_a_prompt_that_is_too_long() -> None:
@@ -344,6 +348,34 @@ def test_a_guess_alone_is_no_proof() -> None:
 
 def test_a_count_above_the_window_means_that_the_window_is_wrong() -> None:
     assert context.alarm(answer("c", 5000, 9000), [user(words(6000))], 4096) == ""
+
+
+RECORDED = Path(__file__).parents[1] / "recordings"
+
+
+def recorded() -> Iterator[tuple[str, list[Message], int, int | None]]:
+    """Every prompt of the recordings that a server counted: where, messages, its count, `num_ctx`."""
+    for file in sorted(RECORDED.glob("*/*.jsonl")):
+        body: Any = None
+        for line in file.read_text("utf-8").splitlines():
+            entry = json.loads(line)
+            body = entry["request"].get("body") if "request" in entry else body
+            counted = re.search(r'"prompt_(?:eval_count|tokens)": ?(\d+)', entry.get("data", ""))
+            if counted and isinstance(body, dict) and body.get("messages"):
+                branch = [Message(0, 1, 0, Role(one["role"]), str(one.get("content") or "")) for one in body["messages"]]
+                yield f"{file.parent.name}/{file.name}", branch, int(counted[1]), (body.get("options") or {}).get("num_ctx")
+
+
+def test_recordings_of_real_servers_alarm_where_they_cut_and_nowhere_else() -> None:
+    alarms: dict[str, int] = {}
+    prompts = list(recorded())
+    for name, branch, counted, asked in prompts:
+        told = estimate(branch)
+        for served in (asked or 4096, None) if not asked else (asked,):
+            if context.alarm(answer("c", counted, told), branch, served):
+                alarms[name] = alarms.get(name, 0) + 1
+    assert alarms == {"ollama-0.24/chat.jsonl": 1, "ollama-0.24/chat_length.jsonl": 1}
+    assert len(prompts) >= 25
 
 
 class Server:

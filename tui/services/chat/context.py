@@ -182,11 +182,12 @@ def upcoming(
     return estimate(what.messages, what.system(system), calibration, tools)
 
 
-def _added(messages: Sequence[Message], calibration: Calibration) -> int:
-    if not messages:
-        return 0
-    weighed = sum(map(message_weight, messages))
-    return round(weighed / calibration.ratio) + PER_MESSAGE * len(messages) + IMAGE_TOKENS * images(messages)
+def _added(messages: Iterable[Message], calibration: Calibration) -> int:
+    return round(sum(_cost(message, calibration) for message in messages))
+
+
+def _cost(message: Message, calibration: Calibration) -> float:
+    return message_weight(message) / calibration.ratio + PER_MESSAGE + IMAGE_TOKENS * images((message,))
 
 
 def _last_counted(branch: Sequence[Message], chosen: Sequence[Message]) -> int | None:
@@ -344,8 +345,8 @@ def oldest_to_drop(
     if not later:
         return 0
     fixed = estimate((), system, calibration, tools)
-    costs = [_added((message,), calibration) for message in plain]
-    before, kept = 0, sum(costs)  # what is pinned before a place, and what stands from it on
+    costs = [_cost(message, calibration) for message in plain]
+    before, kept = 0.0, sum(costs)  # what is pinned before a place, and what stands from it on
     keepers = set(later)
     for message, cost in zip(plain, costs, strict=True):
         if message.id in keepers and fixed + before + kept <= room:
@@ -416,7 +417,10 @@ def _is_an_end(seen: int, weights: Sequence[float], served: int, calibration: Ca
         pieces = len(weights) - first + bool(weights[0])
         newest = calibration.tokens(weights[0] + sum(weights[first:]), pieces)
         one_more = calibration.tokens(weights[0] + sum(weights[first - 1 :]), pieces + 1)
-        if newest / margin - calibration.base <= seen <= newest * margin + PER_MESSAGE * pieces + template and one_more * margin > served:
+        if (
+            newest / margin - calibration.base <= seen <= newest * margin + PER_MESSAGE * pieces + template
+            and one_more * margin + template > served
+        ):
             return True
     return False
 

@@ -42,6 +42,8 @@ _GOLDEN: Final = 0.6180339887
 
 _BLANKS: Final = re.compile(r"[ \t]{3,}|[\r\n]{3,}")
 _RULES: Final = re.compile(r"([!-/:-@\[-`{-~])\1{3,}")
+_WORD: Final = 3.2
+"""What a word weighs at least: hardly a token holds two."""
 _DIGITS: Final = string.digits.encode()
 _MARKS: Final = string.punctuation.encode()
 _RUNS: Final = tuple(mark * 4 for mark in string.punctuation)
@@ -102,7 +104,7 @@ def _weight(text: str) -> float:
             if char >= "\x80":
                 cjk = "\u2e80" <= char <= "\ud7ff" or "\uf900" <= char <= "\ufaff" or char >= "\U00020000"
                 total += 1.5 if cjk else 0.6
-    return max(0.0, total)
+    return max(0.0, total, _WORD * len(text.split()))
 
 
 @lru_cache(maxsize=8192)
