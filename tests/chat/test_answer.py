@@ -41,13 +41,14 @@ class Rig:
         self.loaded: bool | None = True
         self.slots: tuple[int, int] | None = None
         self.log = ""
+        self.looks: list[float] = []
         self.shown: list[LiveAnswer] = []
         self.saver = Kept()
         self.closed = False
         self._feed: asyncio.Queue[Any] = asyncio.Queue()
         surroundings = Surroundings(
             self.clock, lambda: self.loaded, around.pop("last_load", None), self.shown.append, tick=0.005,
-            slots=lambda: self.slots, log=lambda: self.log, again=0.005,
+            slots=lambda: self.slots, log=lambda: self.log, again=0.005, look=lambda: self.looks.append(self.clock.monotonic()),
         )  # fmt: skip
         self.slots = around.pop("slots", None)
         self.answer = Answer(row, self._stream, self.saver, surroundings)
@@ -127,10 +128,15 @@ async def test_P32_H03_a_load_of_minutes_is_a_wait_with_the_last_time_and_the_se
     assert ended.timeline == Timeline(loaded=180, read=5, first_token=185, wrote=0)
 
 
-async def test_a_load_that_no_earlier_one_is_known_of() -> None:
+async def test_a_load_that_no_earlier_one_is_known_of_and_how_often_is_looked() -> None:
     one = await Rig().start()
+    assert one.looks == []
     one.loaded = False
     await one.says("loading qwen3:8b, 0.0s", "loading")
+    one.clock.advance(1.9)
+    await one.says("loading qwen3:8b, 1.9s", "loading")
+    one.clock.advance(0.1)
+    await until(lambda: one.looks == [0, 2.0])
     one.answer.stop()
     await one.end()
 

@@ -83,6 +83,12 @@ def test_a_model_that_leaves_memory_while_we_wait_is_loaded_again() -> None:
     assert (found.waited, found.loaded, found.read, found.first_token) == (None, 10.0, 7.0, 17.0)
 
 
+def test_a_list_that_was_old_is_no_load() -> None:
+    watch, now = played([("unloaded", 0.0), ("loaded", 0.3), ("text", 5.0)])
+    found = watch.timeline(now, Metrics())
+    assert (found.waited, found.loaded, found.read) == (pytest.approx(5.3), None, None)
+
+
 def test_the_list_of_what_is_in_memory_counts_only_before_the_first_token() -> None:
     watch, now = played([("text", 1.0), ("unloaded", 1.0), ("reading", 1.0), ("text", 1.0)])
     found = watch.timeline(now, Metrics())

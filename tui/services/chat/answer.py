@@ -30,6 +30,8 @@ QUIET: Final = 15.0
 """Seconds without data after which the note says so."""
 STALLED: Final = 60.0
 """Seconds without data after which the answer counts as stalled; it never ends by itself."""
+LOOK: Final = 2.0
+"""Seconds between two looks at what is in memory while a load is waited for: what we measure is as exact as that."""
 LOADS_WITHIN: Final = 3600.0
 """Seconds for which a server that loads its model and refuses requests meanwhile is asked again."""
 LET_GO: Final = 0.8
@@ -59,6 +61,7 @@ class Surroundings:
         tick: Seconds between two looks of the watchdog at the clock.
         slots: How many requests the server works at, and how many it can; None where it does not say.
         log: The last line of the server's own log, cleaned, or empty (P32).
+        look: Has the list of what is in memory asked for anew; called every `LOOK` seconds while a load is waited for.
         again: Seconds until a server that loads its model, and refuses requests meanwhile, is asked again.
     """
 
@@ -69,6 +72,7 @@ class Surroundings:
     tick: float = 0.25
     slots: Callable[[], tuple[int, int] | None] = lambda: None
     log: Callable[[], str] = lambda: ""
+    look: Callable[[], None] = lambda: None
     again: float = 2.0
 
 
@@ -113,6 +117,7 @@ class Answer:
         self._heard: float | None = None
         self._progress = ""
         self._refused = False
+        self._looked = float("-inf")
         self._phase, self._note = "waiting", ""
         slots = self._around.slots()
         self._queued = slots is not None and slots[1] > 0 and slots[0] >= slots[1]
@@ -305,6 +310,9 @@ class Answer:
         now = self._clock.monotonic()
         if self._heard is None:
             self._time.in_memory(False if self._refused else self._around.loaded(), now)
+            if self._time.stage is Stage.LOADING and now - self._looked >= LOOK:
+                self._looked = now
+                self._around.look()
         silent = 0.0 if self._heard is None else now - self._heard
         if silent >= STALLED:
             self._enter("stalled", f"stalled: no data for {duration(silent)}")

@@ -10,6 +10,8 @@ from tui.core.events import Metrics
 
 STALL: Final = 2.0
 """Seconds of silence after the first token that count as a stall."""
+BRIEF: Final = 1.0
+"""Seconds of a load below which it was none: the list of what is in memory had been seconds old."""
 SHORTEST: Final = 0.05
 """Seconds of writing below which a rate says nothing."""
 
@@ -52,7 +54,10 @@ class Stopwatch:
         if loaded is False and self.stage is not Stage.READING:
             self._enter(Stage.LOADING, now)
         elif loaded and self.stage is Stage.LOADING:
-            self._enter(Stage.READING, now)
+            if now - self.since < BRIEF:
+                self.stage = Stage.WAITING  # the list was old: it had been loaded before
+            else:
+                self._enter(Stage.READING, now)
 
     def reading(self, now: float) -> None:
         """The first byte that is no token, or word of how far the prompt is read."""
