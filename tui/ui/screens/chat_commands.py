@@ -194,7 +194,7 @@ class ChatCommands:
         command = _BY_NAME.get(word)
         if command is None:
             return None
-        start = len(line) - len(rest.rpartition(" ")[2])
+        start = line.rindex('"') if rest.count('"') % 2 else len(line) - len(rest.rpartition(" ")[2])
         if command.paths or (command.name == "/format" and files.looks_like_path(line[start:])):
             return Completion(start, paths=True)
         if command.complete is None:

@@ -19,7 +19,7 @@ from textual.widgets import TextArea
 
 from tui.core.chat import Attachment
 from tui.core.errors import Failure, PaddockError
-from tui.core.threads import in_daemon_thread
+from tui.core.threads import in_daemon_thread, in_thread
 from tui.services.chat import references
 from tui.services.chat.references import Expanded
 from tui.text import clean_block, clean_label, clean_name
@@ -85,8 +85,6 @@ class Composer(PromptText):
 
         name = "paste"
 
-    LargePaste = Pasted
-
     class Dropped(Message):
         """A paste that was nothing but paths of files that exist, as terminals do when files are dropped on them."""
 
@@ -126,13 +124,6 @@ class Composer(PromptText):
         def __init__(self, composer: Composer, key: str) -> None:
             super().__init__()
             self.composer, self.key = composer, key
-
-    class Complete(Message):
-        """Tab while something is completed."""
-
-        def __init__(self, composer: Composer) -> None:
-            super().__init__()
-            self.composer = composer
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -476,6 +467,22 @@ class Composer(PromptText):
 
     # --- the editor ------------------------------------------------------------------------------------------------------
 
+    def _state(self) -> Path | None:
+        paths = getattr(self.app, "paths", None)
+        return self.state_folder or (paths.state if paths is not None else None)
+
+    def _sweep(self) -> None:
+        """Remove what an editor left behind when Paddock was killed."""
+        from tui.ui.widgets.external_editor import sweep
+
+        state = self._state()
+        if state is not None:
+            sweep(state)
+
+    def on_mount(self) -> None:
+        """Clean up, beside the loop."""
+        in_thread(self._sweep)
+
     def action_editor(self) -> None:
         """Write in the user's own editor."""
         if not self.read_only:
@@ -484,11 +491,10 @@ class Composer(PromptText):
     async def _edit_outside(self) -> None:
         from tui.ui.widgets.external_editor import edit_text
 
-        paths = getattr(self.app, "paths", None)
-        state = self.state_folder or (paths.state if paths is not None else None)
+        state, before = self._state(), self.text
         if state is None:
+            self.post_message(self.Trouble(self, [Failure("There is no folder for the editor's file", "", "Write here")]))
             return
-        before = self.text
         try:
             text = await edit_text(self.app, before, state)
         except PaddockError as error:
