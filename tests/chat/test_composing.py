@@ -1,6 +1,7 @@
 """What is typed, attached and queued: kept, counted, and sent once."""
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tui.core.capabilities import Ability
 from tui.core.chat import AttachmentKind
 from tui.core.events import Delta
 from tui.core.models import Model
+from tui.services.chat import attachments, composing
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + (4).to_bytes(4, "big") + (3).to_bytes(4, "big") + b"\x08\x06\0\0\0" + b"\0" * 40
 
@@ -52,6 +54,37 @@ async def test_files_go_with_the_prompt_and_stay_with_it(tmp_path: Path, files: 
     await two.say("and now?")
     assert two.host.lab.requests[0].messages[0].attachments[1].data == PNG
     await two.end()
+
+
+async def test_a_prompt_waits_for_the_files_attached_just_before_it(tmp_path: Path, files: list[str]) -> None:
+    one = await start(tmp_path, [Delta("read"), DONE])
+    one.chat.attach(files[:1])
+    one.chat.send("what is in it?")
+    await until(lambda: one.host.lab.requests)
+    assert [file.name for file in one.host.lab.requests[0].messages[0].attachments] == ["notes.md"]
+    await one.end()
+
+
+async def test_P20_a_file_that_cannot_be_read_holds_nothing_but_its_prompt(
+    tmp_path: Path, files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, real = threading.Event(), attachments.read
+
+    def hang(*args: Any, **more: Any) -> Any:
+        go.wait(30)
+        return real(*args, **more)
+
+    monkeypatch.setattr(composing, "READING", 0.01)
+    monkeypatch.setattr(attachments, "read", hang)
+    one = await start(tmp_path, [Delta("read"), DONE])
+    one.chat.attach(files[:1])
+    one.chat.send("what is in it?")
+    await until(lambda: one.host.notices)
+    assert "still being read" in one.host.notices[0]
+    assert one.chat.view.value.draft == "what is in it?" and not one.host.lab.requests
+    go.set()
+    await until(lambda: one.chat.view.value.attached)
+    await one.end()
 
 
 async def test_P04_what_is_attached_and_queued_comes_back_as_a_draft(tmp_path: Path, files: list[str]) -> None:

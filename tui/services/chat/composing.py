@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from tui.core.capabilities import Ability
 from tui.core.chat import Attachment
@@ -16,12 +18,21 @@ from tui.services.chat.session import Session
 from tui.services.chat.shelf import Drafts
 from tui.text import clean_door
 
+READING: Final = 5.0
+"""Seconds that sending waits for files to be read."""
+
 
 class Composing:
     """Verbs on what is not sent yet in the open conversation; on the engine's thread."""
 
     def __init__(self, host: ChatHost, drafts: Drafts, desk: Desk) -> None:
         self._host, self._drafts, self._desk = host, drafts, desk
+        self._reading: list[asyncio.Future[None]] = []
+
+    async def settled(self) -> bool:
+        """Wait until the files attached before now were read; False where a disk takes longer than `READING`."""
+        reading = tuple(self._reading)
+        return not reading or not (await asyncio.wait(reading, timeout=READING))[1]
 
     async def note_draft(self, text: str) -> None:
         """Keep what is typed."""
@@ -35,7 +46,13 @@ class Composing:
         session = self._desk.opened
         abilities = sending.abilities_of(self._host, session.provider, session.model)
         sees = Ability.VISION in abilities if abilities else None
-        found, refused = await in_daemon_thread(lambda: attachments.read(paths, sees=sees))
+        read: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reading.append(read)
+        try:
+            found, refused = await in_daemon_thread(lambda: attachments.read(paths, sees=sees))
+        finally:
+            read.set_result(None)  # who waits goes on once this coroutine has attached what was read
+            self._reading.remove(read)
         for failure in refused:
             self._host.notice(failure.sentence(), Severity.WARNING, failure)
         self._attached(session, found)

@@ -266,6 +266,7 @@ class ChatEngine:
     async def send(self, text: str) -> None:
         """Store and send a prompt, or queue it."""
         session, text = self._open, clean_door(text)
+        read = await self.composing.settled()  # what was attached a moment ago goes along
         if not (text.strip() or session.attached) or self._closing or self._refuses(session):
             return
         if not session.model:
@@ -273,6 +274,8 @@ class ChatEngine:
         why = "" if session.provider and session.model else "There is no model to send this to"
         if session.compare is not None:
             why = "Go on with one of the answers first"
+        if not read:
+            why = "A file that goes along is still being read"
         if why:
             session.draft = session.restored = text
             self.show(session)
