@@ -123,7 +123,7 @@ async def test_a_server_that_shows_nothing_is_not_asked_and_that_is_said_once() 
 async def test_a_later_first_token_proves_it_unless_the_server_works_at_several() -> None:
     still = loaded(expires_at=1000.0)
     lab = Lab(still, before=still)
-    assert lab.settling.proved("lab", "qwen3:8b")
+    assert not lab.settling.proved("lab", "qwen3:8b")  # nothing was stopped there
     lab.at_pause[2] = lambda: lab.settling.proved("lab", "qwen3:8b")
     assert await settled(lab) is Settled.FREE
     assert lab.looks == 1
@@ -132,6 +132,14 @@ async def test_a_later_first_token_proves_it_unless_the_server_works_at_several(
     several.at_pause[1] = lambda: several.settling.proved("lab", "qwen3:8b")
     assert await settled(several) is Settled.FREE
     assert several.looks == 2
+
+
+async def test_what_could_not_be_seen_is_proved_by_the_next_first_token() -> None:
+    lab = Lab(loaded(), can=False)
+    assert await settled(lab) is Settled.UNSEEN
+    assert not lab.settling.proved("lab", "other")
+    assert lab.settling.proved("lab", "qwen3:8b")
+    assert not lab.settling.proved("lab", "qwen3:8b")
 
 
 async def test_P38_a_server_that_died_reads_nothing_and_one_that_stammers_is_asked_again() -> None:

@@ -107,6 +107,7 @@ class Settling:
         self._clock = clock
         self._pause = pause
         self._waiting: dict[tuple[str, str], set[asyncio.Event]] = {}
+        self._open: set[tuple[str, str]] = set()
         self._said: set[str] = set()
 
     def mark(self, provider: str, model: str) -> Mark:
@@ -118,27 +119,31 @@ class Settling:
         """A later request of ours got its first token: a server that works at one at a time is free of the earlier one.
 
         Returns:
-            Whether that is so here.
+            Whether something stopped there was not seen to be done before.
         """
-        found = find(provider, model, self._host.running())
-        free = found is None or (found.slots or 1) <= 1
-        if free:
-            for event in self._waiting.get((provider, model), ()):
-                event.set()
-        return free
+        found, key = find(provider, model, self._host.running()), (provider, model)
+        if key not in self._open or (found is not None and (found.slots or 1) > 1):
+            return False
+        self._open.discard(key)
+        for event in self._waiting.get(key, ()):
+            event.set()
+        return True
 
     async def watch(self, mark: Mark) -> Settled:
         """Wait until the server is seen to be free, at most `LONGEST` seconds. Never raises a failure of the server."""
         connection = self._host.provider(mark.provider)
         if connection is None:
             return Settled.FREE
+        proved, key = asyncio.Event(), (mark.provider, mark.model)
+        self._open.add(key)
         if Capability.RUNNING not in connection.capabilities:
             return Settled.UNSEEN
-        proved = asyncio.Event()
-        key = (mark.provider, mark.model)
         self._waiting.setdefault(key, set()).add(proved)
         try:
-            return await self._until_free(mark, connection, proved)
+            settled = await self._until_free(mark, connection, proved)
+            if settled is Settled.FREE:
+                self._open.discard(key)
+            return settled
         finally:
             self._waiting[key].discard(proved)
             if not self._waiting[key]:
