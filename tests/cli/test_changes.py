@@ -63,7 +63,7 @@ def test_rm_of_several_deletes_nothing_where_one_is_unknown(ollama: str, run: Ru
     assert said.code == 1 and "nothing" in said.err
     assert "gemma3:4b" in names(run)
     assert run("rm", "gemma3:4b", "llama3.2:3b", "gemma3:4b", "--yes").code == 0
-    assert set(names(run)) == {"qwen3:8b", "nomic-embed-text:latest"}
+    assert set(names(run)) == {"qwen3:8b", "qwen2.5-coder:1.5b", "nomic-embed-text:latest"}
 
 
 def test_rm_unloads_first(ollama: str, run: Run, home: Path) -> None:

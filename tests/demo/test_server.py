@@ -12,17 +12,26 @@ from pathlib import Path
 import pytest
 
 from tests.support.screen import until
-from tui.core.chat import ChatRequest, Message, Role
+from tests.support.settings import having
+from tui.config.settings import ChatCommand, Settings
+from tui.core.chat import Attachment, AttachmentKind, ChatRequest, CompletionRequest, Message, Role
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.events import Delta, Done, Thinking, ToolCall
+from tui.core.fim import FAMILIES
 from tui.core.models import Endpoint
 from tui.core.names import parse
 from tui.demo import launch
+from tui.demo.answers import Memory as PromptMemory
+from tui.demo.answers import speed_of
 from tui.demo.launch import RECORD, ensure_running
 from tui.demo.models import FIRST, OUTDATED, SPECS, STATE, World, layers_of
+from tui.demo.prompts import given
 from tui.demo.server import Pace, seconds_of, serve
+from tui.demo.words import gap_of
 from tui.providers.factory import make_provider
 from tui.providers.manifest import Registry
+from tui.services.chat.formats import check_format
+from tui.services.chat.tools import ToolContext, names, offered, run
 
 FAST = Pace(pull=40e9, tokens=5000, load=0.01, idle=600)
 
@@ -72,10 +81,148 @@ async def test_num_predict_cuts(demo):
     assert events[-1].reason == "length"
 
 
+def names_of(events) -> list[str]:
+    return [event.name for event in events if isinstance(event, ToolCall)]
+
+
+def text_of(events) -> str:
+    return "".join(event.text for event in events if isinstance(event, Delta))
+
+
+async def collect(stream):
+    return [event async for event in stream]
+
+
+async def fails(stream, kind=FailureKind.UNSUPPORTED):
+    with pytest.raises(PaddockError) as caught:
+        await collect(stream)
+    assert caught.value.failure.kind is kind, caught.value.failure
+    return caught.value.failure
+
+
 async def test_a_tool_is_called(demo):
     tools = ({"type": "function", "function": {"name": "clock", "parameters": {}}},)
-    events = [event async for event in demo.chat(request("time?", tools=tools, think="off"))]
-    assert [event.name for event in events if isinstance(event, ToolCall)] == ["clock"]
+    assert names_of(await collect(demo.chat(request("time?", tools=tools, think="off")))) == ["clock"]
+
+
+async def test_tools_are_asked_for_by_what_the_prompt_holds_and_their_results_are_used(demo):
+    config = having(Settings(), chat={"commands": {"weather": ChatCommand(command=("w", "{city}"), parameters={"city": "A city"})}})
+    tools = offered(config, names(config))
+    prompt = "What time is it in New York, and what is (3 + 4) * 2?"
+    asked = Message(0, 0, 1, Role.USER, prompt, attachments=(Attachment("note.md", text="hello"),))
+    events = await collect(demo.chat(ChatRequest("llama3.2:3b", (asked,), tools=tools)))
+    calls = {event.name: event.arguments for event in events if isinstance(event, ToolCall)}
+    assert calls == {"time": {}, "calculator": {"expression": "(3 + 4) * 2"}, "read_file": {"name": "note.md"}}
+    assert events[-1].reason == "tool_calls"
+    context = ToolContext(config, names(config), asked.attachments)
+    results = [(event, await run(event, context)) for event in events if isinstance(event, ToolCall)]
+    stored = tuple({"id": call.id, "function": {"name": call.name, "arguments": dict(call.arguments)}} for call, _ in results)
+    history = [asked, Message(0, 0, 2, Role.ASSISTANT, "", tool_calls=stored)]
+    history += [Message(0, 0, 3, Role.TOOL, result.content, tool_name=call.name, tool_call_id=call.id) for call, result in results]
+    text = text_of(await collect(demo.chat(ChatRequest("llama3.2:3b", tuple(history), tools=tools))))
+    assert "**calculator** said: 14" in text and "hello" in text
+    quiet = await collect(demo.chat(request("Hello", "llama3.2:3b", tools=offered(config, ("time", "calculator")))))
+    assert not names_of(quiet) and text_of(quiet)
+    own = await collect(demo.chat(request(prompt, tools=offered(config, ("weather",)))))
+    assert [event.arguments for event in own if isinstance(event, ToolCall)] == [{"city": "New York"}]
+
+
+async def test_what_a_model_cannot_is_refused_as_ollama_does(demo):
+    tools = offered(Settings(), ("time",))
+    assert "cannot ask for tools" in (await fails(demo.chat(request("x", "gemma3:4b", tools=tools)))).what
+    assert "does not think" in (await fails(demo.chat(request("x", "gemma3:4b", think="on")))).what
+    assert "cannot fill a gap" in (await fails(demo.complete(CompletionRequest("qwen3:8b", "a", "b")))).what
+    await fails(demo.complete(CompletionRequest("nomic-embed-text", "a")))
+
+
+async def test_an_image_is_seen_by_models_that_see(demo):
+    png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (640).to_bytes(4) + (480).to_bytes(4) + bytes(20)
+    image = Attachment("a.png", AttachmentKind.IMAGE, len(png), data=png, media="image/png")
+    asked = Message(0, 0, 1, Role.USER, "Look, in short", attachments=(image,))
+    seen = await collect(demo.chat(ChatRequest("gemma3:4b", (asked,))))
+    assert "a PNG image, 640 x 480 pixels" in text_of(seen) and seen[-1].metrics.prompt_tokens > 768
+    blind = await collect(demo.chat(ChatRequest("llama3.2:3b", (asked,))))
+    assert "PNG" not in text_of(blind) and blind[-1].metrics.prompt_tokens < 50
+
+
+async def test_json_and_schemas_are_kept_to(demo):
+    schema = {
+        "type": "object", "required": ["name", "tags", "level"], "additionalProperties": False,
+        "properties": {"name": {"type": "string"}, "tags": {"type": "array", "items": {"type": "string"}}, "level": {"enum": ["Q4", "Q8"]}},
+    }  # fmt: skip
+    for wanted in ("json", schema):
+        text = text_of(await collect(demo.chat(request("quants", think="off", format=wanted))))
+        assert check_format(text, wanted) == ""
+    await fails(demo.complete(CompletionRequest("qwen3:8b", "a", "b")))
+
+
+async def test_thinking_has_levels(demo):
+    lengths = []
+    for think in ("off", "low", "on", "high"):
+        events = await collect(demo.chat(request("hi", think=think)))
+        lengths.append(sum(isinstance(event, Thinking) for event in events))
+    assert lengths[0] == 0 < lengths[1] < lengths[2] < lengths[3]
+
+
+async def test_a_gap_is_filled_with_suffix_and_with_the_models_tokens(demo):
+    prefix, suffix = "def add(a, b):\n", "\nprint(add(1, 2))\n"
+    text = text_of(await collect(demo.complete(CompletionRequest("qwen2.5-coder:1.5b", prefix, suffix, {"seed": 1}))))
+    assert text.startswith("    ") and "return a" in text and "b" in text
+    raw = CompletionRequest("qwen2.5-coder:1.5b", f"<|fim_prefix|>{prefix}<|fim_suffix|>{suffix}<|fim_middle|>", "", {"seed": 1}, raw=True)
+    assert text_of(await collect(demo.complete(raw))) == text
+    found = {text_of(await collect(demo.complete(CompletionRequest("qwen2.5-coder:1.5b", prefix, suffix, {"seed": n})))) for n in range(9)}
+    assert len(found) > 2
+    for family in FAMILIES:
+        assert gap_of(family.prompt("be{fore", "be.hind")) == ("be{fore", "be.hind")
+    assert gap_of("plain text") is None
+
+
+async def test_text_alone_is_gone_on_with_until_the_limit(demo):
+    events = await collect(demo.complete(CompletionRequest("llama3.2:3b", "Once", "", {"num_predict": 12}, raw=True)))
+    assert events[-1].reason == "length" and text_of(events).startswith(" the quick") and events[-1].metrics.output_tokens == 12
+
+
+async def test_an_answer_is_gone_on_with(demo):
+    whole = text_of(await collect(demo.chat(request("hi", think="off", options={"seed": 3}))))
+    begun = Message(0, 0, 2, Role.ASSISTANT, whole[:200])
+    rest = await collect(demo.chat(ChatRequest("qwen3:8b", (*request("hi").messages, begun), options={"seed": 5})))
+    assert whole[:200] + text_of(rest) == whole and not any(isinstance(event, Thinking) for event in rest)
+
+
+async def test_11_what_does_not_fit_the_context_is_cut_without_a_word(demo):
+    """Recordings, points 11: the oldest messages go whole, and the count tells."""
+    long = " ".join(["word"] * 400)
+    history = [Message(0, 0, n, Role.USER if n % 2 else Role.ASSISTANT, long) for n in range(1, 6)]
+    every = (await collect(demo.chat(ChatRequest("llama3.2:3b", tuple(history), options={"num_ctx": 8192}))))[-1]
+    assert every.metrics.prompt_tokens > 2500
+    few = (await collect(demo.chat(ChatRequest("llama3.2:3b", tuple(history), options={"num_ctx": 1200}))))[-1]
+    assert few.metrics.prompt_tokens in range(900, 1200) and few.reason in ("stop", "length")
+    one = (await collect(demo.chat(ChatRequest("llama3.2:3b", tuple(history), options={"num_ctx": 128}))))[-1]
+    assert one.metrics.prompt_tokens == 128
+    running = await demo.running()
+    assert running[0].context == 128
+
+
+async def test_a_long_answer_ends_where_the_context_ends(demo):
+    events = await collect(demo.chat(request("write 5000 words", "llama3.2:3b", options={"num_ctx": 256})))
+    assert events[-1].reason == "length" and events[-1].metrics.output_tokens < 256
+    whole = await collect(demo.chat(request("write 300 words", "llama3.2:3b", options={"num_ctx": 4096})))
+    assert len(text_of(whole).split()) == 300 and whole[-1].reason == "stop"
+
+
+def test_reading_takes_its_time_and_what_was_read_is_not_read_again():
+    memory, long = PromptMemory(), {"role": "user", "content": "x" * 40_000}
+    first, second = given([long], 99_999), given([long, {"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}], 99_999)
+    assert memory.seconds("m", first, 1000) > 10
+    assert memory.seconds("m", second, 1000) < 0.1
+    assert memory.seconds("other", second, 1000) > 10
+    assert speed_of(SPECS["llama3.2:1b"]) > speed_of(SPECS["qwen3:8b"]) > speed_of(SPECS["llama3.1:70b"])
+
+
+async def test_titles_and_summaries_are_short(demo):
+    title = await collect(demo.chat(request("Give this conversation a title of at most six words.", "llama3.2:3b")))
+    assert len(text_of(title).split()) < 8
+    assert text_of(await collect(demo.chat(request("Summarise the conversation so far.", "llama3.2:3b")))).count(" ") < 30
 
 
 async def test_loading_pinning_and_unloading(demo):

@@ -72,16 +72,19 @@ SPECS: Final = {
         _spec("phi4:14b", 9.0533, "14.7B", "phi3", (40, 5120, 40, 10), 16384),
         _spec("phi4-mini:3.8b", 2.4917, "3.8B", "phi3", (32, 3072, 24, 8), 131072, "completion", "tools"),
         _spec("qwen2.5-coder:7b", 4.6830, "7.6B", "qwen2", (28, 3584, 28, 4), 32768, "completion", "tools", "insert"),
+        _spec("qwen2.5-coder:1.5b", 0.9861, "1.5B", "qwen2", (28, 1536, 12, 2), 32768, "completion", "tools", "insert"),
         _spec("qwen2.5-coder:32b", 19.8512, "32.8B", "qwen2", (64, 5120, 40, 8), 32768, "completion", "tools", "insert"),
         _spec("deepseek-r1:8b", 5.2253, "8.2B", "qwen3", (36, 4096, 32, 8), 131072, "completion", "thinking"),
         _spec("deepseek-r1:14b", 8.9881, "14.8B", "qwen2", (48, 5120, 40, 8), 131072, "completion", "thinking"),
         _spec("gpt-oss:20b", 13.7934, "20.9B", "gptoss", (24, 2880, 64, 8), 131072, "completion", "tools", "thinking"),
         _spec("codellama:7b", 3.8259, "6.7B", "llama", (32, 4096, 32, 32), 16384, "completion", "insert"),
+        _spec("codellama:7b-code", 3.8257, "6.7B", "llama", (32, 4096, 32, 32), 16384, "completion", "insert"),
+        _spec("starcoder2:3b", 1.7101, "3.0B", "starcoder2", (30, 3072, 24, 2), 16384),
         _spec("nomic-embed-text:latest", 0.2743, "137M", "nomic-bert", (12, 768, 12, 12), 2048, "embedding"),
         _spec("mxbai-embed-large:latest", 0.6696, "334M", "bert", (24, 1024, 16, 16), 512, "embedding"),
     )
 }
-FIRST: Final = ("qwen3:8b", "gemma3:4b", "llama3.2:3b", "nomic-embed-text:latest")
+FIRST: Final = ("qwen3:8b", "gemma3:4b", "llama3.2:3b", "qwen2.5-coder:1.5b", "nomic-embed-text:latest")
 """Installed when the demo starts for the first time."""
 OUTDATED: Final = "llama3.2:3b"
 """The one of them that the registry has a newer template for."""

@@ -7,15 +7,16 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from tui.core.record import record
+from tui.demo.answers import READS, Counted, Memory, limit_of, paced, pieces, refusal, speed_of, wrapped
 from tui.demo.changes import Changes, registry
 from tui.demo.http import UPLOADS, Exchange, Request, read_request
 from tui.demo.models import Loaded, Spec, World, details_of, digest_of, info_of, layers_of, manifest_of, memory_of
-from tui.demo.words import THOUGHTS, answer_to, pieces_of
+from tui.demo.prompts import given
 
 VERSION: Final = "0.24.0"
 CONTEXT: Final = 4096
@@ -29,7 +30,7 @@ class Pace:
 
     Attributes:
         pull: Bytes a second.
-        tokens: Tokens a second.
+        tokens: Tokens a second of a model of 5 GB; larger ones are slower, and prompts are read `answers.READS` times as fast.
         load: Seconds a model takes to load.
         idle: Seconds without a connection until the server ends.
     """
@@ -72,6 +73,7 @@ class DemoServer:
         self.pace = pace
         self.last_used = time.monotonic()
         self.open_connections = 0
+        self._read = Memory()
         self._loading: dict[str, asyncio.Lock] = {}
         changes = self._changes = Changes(world, pace.pull)
         self._routes: dict[tuple[str, str], Handler] = {
@@ -207,6 +209,7 @@ class DemoServer:
         options = body.get("options")
         context = options.get("num_ctx") if isinstance(options, dict) else None
         wanted = int(context) if isinstance(context, (int, float)) and context >= 4 else CONTEXT
+        wanted = min(wanted, self.world.spec(name).context)
         started = time.monotonic()
         async with self._loading.setdefault(name, asyncio.Lock()):
             self.world.expire()
@@ -223,108 +226,83 @@ class DemoServer:
     async def _chat(self, request: Request, answer: Exchange) -> None:
         body = request.json()
         messages = body.get("messages")
-        messages = messages if isinstance(messages, list) else []
-        prompt = str(messages[-1].get("content", "")) if messages and isinstance(messages[-1], dict) else ""
-        size = sum(len(str(message.get("content", ""))) for message in messages if isinstance(message, dict))
-
-        def wrap(text: str, thinking: str, calls: list[Any] | None) -> dict[str, Any]:
-            message: dict[str, Any] = {"role": "assistant", "content": text}
-            if thinking:
-                message["thinking"] = thinking
-            if calls:
-                message["tool_calls"] = calls
-            return {"message": message}
-
-        await self._answer(body, answer, prompt if messages else None, size, wrap)
+        if await self._unloads(body, answer, bool(messages), {"message": {"role": "assistant", "content": ""}}):
+            return
+        await self._write(body, answer, chat=messages if isinstance(messages, list) else [])
 
     async def _generate(self, request: Request, answer: Exchange) -> None:
         body = request.json()
-        prompt = str(body.get("prompt") or "")
+        if await self._unloads(body, answer, bool(body.get("prompt") or body.get("suffix")), {"response": ""}):
+            return
+        await self._write(body, answer, chat=None)
 
-        def wrap(text: str, thinking: str, _calls: list[Any] | None) -> dict[str, Any]:
-            return {"response": text, **({"thinking": thinking} if thinking else {})}
-
-        await self._answer(body, answer, prompt or None, len(prompt), wrap)
-
-    async def _answer(
-        self,
-        body: Mapping[str, Any],
-        answer: Exchange,
-        prompt: str | None,
-        size: int,
-        wrap: Callable[[str, str, list[Any] | None], dict[str, Any]],
-    ) -> None:
+    async def _unloads(self, body: Mapping[str, Any], answer: Exchange, asked: bool, empty: Mapping[str, Any]) -> bool:
+        """Answer what is no question but a load or an unload, or cannot be answered; returns whether that was it."""
         found = await self._installed(body, answer)
         if found is None:
-            return
+            return True
         name, spec = found
         if "completion" not in spec.abilities:
             await answer.error(400, f'"{name}" does not support chat')
-            return
-        if prompt is None:
-            reason = "load"
-            if seconds_of(body.get("keep_alive")) == 0:
-                self.world.loaded.pop(name, None)
-                reason = "unload"
-            else:
-                await self._ready(name, body)
-            await answer.json({"model": name, "created_at": stamp(time.time()), **wrap("", "", None), "done": True, "done_reason": reason})
+            return True
+        if asked:
+            return False
+        reason = "load"
+        if seconds_of(body.get("keep_alive")) == 0:
+            self.world.loaded.pop(name, None)
+            reason = "unload"
+        else:
+            await self._ready(name, body)
+        await answer.json({"model": name, "created_at": stamp(time.time()), **empty, "done": True, "done_reason": reason})
+        return True
+
+    async def _write(self, body: Mapping[str, Any], answer: Exchange, chat: list[Any] | None) -> None:
+        found = self.world.find(str(body.get("model") or body.get("name") or ""))
+        assert found is not None
+        name, spec = found
+        refused = refusal(name, spec, body, chat)
+        if refused:
+            await answer.error(400, refused)
             return
         started = time.monotonic()
         load = await self._ready(name, body)
         context = self.world.loaded[name].context
-        read = min(size // 4 + 12, context)
-        await asyncio.sleep(min(1.5, read / 2000))
-        reading = time.monotonic() - started - load
-        written, reason, writing = 0, "stop", time.monotonic()
-        async for text, thinking, calls in self._pieces(body, spec, prompt):
-            if written >= _limit(body):
-                reason = "length"
+        asked = given(chat or [], context, bool(body.get("tools")), vision="vision" in spec.abilities)
+        if chat is None:
+            asked = given([{"role": "user", "content": f"{body.get('prompt') or ''}{body.get('suffix') or ''}"}], context)
+        if asked.over and body.get("truncate") is False:
+            await answer.error(400, "the input length exceeds the context length")
+            return
+        speed = self.pace.tokens * speed_of(spec)
+        begun = time.monotonic()
+        await asyncio.sleep(self._read.seconds(name, asked, speed * READS))
+        reading = time.monotonic() - begun
+        room = context - asked.tokens if asked.tokens < context else context // 2
+        counted = Counted(limit_of(body), room)
+        writing = time.monotonic()
+        async for text, thinking, calls in paced(pieces(body, name, spec, asked, chat), speed):
+            if not counted.more():
                 break
-            written += 1
-            await answer.line({"model": name, "created_at": stamp(time.time()), **wrap(text, thinking, calls), "done": False})
+            await answer.line({"model": name, "created_at": stamp(time.time()), **wrapped(chat, text, thinking, calls), "done": False})
         loaded = self.world.loaded.get(name)
         if loaded is not None and loaded.expires_at is not None:
             seconds = seconds_of(body["keep_alive"]) if "keep_alive" in body else 300.0
             loaded.expires_at = None if seconds is None else time.time() + seconds
         now = time.monotonic()
+        figures = {
+            "total_duration": now - started, "load_duration": load, "prompt_eval_count": asked.tokens, "prompt_eval_duration": reading,
+            "eval_count": counted.written, "eval_duration": now - writing,
+        }  # fmt: skip
         await answer.line(
             {
                 "model": name,
                 "created_at": stamp(time.time()),
-                **wrap("", "", None),
+                **wrapped(chat, "", "", None),
                 "done": True,
-                "done_reason": reason,
-                "total_duration": int((now - started) * 1e9),
-                "load_duration": int(load * 1e9),
-                "prompt_eval_count": read,
-                "prompt_eval_duration": int(reading * 1e9),
-                "eval_count": written,
-                "eval_duration": int((now - writing) * 1e9),
+                "done_reason": counted.reason,
+                **{key: int(value * 1e9) if key.endswith("duration") else value for key, value in figures.items() if value},
             }
         )
-
-    async def _pieces(self, body: Mapping[str, Any], spec: Spec, prompt: str) -> AsyncIterator[tuple[str, str, list[Any] | None]]:
-        """Thoughts, a tool call where tools are offered, then the answer, at the simulation's pace."""
-        pause = 1 / self.pace.tokens
-        due = time.monotonic()
-        if "thinking" in spec.abilities and body.get("think") is not False:
-            for piece in pieces_of(THOUGHTS):
-                due += pause
-                await asyncio.sleep(max(0.0, due - time.monotonic()))
-                yield "", piece, None
-        tools = body.get("tools")
-        if isinstance(tools, list) and tools and "tools" in spec.abilities:
-            function = tools[0].get("function", {}) if isinstance(tools[0], dict) else {}
-            yield "", "", [{"id": "call_demo", "function": {"index": 0, "name": str(function.get("name", "tool")), "arguments": {}}}]
-            return
-        if body.get("format"):
-            yield json.dumps({"demo": True, "topic": prompt[:40]}), "", None
-            return
-        for piece in pieces_of(answer_to(prompt)):
-            due += pause
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
-            yield piece, "", None
 
     async def _embed(self, request: Request, answer: Exchange) -> None:
         body = request.json()
@@ -347,12 +325,6 @@ async def _left(reader: asyncio.StreamReader) -> None:
     """Return when the client has closed its side."""
     while not reader.at_eof():  # noqa: ASYNC110 - a stream reader has no event for its end
         await asyncio.sleep(0.05)
-
-
-def _limit(body: Mapping[str, Any]) -> float:
-    options = body.get("options")
-    limit = options.get("num_predict") if isinstance(options, dict) else None
-    return float(limit) if isinstance(limit, (int, float)) and limit > 0 else float("inf")
 
 
 async def serve(world: World, pace: Pace, port: int, ready: Callable[[int], None], stop: asyncio.Event) -> None:
