@@ -356,12 +356,14 @@ class ChatEngine:
             )
             session.id = head.id
             self._shelf.sessions[head.id] = session
-            await self._drafts.forget_new(session)
+        is_first = not session.store.tip(session.id)
         rows = [Message(0, session.id, 0, Role.USER, prompt.text, parent=session.tip, attachments=prompt.attachments)]
         if answer:
             rows.append(self._empty(session))
         stored = await self._keeper.keep_whole(lambda: session.store.add_messages(rows, chain=True))
         session.grow(stored)
+        if is_first:  # not before: until now the draft was all that the disk had of it, images too
+            await self._drafts.forget_new(session)
         if session.queued and session.queued[0] is prompt:
             session.queued.pop(0)
         session.alarm = ""
