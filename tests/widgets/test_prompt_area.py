@@ -99,6 +99,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+def write(app: Host, text: str) -> None:
+    """Type, without the time that a test's keys take."""
+    for char in text:
+        app.box.replace_typed(char, *app.box.selection)
+
+
 # --- typed and pasted ---------------------------------------------------------------------------------------------------
 
 
@@ -144,7 +150,7 @@ async def test_X21_a_command_is_only_what_was_typed() -> None:
         await pilot.press("/")
         box.insert_pasted("set a")
         await pilot.press("enter")
-        await pilot.press(*"/system ")
+        write(app, "/system ")
         box.insert_pasted("be brief")
         await pilot.press("enter")
         await until(lambda: len(app.seen) == 3)
@@ -197,14 +203,17 @@ async def test_enter_and_alt_enter_change_places() -> None:
 async def test_typed_references_are_attached_and_the_text_stays(place: Path) -> None:
     app = Host()
     async with app.run_test(size=(60, 16)) as pilot:
-        await pilot.press(*"sum up @readme.md, please", "enter")
+        write(app, "sum up @readme.md, please")
+        await pilot.press("enter")
         await until(lambda: app.seen == [("sent", "sum up @readme.md, please", "readme.md")])
-        await pilot.press(*"@src/*.py", "enter")
+        write(app, "@src/*.py")
+        await pilot.press("enter")
         await until(lambda: app.seen[1:] == [("sent", "@src/*.py", "main.py", "util.py")])
         app.box.insert_pasted("read @readme.md")
         await pilot.press("enter")
         await until(lambda: app.seen[2:] == [("sent", "read @readme.md")])
-        await pilot.press(*"@nothing.md", "enter")
+        write(app, "@nothing.md")
+        await pilot.press("enter")
         await until(lambda: app.seen[3:] == [("sent", "@nothing.md", "@nothing.md names no file: it was sent as text")])
         await pilot.press("up", "up", "up", "up", "enter")
         await until(lambda: app.seen[4:] == [("sent", "sum up @readme.md, please", "readme.md")])
@@ -213,7 +222,8 @@ async def test_typed_references_are_attached_and_the_text_stays(place: Path) -> 
 async def test_a_file_that_cannot_be_attached_holds_the_prompt_back(place: Path) -> None:
     app = Host()
     async with app.run_test(size=(60, 16)) as pilot:
-        await pilot.press(*"see @blob", "enter")
+        write(app, "see @blob")
+        await pilot.press("enter")
         await until(lambda: app.seen == [("trouble", "blob is not text")])
         assert app.box.text == "see @blob"
 
@@ -223,7 +233,8 @@ async def test_many_files_are_asked_about_first(place: Path) -> None:
         (place / f"n{number}.txt").write_text("x")
     app = Host()
     async with app.run_test(size=(60, 16)) as pilot:
-        await pilot.press(*"@n*.txt", "enter")
+        write(app, "@n*.txt")
+        await pilot.press("enter")
         await until(lambda: app.seen == [("many", 25)])
         assert app.box.text == "@n*.txt"
         assert app.last is not None
@@ -249,7 +260,8 @@ async def test_P20_a_disk_that_hangs_holds_nothing_up(place: Path, monkeypatch: 
     monkeypatch.setattr(prompt, "PATIENCE", 0.01)
     app = Host()
     async with app.run_test(size=(60, 16)) as pilot:
-        await pilot.press(*"@readme.md", "enter")
+        write(app, "@readme.md")
+        await pilot.press("enter")
         await until(lambda: "looking at the files" in screen_text(app))
         await pilot.press("escape")
         await until(lambda: "looking at the files" not in screen_text(app))
@@ -306,7 +318,7 @@ def overlaps(app: Host) -> bool:
 async def test_paths_are_completed_above_the_composer(place: Path, size: tuple[int, int]) -> None:
     app = Host()
     async with app.run_test(size=size) as pilot:
-        await pilot.press(*"see @re")
+        write(app, "see @re")
         await until(lambda: app.box.popup_open)
         await pilot.pause()
         lines = screen_lines(app)
@@ -316,12 +328,14 @@ async def test_paths_are_completed_above_the_composer(place: Path, size: tuple[i
         await pilot.press("tab")
         assert app.box.text == "see @readme.md "
         await until(lambda: not app.box.popup_open)
-        await pilot.press(*"@sr", "tab")
+        write(app, "@sr")
+        await pilot.press("tab")
         await until(lambda: app.box.text == "see @readme.md @src/")
         await until(lambda: [choice.label for choice in app.area.popup.choices] == ["main.py", "util.py"])
         await pilot.press("down", "down", "enter")
         assert app.box.text == "see @readme.md @src/util.py "
-        await pilot.press(*"@two", "tab")
+        write(app, "@two")
+        await pilot.press("tab")
         await until(lambda: app.box.text.endswith('@"two words.md" '))
         await pilot.press("enter")
         await until(lambda: app.seen[-1][2:] == ("readme.md", "util.py", "two words.md"))
@@ -330,7 +344,7 @@ async def test_paths_are_completed_above_the_composer(place: Path, size: tuple[i
 async def test_esc_closes_the_popup_before_anything_else(place: Path) -> None:
     app = Host()
     async with app.run_test(size=(60, 16)) as pilot:
-        await pilot.press(*"@re")
+        write(app, "@re")
         await until(lambda: app.box.popup_open)
         await pilot.press("escape")
         assert not app.box.popup_open
@@ -342,7 +356,7 @@ async def test_esc_closes_the_popup_before_anything_else(place: Path) -> None:
 async def test_enter_sends_what_stands_there_unless_a_file_was_chosen(place: Path) -> None:
     app = Host()
     async with app.run_test(size=(60, 16)) as pilot:
-        await pilot.press(*"@readme.m")
+        write(app, "@readme.m")
         await until(lambda: app.box.popup_open)
         await pilot.press("enter")
         await until(lambda: bool(app.seen))
@@ -382,7 +396,7 @@ async def test_commands_are_completed_with_keys_and_mouse() -> None:
         assert app.box.text == "/think low "
         await pilot.press("enter")
         await until(lambda: app.seen == [("command", "/think low ")])
-        await pilot.press(*"/sy")
+        write(app, "/sy")
         await until(lambda: app.box.popup_open)
         await pilot.pause()
         await pilot.click(app.area.popup, offset=(2, 0))
@@ -393,7 +407,8 @@ async def test_commands_are_completed_with_keys_and_mouse() -> None:
 async def test_a_command_in_full_is_run_by_enter() -> None:
     app = Host()
     async with app.run_test(size=(60, 16)) as pilot:
-        await pilot.press(*"/new", "enter")
+        write(app, "/new")
+        await pilot.press("enter")
         await until(lambda: app.seen == [("command", "/new")])
 
 
@@ -402,7 +417,7 @@ async def test_a_long_list_scrolls_in_eight_rows(place: Path) -> None:
         (place / f"file{number:03}").write_text("x")
     app = Host()
     async with app.run_test(size=(60, 16)) as pilot:
-        await pilot.press(*"@file")
+        write(app, "@file")
         await until(lambda: app.box.popup_open)
         await pilot.pause()
         assert app.area.popup.region.height == 8
@@ -429,8 +444,8 @@ async def test_P20_a_folder_that_hangs_is_waited_for_beside_the_loop(place: Path
     monkeypatch.setattr("tui.ui.widgets.path_choices.Folder", Slow)
     monkeypatch.setattr(prompt, "PATIENCE", 0.01)
     app = Host()
-    async with app.run_test(size=(60, 16)) as pilot:
-        await pilot.press(*"@rep")
+    async with app.run_test(size=(60, 16)):
+        write(app, "@rep")
         await until(lambda: asked)
         assert app.box.text == "@rep"
         assert not app.box.popup_open
@@ -458,7 +473,8 @@ async def test_the_history_is_searched_in_place() -> None:
     app = Host()
     async with app.run_test(size=(60, 16)) as pilot:
         app.box.set_history(["newest plum", "an Apple\npie", "pear", "apple tart", "x" * 300_000])
-        await pilot.press(*"draft", "ctrl+r")
+        write(app, "draft")
+        await pilot.press("ctrl+r")
         await until(lambda: "(search) : newest plum" in screen_text(app))
         await pilot.press(*"apple")
         await until(lambda: "(search) apple: an Apple⏎pie" in screen_text(app))
@@ -523,7 +539,8 @@ async def test_the_editor_gets_the_text_in_a_private_file(tmp_path: Path, monkey
     async with app.run_test(size=(60, 16)) as pilot:
         app.box.state_folder = tmp_path / "state"
         with edits(app, tmp_path, monkeypatch):
-            await pilot.press(*"draft", "ctrl+x")
+            write(app, "draft")
+            await pilot.press("ctrl+x")
             await until(lambda: app.box.text == "new␛[31m\n@a.md")
         assert (tmp_path / "seen").read_text().startswith("-rw-------")
         assert (tmp_path / "given").read_text() == "draft\n"
@@ -539,7 +556,8 @@ async def test_an_editor_that_refuses_changes_nothing(tmp_path: Path, monkeypatc
     async with app.run_test(size=(60, 16)) as pilot:
         app.box.state_folder = tmp_path / "state"
         with edits(app, tmp_path, monkeypatch):
-            await pilot.press(*"draft", "ctrl+x")
+            write(app, "draft")
+            await pilot.press("ctrl+x")
             await until(lambda: (tmp_path / "ran").exists() and not app.workers._workers)
         assert app.box.text == "draft"
         assert app.seen == []
@@ -554,7 +572,8 @@ async def test_a_missing_editor_says_what_to_set(tmp_path: Path, monkeypatch: py
     app = Host()
     async with app.run_test(size=(60, 16)) as pilot:
         app.box.state_folder = tmp_path
-        await pilot.press(*"draft", "ctrl+x")
+        write(app, "draft")
+        await pilot.press("ctrl+x")
         await until(lambda: bool(app.seen))
         assert words in str(app.seen[0])
         assert app.box.text == "draft"
