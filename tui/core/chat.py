@@ -53,11 +53,12 @@ class Timeline:
         waited: From sending until the load was seen, or the prompt was seen to be read, or the first byte.
         loaded: Loading the model, as seen in the list of what is in memory.
         read: Reading the prompt: from the first sign of it until the first token.
-        wrote: From first to last token.
-        stalled: Of `wrote`, silences longer than `STALL`.
+        wrote: From the first token to the last, or to the end of a silence after it.
+        stalled: Of `wrote`, silences of `timing.STALL` seconds and more.
         first_token: From sending to the first token or thought.
         thought: From the first thought to the first text.
-        rate: Tokens a second, of the server's count of tokens and our clock, else of pieces (`rate_estimated`).
+        rate: Tokens a second while it wrote, silences left out: of the server's count of tokens and our clock, else of pieces
+            (`rate_estimated`).
     """
 
     waited: float | None = None
