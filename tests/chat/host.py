@@ -23,8 +23,8 @@ DONE = Done("stop", Metrics(prompt_tokens=20, output_tokens=3, output_seconds=0.
 
 
 async def until(condition: Callable[[], Any]) -> Any:
-    """Wait until something is true; fails after 5 s."""
-    async with asyncio.timeout(5):
+    """Wait until something is true; fails after 15 s."""
+    async with asyncio.timeout(15):
         while not (found := condition()):
             await asyncio.sleep(0.002)
     return found

@@ -1,6 +1,5 @@
 """Tools during an answer: nothing runs that the user did not allow, and every result goes back to the model."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -99,7 +98,6 @@ async def test_a_stop_while_a_command_runs_ends_it(one: Bench, tmp_path: Path) -
     one.chat.send("go")
     await until(lambda: marker.exists() and marker.read_text().strip())
     pid = int(marker.read_text())
-    async with asyncio.timeout(3):
-        one.chat.stop()
-        await one.idle()
+    one.chat.stop()
+    await one.idle()
     await until(lambda: not Path(f"/proc/{pid}").exists() or "zombie" in Path(f"/proc/{pid}/status").read_text())

@@ -4,43 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from tui.core.chat import Found
 from tui.core.clock import Clock
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.threads import in_daemon_thread
 from tui.services.chat import asking
+from tui.services.chat.desk import Desk
 from tui.services.chat.host import ChatHost
-from tui.services.chat.session import Session
 from tui.services.chat.shelf import Shelf
-from tui.services.chat.writing import Shown, Stopped, held
+from tui.services.chat.writing import Stopped, held
 from tui.store.conversations import clean_tags
 from tui.text import clean_label, clean_name
 
 if TYPE_CHECKING:
     from tui.services.chat.conversation_file import ConversationFile
-
-
-class Desk(Shown, Protocol):
-    """Where the open conversation lies."""
-
-    def relist(self) -> None:
-        """The list of conversations has changed."""
-
-    @property
-    def opened(self) -> Session:
-        """The conversation shown."""
-        ...
-
-    def check_soon(self) -> None:
-        """What would be sent has changed."""
-
-    async def begin(self, provider: str, model: str, incognito: bool = False) -> None:
-        """Show an empty conversation."""
-
-    async def show_stored(self, conversation: int, message: int = 0) -> None:
-        """Show a stored one."""
 
 
 class Archive:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from tui.core.chat import AnswerState, Message, Role
+from tui.core.chat import AnswerState, Message, Role, Votes
 from tui.core.fit import CONTEXT_OVERHEAD, MARGIN, RAM_SHARE, Machine
-from tui.core.models import Location
+from tui.core.models import Location, Severity
 from tui.core.record import record
 from tui.services.chat import sending
 from tui.services.chat.api import CompareColumn, CompareView, ModelKey
+from tui.services.chat.desk import Desk
 from tui.services.chat.host import ChatHost
 from tui.services.chat.save import Keeper
-from tui.services.chat.session import Session
-from tui.services.chat.writing import Shown, Writer
-from tui.text import clean_name, size
+from tui.services.chat.session import Prompt, Session
+from tui.services.chat.shelf import Shelf
+from tui.services.chat.writing import Stopped, Writer, held
+from tui.text import clean_door, clean_name, size
 
 LETTERS: Final = "ABCD"
 
@@ -30,13 +32,77 @@ class Order:
     how: str
 
 
-class Comparer:
-    """Runs comparisons of a session."""
+class Comparing:
+    """Verbs on comparisons in the open conversation; on the engine's thread."""
 
-    def __init__(self, host: ChatHost, keeper: Keeper, shown: Shown, writer: Writer) -> None:
-        self._host, self._keeper, self._shown, self._writer = host, keeper, shown, writer
+    def __init__(self, host: ChatHost, shelf: Shelf, keeper: Keeper, desk: Desk, writer: Writer) -> None:
+        self._host, self._shelf, self._keeper, self._desk, self._writer = host, shelf, keeper, desk, writer
 
-    async def run(self, session: Session, prompt: Message, models: Sequence[ModelKey], blind: bool) -> None:
+    async def compare(self, text: str, models: Sequence[ModelKey], blind: bool) -> None:
+        """Ask several models the same."""
+        session, text = self._desk.opened, clean_door(text)
+        chosen = tuple(dict.fromkeys(models))
+        if self._desk.refuses(session) or (session.busy and self._desk.refuses(session, tree=True)):
+            return
+        prompt = None if text.strip() else sending.last_prompt(session.messages)
+        why = "" if 2 <= len(chosen) <= 4 else "A comparison is of two to four models"
+        if not why and prompt is None and not text.strip():
+            why = "There is no prompt to compare answers to"
+        if why:
+            self._host.notice(why, Severity.WARNING)
+        else:
+            self._desk.work(session, self._compared(session, prompt, text, chosen, blind))
+
+    async def _compared(self, session: Session, prompt: Message | None, text: str, models: Sequence[ModelKey], blind: bool) -> None:
+        if prompt is None:
+            files, session.attached = session.attached, ()
+            try:
+                asked = Prompt(text, files)
+                (prompt,) = await held(session, self._desk, self._desk.store_prompt(session, asked, answer=False))
+                await self._desk.remember(session, asked)
+            except Stopped:
+                session.attached, session.draft, session.restored = files, text, text
+                return
+        self._desk.compared.set(())
+        await self._run(session, prompt, models, blind)
+        self._desk.relist()
+
+    async def show_comparison(self, message: int) -> None:
+        """Show a comparison made before."""
+        session = self._desk.opened
+        target = session.message(message)
+        if target is None or not target.comparison or not self._found(session, target.comparison):
+            self._host.notice("This answer is of no comparison")
+        else:
+            self._desk.show(session)
+
+    async def take(self, message: int) -> None:
+        """Go on with one of the answers."""
+        session = self._desk.opened
+        chosen = session.answers.get(message)
+        if session.compare is None or chosen is None or self._desk.refuses(session, tree=True):
+            return
+        await self._keeper.keep(lambda: session.store.set_tip(session.id, session.store.leaf(message)))
+        await self.leave_comparison()
+        await self._desk.use_model(chosen.provider, chosen.model)
+
+    async def leave_comparison(self) -> None:
+        """Show the conversation again."""
+        session = self._desk.opened
+        session.compare, session.answers = None, {}
+        if session.id:
+            session.reload()
+        self._desk.compared.set(())
+        self._desk.show(session)
+        self._desk.check_soon()
+
+    async def votes(self, then: Callable[[Sequence[Votes]], None]) -> None:
+        """How each model fared."""
+        then((self._shelf.stored or self._shelf.memory).votes())
+
+    # --- one after the other, or at once
+
+    async def _run(self, session: Session, prompt: Message, models: Sequence[ModelKey], blind: bool) -> None:
         """Have all of them answer the prompt; ends when all have ended."""
         number = session.store.next_comparison(session.id)
         empty = [
@@ -53,7 +119,7 @@ class Comparer:
         session.answers = {row.id: row for row in rows}
         session.compare = named(CompareView(number, prompt.id, columns, order.how, blind))
         session.reload()
-        self._shown.show(session)
+        self._desk.show(session)
         if order.at_once:
             await asyncio.gather(*(self._writer.write(session, row) for row in rows))
             return
@@ -73,7 +139,7 @@ class Comparer:
             ended = replace(row, state=AnswerState.STOPPED)
             session.put(ended)
             await self._keeper.keep(lambda ended=ended: session.store.finish_answer(ended))  # type: ignore[misc]
-        self._shown.show(session)
+        self._desk.show(session)
 
     def _waits(self, session: Session, message: int, why: str) -> None:
         view = session.compare
@@ -81,9 +147,9 @@ class Comparer:
             return
         columns = tuple(replace(column, waits=why) if column.message_id == message else column for column in view.columns)
         session.compare = replace(view, columns=columns)
-        self._shown.show(session)
+        self._desk.show(session)
 
-    def show(self, session: Session, number: int) -> bool:
+    def _found(self, session: Session, number: int) -> bool:
         """Show a comparison that was made before; whether there is one."""
         answers = session.store.compared(session.id, number)
         if not answers:
@@ -94,16 +160,19 @@ class Comparer:
         session.compare = named(CompareView(number, answers[0].parent, columns, vote=vote or 0))
         return True
 
-    async def vote(self, session: Session, message: int) -> None:
+    async def vote(self, message: int) -> None:
         """Keep which answer is best (-1: none), and say who is who."""
+        session = self._desk.opened
         view, winner = session.compare, session.answers.get(message)
-        if view is None or view.vote or (winner is None and message != -1) or not all(row.state.ended for row in session.answers.values()):
+        if view is None or self._desk.refuses(session):
+            return
+        if view.vote or (winner is None and message != -1) or not all(row.state.ended for row in session.answers.values()):
             self._host.notice("A vote is given once, when all answers have ended")
             return
         others = [row for row in session.answers.values() if row.id != message]
         await self._keeper.keep(lambda: session.store.add_vote(session.id, view.prompt_id, view.number, winner, others, view.blind))
         session.compare = named(replace(view, vote=message))
-        self._shown.show(session)
+        self._desk.show(session)
 
     # --- at once, or not
 

@@ -12,7 +12,7 @@ from tui.core.chat import Attachment
 from tui.core.models import Severity
 from tui.core.threads import in_daemon_thread
 from tui.services.chat import attachments, sending
-from tui.services.chat.archive import Desk
+from tui.services.chat.desk import Desk
 from tui.services.chat.host import ChatHost
 from tui.services.chat.session import Session
 from tui.services.chat.shelf import Drafts

@@ -217,8 +217,8 @@ def attachment_of(node: Node, text: str | None = None) -> Attachment | None:
     name = clean_name(node.text("name").replace("/", "_"), 120) or "file"
     kind = node.text("kind", "text")
     if kind == AttachmentKind.IMAGE:
-        data = node.text("data")
-        return picture(data, name, f"{node.where}.data") if data else None
+        encoded = node.text("data")
+        return picture(encoded, name, f"{node.where}.data") if encoded else None
     if kind != AttachmentKind.TEXT:
         raise wrong(f"Attachments of the kind {clean_name(kind, 40)} are not known", f"{node.where}.kind")
     text = node.text("text") if text is None else text

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from tui.core.chat import AnswerState, ConversationHead, ConversationSettings, Message, Role, Votes
+from tui.core.chat import AnswerState, ConversationHead, ConversationSettings, Message, Role
 from tui.core.clock import Clock
 from tui.core.errors import PaddockError
 from tui.core.models import Severity
 from tui.core.observe import Observable
 from tui.services.chat import asking, context, sending, tools
 from tui.services.chat.answer import CLOSED
-from tui.services.chat.api import ConversationView, LiveAnswer, ModelKey
+from tui.services.chat.api import ConversationView, LiveAnswer
 from tui.services.chat.archive import Archive
 from tui.services.chat.branching import Branching
-from tui.services.chat.comparing import Comparer
+from tui.services.chat.comparing import Comparing
 from tui.services.chat.composing import Composing
 from tui.services.chat.host import ChatHost
 from tui.services.chat.save import RETRY, Keeper
@@ -69,7 +69,7 @@ class ChatEngine:
         self._drafts = Drafts(host, self._shelf, self._keeper, self._spawn, draft_after)
         self._writer = Writer(host, clock, self._keeper, self, tick=tick, look=look)
         self._tooling = Tooling(host, clock, self._keeper, self, self._writer)
-        self._comparer = Comparer(host, self._keeper, self, self._writer)
+        self.comparing = Comparing(host, self._shelf, self._keeper, self, self._writer)
         self._branching = Branching(host, self._keeper, self)
         self._settling = Settling(host, clock)
         self._marks: dict[int, Mark] = {}
@@ -229,7 +229,7 @@ class ChatEngine:
     async def use_model(self, provider: str, model: str) -> None:
         """Go on with another model."""
         session = self._open
-        if self._refuses(session):
+        if self.refuses(session):
             return
         session.provider, session.model, session.alarm = provider, model, ""
         self._shelf.calibrate(session)
@@ -242,7 +242,7 @@ class ChatEngine:
     async def configure(self, settings: ConversationSettings) -> None:
         """Set what is set for this conversation."""
         session = self._open
-        if self._refuses(session):
+        if self.refuses(session):
             return
         session.settings = settings
         self.show(session)
@@ -250,8 +250,10 @@ class ChatEngine:
         if session.id:
             await self._keeper.keep(lambda: session.store.set_settings(session.id, settings))
 
-    def _refuses(self, session: Session, *, tree: bool = False) -> bool:
+    def refuses(self, session: Session, *, tree: bool = False) -> bool:
         """Whether nothing may be changed now, which is said; `tree`: the branches are to be changed."""
+        if self._closing:
+            return True
         why = session.read_only
         if not why and tree and session.busy:
             why = "An answer is being written; esc stops it"
@@ -267,7 +269,7 @@ class ChatEngine:
         """Store and send a prompt, or queue it."""
         session, text = self._open, clean_door(text)
         read = await self.composing.settled()  # what was attached a moment ago goes along
-        if not (text.strip() or session.attached) or self._closing or self._refuses(session):
+        if not (text.strip() or session.attached) or self.refuses(session):
             return
         if not session.model:
             session.model = sending.pick_model(self._host, session.provider, self.heads.value)
@@ -288,9 +290,9 @@ class ChatEngine:
             self.show(session)
             self._drafts.soon(session)
             return
-        self._begin(session, self._send_queued(session))
+        self.work(session, self._send_queued(session))
 
-    def _begin(self, session: Session, work: Coroutine[Any, Any, None]) -> None:
+    def work(self, session: Session, work: Coroutine[Any, Any, None]) -> None:
         """Mark a conversation busy, and work on it until its answer has ended."""
         session.busy, session.stopping = True, False
         self._spawn(self._busy(session, work))
@@ -313,13 +315,13 @@ class ChatEngine:
             prompt, session.stopping = session.queued[0], False
             self.show(session)
             try:
-                rows = await held(session, self, self._store_prompt(session, prompt))
+                rows = await held(session, self, self.store_prompt(session, prompt))
             except (Stopped, asyncio.CancelledError, PaddockError) as error:
                 self._back_to_draft(session)
                 if not isinstance(error, Stopped):
                     raise
                 return
-            await self._remember(session, prompt)
+            await self.remember(session, prompt)
             ended = await self._answered(session, rows[-1])
             if ended.state not in _WRITES_ON:
                 return
@@ -347,7 +349,7 @@ class ChatEngine:
         self._drafts.soon(session)
         self.show(session)
 
-    async def _store_prompt(self, session: Session, prompt: Prompt, *, answer: bool = True) -> tuple[Message, ...]:
+    async def store_prompt(self, session: Session, prompt: Prompt, *, answer: bool = True) -> tuple[Message, ...]:
         """The prompt and the answer to be, on disk before anything is sent (P01)."""
         if not session.id:
             session.title = asking.title_of(prompt.text) or (prompt.attachments[0].name if prompt.attachments else "")
@@ -372,7 +374,7 @@ class ChatEngine:
         self.show(session)
         return stored
 
-    async def _remember(self, session: Session, prompt: Prompt) -> None:
+    async def remember(self, session: Session, prompt: Prompt) -> None:
         """For the up key, also of the next run."""
         if prompt.text.strip():
             self.history = (prompt.text, *(other for other in self.history if other != prompt.text))
@@ -404,11 +406,11 @@ class ChatEngine:
         """Answer a prompt again."""
         session = self._open
         target = session.message(message)
-        if self._refuses(session, tree=True) or self._closing or target is None:
+        if self.refuses(session, tree=True) or target is None:
             return
         if target.role is Role.SYSTEM:
             target = next((other for other in reversed(session.messages) if other.role is not Role.SYSTEM), target)
-        self._begin(session, self._answer_again(session, target, provider, model, options))
+        self.work(session, self._answer_again(session, target, provider, model, options))
 
     async def _answer_again(self, session: Session, target: Message, provider: str, model: str, options: Mapping[str, Any] | None) -> None:
         """Write another answer beside one that holds something; replace one that holds nothing."""
@@ -432,14 +434,14 @@ class ChatEngine:
         """Continue an answer where it ends."""
         session = self._open
         target = session.message(message)
-        if self._refuses(session, tree=True) or self._closing or target is None:
+        if self.refuses(session, tree=True) or target is None:
             return
         if not context.can_continue(target):
             self._host.notice(
                 "This answer is complete" if target.state is AnswerState.COMPLETE else "No part of the answer came; r retries"
             )
             return
-        self._begin(session, self._continue(session, target))
+        self.work(session, self._continue(session, target))
 
     async def _continue(self, session: Session, target: Message) -> None:
         row = replace(target, state=AnswerState.WAITING, failure=None, provider=session.provider, model=session.model)
@@ -458,12 +460,12 @@ class ChatEngine:
         """Say something else instead; an edited prompt is answered."""
         session, text = self._open, clean_door(text)
         target = session.message(message)
-        if self._refuses(session, tree=True) or target is None or target.role not in (Role.USER, Role.ASSISTANT):
+        if self.refuses(session, tree=True) or target is None or target.role not in (Role.USER, Role.ASSISTANT):
             return
         if not text.strip():
             self._host.notice("An empty text changes nothing; d deletes a message", Severity.WARNING)
         elif text != target.content:
-            self._begin(session, self._edited(session, target, text))
+            self.work(session, self._edited(session, target, text))
 
     async def _edited(self, session: Session, target: Message, text: str) -> None:
         rows = await self._branching.edited(session, target, text, self._empty(session))
@@ -473,20 +475,20 @@ class ChatEngine:
 
     async def branch(self, message: int) -> None:
         """Go on from a message."""
-        if not self._refuses(self._open, tree=True):
+        if not self.refuses(self._open, tree=True):
             await self._branching.go_to(self._open, message)
             self.check_soon()
 
     async def switch(self, message: int, step: int) -> None:
         """Show a sibling's branch."""
-        if not self._refuses(self._open, tree=True):
+        if not self.refuses(self._open, tree=True):
             await self._branching.switch(self._open, message, step)
             self.check_soon()
 
     async def delete_message(self, message: int, following: bool) -> None:
         """Delete a message, or it and what follows."""
         session = self._open
-        if self._refuses(session, tree=True):
+        if self.refuses(session, tree=True):
             return
         self.archive.deleted(*await self._branching.delete(session, message, following))
         self.check_soon()
@@ -494,7 +496,7 @@ class ChatEngine:
     async def pin_message(self, message: int, on: bool) -> None:
         """Keep a message in what is sent, or not."""
         session = self._open
-        if not self._refuses(session) and (target := session.message(message)) is not None:
+        if not self.refuses(session) and (target := session.message(message)) is not None:
             await self._keeper.keep(lambda: session.store.pin_message(target.id, on))
             session.put(replace(target, pinned=on))
             self.show(session)
@@ -504,82 +506,14 @@ class ChatEngine:
 
     async def drop_oldest(self, keep_from: int) -> None:
         """Send nothing before a message any more."""
-        if not self._refuses(self._open, tree=True):
+        if not self.refuses(self._open, tree=True):
             await self._branching.drop(self._open, keep_from, "")
             self.check_soon()
 
     async def summarise(self, keep_from: int) -> None:
         """The same, with a summary instead."""
-        if not self._refuses(self._open, tree=True):
-            self._begin(self._open, self._branching.summarise(self._open, keep_from))
-
-    # --- comparisons
-
-    async def compare(self, text: str, models: Sequence[ModelKey], blind: bool) -> None:
-        """Ask several models the same."""
-        session, text = self._open, clean_door(text)
-        chosen = tuple(dict.fromkeys(models))
-        if self._closing or self._refuses(session) or (session.busy and self._refuses(session, tree=True)):
-            return
-        prompt = None if text.strip() else sending.last_prompt(session.messages)
-        if not 2 <= len(chosen) <= 4 or (prompt is None and not text.strip()):
-            what = "A comparison is of two to four models" if not 2 <= len(chosen) <= 4 else "There is no prompt to compare answers to"
-            self._host.notice(what, Severity.WARNING)
-            return
-        self._begin(session, self._compared(session, prompt, text, chosen, blind))
-
-    async def _compared(self, session: Session, prompt: Message | None, text: str, models: Sequence[ModelKey], blind: bool) -> None:
-        if prompt is None:
-            files, session.attached = session.attached, ()
-            try:
-                asked = Prompt(text, files)
-                (prompt,) = await held(session, self, self._store_prompt(session, asked, answer=False))
-                await self._remember(session, asked)
-            except Stopped:
-                session.attached, session.draft, session.restored = files, text, text
-                return
-        self.compared.set(())
-        await self._comparer.run(session, prompt, models, blind)
-        self.relist()
-
-    async def show_comparison(self, message: int) -> None:
-        """Show a comparison made before."""
-        session = self._open
-        target = session.message(message)
-        if target is None or not target.comparison or not self._comparer.show(session, target.comparison):
-            self._host.notice("This answer is of no comparison")
-            return
-        self.show(session)
-
-    async def vote(self, message: int) -> None:
-        """Say which answer is best."""
-        session = self._open
-        if session.compare is not None and not self._refuses(session):
-            await self._comparer.vote(session, message)
-
-    async def take(self, message: int) -> None:
-        """Go on with one of the answers."""
-        session = self._open
-        chosen = session.answers.get(message)
-        if session.compare is None or chosen is None or self._refuses(session, tree=True):
-            return
-        await self._keeper.keep(lambda: session.store.set_tip(session.id, session.store.leaf(message)))
-        await self.leave_comparison()
-        await self.use_model(chosen.provider, chosen.model)
-
-    async def leave_comparison(self) -> None:
-        """Show the conversation again."""
-        session = self._open
-        session.compare, session.answers = None, {}
-        if session.id:
-            session.reload()
-        self.compared.set(())
-        self.show(session)
-        self.check_soon()
-
-    async def votes(self, then: Callable[[Sequence[Votes]], None]) -> None:
-        """How each model fared."""
-        then(self._shelf.stored.votes() if self._shelf.stored is not None else self._shelf.memory.votes())
+        if not self.refuses(self._open, tree=True):
+            self.work(self._open, self._branching.summarise(self._open, keep_from))
 
     # --- tasks
 

@@ -185,27 +185,27 @@ class ChatVerbs(ChatApi):
 
     def compare(self, text: str, models: Sequence[ModelKey], *, blind: bool = False) -> None:
         """See `ChatApi`."""
-        self._answer("Comparing", models, self.engine.compare, text, models, blind)
+        self._answer("Comparing", models, self.engine.comparing.compare, text, models, blind)
 
     def show_comparison(self, message: int) -> None:
         """See `ChatApi`."""
-        self._host.post(self.engine.show_comparison, message)
+        self._host.post(self.engine.comparing.show_comparison, message)
 
     def vote(self, message: int) -> None:
         """See `ChatApi`."""
-        self._change("Voting", self.engine.vote, message)
+        self._change("Voting", self.engine.comparing.vote, message)
 
     def take(self, message: int) -> None:
         """See `ChatApi`."""
-        self._change("Going on with another answer", self.engine.take, message)
+        self._change("Going on with another answer", self.engine.comparing.take, message)
 
     def leave_comparison(self) -> None:
         """See `ChatApi`."""
-        self._host.post(self.engine.leave_comparison)
+        self._host.post(self.engine.comparing.leave_comparison)
 
     def votes(self, then: Callable[[Sequence[Votes]], None]) -> None:
         """See `ChatApi`."""
-        self._host.post(self.engine.votes, then)
+        self._host.post(self.engine.comparing.votes, then)
 
 
 async def _refuse(what: str, where: str, remedy: str) -> None:
