@@ -157,7 +157,18 @@ Database(Path({str(path)!r})).back_up()
     assert left[0].name.startswith(".paddock-")
 
 
-@pytest.mark.parametrize("damage", ["role = 'of a newer version'", "state = ''", "tool_calls = '{'", "failure = ']'", "metrics = '[1'"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "role = 'of a newer version'",
+        "state = ''",
+        "tool_calls = '{'",
+        "failure = ']'",
+        "metrics = '[1'",
+        "options = 'x'",
+        "parent = 987654",
+    ],
+)
 def test_X01_a_message_with_a_damaged_column_hides_no_conversation(path: Path, damage: str) -> None:
     database = Database(path)
     chats = Conversations(database)
@@ -170,7 +181,7 @@ def test_X01_a_message_with_a_damaged_column_hides_no_conversation(path: Path, d
 
     number = asyncio.run(write())
     database.run_sync(lambda connection: connection.execute(f"UPDATE message SET {damage} WHERE content = 'one'"))
-    first, second = chats.all_messages(number)
+    first, second = sorted(chats.all_messages(number), key=lambda message: message.id)
     assert (first.content, second.content) == ("one", "two")
     assert first.state in (AnswerState.COMPLETE, AnswerState.INTERRUPTED)
     database.close()

@@ -96,7 +96,7 @@ class Ballots(Repository):
         def work(connection: sqlite3.Connection) -> tuple[Votes, ...]:
             tally = Tally()
             for winner, provider, model, others, blind in connection.execute("SELECT winner, provider, model, others, blind FROM vote"):
-                tally.vote(None if winner == NOBODY else (provider, model), map(_key, codec.items(others)), bool(blind))
+                tally.vote(None if winner == NOBODY else (provider, model), _keys(codec.items(others)), bool(blind))
             query = (
                 "SELECT provider, model, metrics, timeline FROM message WHERE comparison > 0 AND deleted_at IS NULL"
                 " AND state NOT IN ('waiting', 'writing')"
@@ -108,6 +108,6 @@ class Ballots(Repository):
         return self._db.read(work)
 
 
-def _key(pair: Any) -> tuple[str, str]:
-    provider, model = pair
-    return str(provider), str(model)
+def _keys(pairs: Iterable[Any]) -> list[tuple[str, str]]:
+    """Provider and model of each; what damage left there is passed over."""
+    return [(str(pair[0]), str(pair[1])) for pair in pairs if isinstance(pair, list) and len(pair) == 2]
