@@ -13,7 +13,7 @@ from tui.core.chat import AnswerState, Message, Role, Timeline
 from tui.core.clock import ManualClock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import Delta, Done, Metrics, PromptProgress, Thinking, ToolCall
-from tui.services.chat.answer import Answer, Surroundings, emptiness
+from tui.services.chat.answer import Answer, Surroundings
 from tui.services.chat.api import LiveAnswer
 
 ROW = Message(7, 1, 1, Role.ASSISTANT, "", state=AnswerState.WAITING, provider="lab", model="qwen3:8b")
@@ -279,7 +279,6 @@ async def test_a_tool_call_counts_as_written() -> None:
     ended = await one.end(Done("tool_calls"))
     assert (ended.timeline.first_token, ended.state) == (3, AnswerState.COMPLETE)
     assert ended.tool_calls == ({"id": "1", "function": {"name": "time", "arguments": {"zone": "UTC"}}},)
-    assert emptiness(ended) == ""
 
 
 async def test_time_counts_from_running_not_from_making() -> None:
@@ -388,24 +387,6 @@ async def test_a_stream_that_does_not_close_is_left_behind() -> None:
     hold.set()
     assert one.answer._reader is not None
     await asyncio.wait({one.answer._reader})
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"state": AnswerState.COMPLETE}, "the answer is empty"),
-        ({"state": AnswerState.COMPLETE, "content": " \n"}, "the answer is empty"),
-        ({"state": AnswerState.COMPLETE, "thinking": "hm"}, "the model only thought and said nothing"),
-        ({"state": AnswerState.STOPPED}, "nothing came"),
-        ({"state": AnswerState.LENGTH, "thinking": "hm"}, "only thoughts came"),
-        ({"state": AnswerState.COMPLETE, "content": "x"}, ""),
-        ({"state": AnswerState.WRITING}, ""),
-        ({"state": AnswerState.COMPLETE, "role": Role.USER}, ""),
-    ],
-)
-def test_an_empty_answer_says_so(change: dict[str, Any], said: str) -> None:
-    values: dict[str, Any] = {"role": Role.ASSISTANT, "content": "", **change}
-    assert emptiness(Message(1, 1, 1, **values)) == said
 
 
 # --- text --------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
-from tui.core.chat import AnswerState, Message, Role
+from tui.core.chat import AnswerState, Message
 from tui.core.clock import Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import Delta, Done, Metrics, PromptProgress, StreamEvent, Thinking, ToolCall
@@ -398,15 +398,6 @@ class Answer:
         self._around.show(self.snapshot)
         await self._saver.finish(self.message)
         return self.message
-
-
-def emptiness(message: Message) -> str:
-    """What to say of an ended answer without text; empty where there is some, or a call of a tool."""
-    if message.role is not Role.ASSISTANT or not message.state.ended or message.content.strip() or message.tool_calls:
-        return ""
-    if message.state is not AnswerState.COMPLETE:
-        return "only thoughts came" if message.thinking.strip() else "nothing came"
-    return "the model only thought and said nothing" if message.thinking.strip() else "the answer is empty"
 
 
 async def _close(stream: AsyncIterator[StreamEvent]) -> None:
