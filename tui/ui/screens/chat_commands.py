@@ -136,11 +136,11 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("/edit", "[TEXT]", "write in your editor ($VISUAL, $EDITOR)", files.edit),
     Command("/export", "[md | json | html]", "write this conversation to a file", options.export, options.export_forms),
     Command(
-        "/format", "json | off | FILE", "answers as JSON, or after the JSON schema in a file", files.answer_format, files.answer_formats
+        "/format", "[json | off | FILE]", "answers as JSON, or after the JSON schema in a file", files.answer_format, files.answer_formats
     ),
     Command("/import", "FILE", "read a conversation that was exported", files.read_in, paths=True),
     Command("/incognito", "[MODEL]", "a new conversation that is not stored", options.new(incognito=True), options.models),
-    Command("/keep", "TIME | forever | off", "how long the model stays loaded after an answer", options.keep, options.keep_times),
+    Command("/keep", "[TIME]", "how long the model stays loaded after an answer", options.keep, options.keep_times),
     Command("/model", "[MODEL]", "go on with another model", options.model, options.models),
     Command("/new", "[MODEL]", "an empty conversation", options.new(incognito=False), options.models),
     Command("/preset", "[NAME]", "a set of sampling options", options.preset, options.presets),
@@ -149,7 +149,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("/system", "[TEXT | off]", "the system prompt of this conversation", options.system),
     Command("/tag", "[TAG | -TAG ...]", "tag this conversation, or take a tag off", options.tag, options.tags),
     Command("/template", "[NAME] [TEXT]", "a prompt of your own with its blanks filled in", files.template, files.templates),
-    Command("/think", "auto | on | off | low | medium | high", "whether the model thinks before it answers", options.think, options.levels),
+    Command("/think", "[LEVEL]", "whether the model thinks before it answers", options.think, options.levels),
     Command("/title", "[TEXT]", "name this conversation; without a text the model does", options.title),
     Command("/tools", "[NAME ... | off]", "tools the model may ask for; each call asks you", options.tools, options.tool_choices),
     Command("/votes", "", "past votes and speeds of each model", _no_arguments(_votes)),

@@ -19,7 +19,6 @@ from tui.ui.widgets.completion import Choice
 
 ROWS: Final = 8
 """Rows at most."""
-_LEAST_NOTE: Final = 12
 _ABOVE: Final = 2
 """Lines of the frame that stay in view."""
 
@@ -50,6 +49,7 @@ class CompletionPopup(Widget):
         self._at = -1
         self._top = 0
         self._more = 0
+        self._widest = 0
         self._search: tuple[str, tuple[str, str, str]] | None = None
 
     # --- what it holds ------------------------------------------------------------------------------------------------
@@ -75,6 +75,7 @@ class CompletionPopup(Widget):
             return
         self._search = None
         self._choices, self._more = tuple(choices), more
+        self._widest = max((cell_len(strip_line(choice.label or choice.text)) for choice in choices), default=0)
         self._at, self._top = (0 if first else -1), 0
         self._fit()
 
@@ -154,14 +155,15 @@ class CompletionPopup(Widget):
         ascii = uses_ascii(self)
         label, note = strip_line(choice.label or choice.text), strip_line(choice.note)
         last = y == self.size.height - 1 and row + 1 < len(self._choices) + self._more
-        if last:
-            note = f"{len(self._choices) + self._more - row - 1} more below"
-        wanted = min(cell_len(note), width - 4 - min(cell_len(label), (width - 4) // 2))
-        room = width - 2 - (wanted + 2 if wanted >= _LEAST_NOTE or wanted == cell_len(note) > 0 else 0)
-        segments = [Segment(" ", base), Segment(fit(label, room, ascii=ascii), base)]
-        if room < width - 2:
-            segments += [Segment("  ", base), Segment(fit(note, wanted, "right", ascii), note_style)]
-        return Strip([*segments, Segment(" ", base)], width)
+        tail = f"  {len(self._choices) + self._more - row - 1} more below" if last else ""
+        room = max(1, width - 2 - len(tail))
+        left = min(self._widest, room, (width - 2) // 2) if note else min(self._widest, room)
+        segments = [Segment(" ", base), Segment(fit(label, left, ascii=ascii), base)]
+        if room - left > 2:
+            segments.append(Segment("  " + fit(note, room - left - 2, ascii=ascii), note_style))
+        else:
+            segments.append(Segment(" " * (room - left), base))
+        return Strip([*segments, Segment(tail, note_style), Segment(" ", base)], width)
 
     def _search_line(self, width: int, base: Style) -> Strip:
         assert self._search is not None
