@@ -38,7 +38,7 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
 @pytest.mark.parametrize(
     ("keys", "shown", "number"),
     [
-        ("", "4 models", signal.SIGTERM),
+        ("", "5 models", signal.SIGTERM),
         ("\r", "enter sends", signal.SIGHUP),
         ("5", "last 2 min", signal.SIGINT),
         ("a", "esc", signal.SIGQUIT),
@@ -49,7 +49,7 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
 def test_T01_a_signal_restores_the_terminal(home: Home, ollama: Ollama, keys: str, shown: str, number: signal.Signals) -> None:
     ollama(STEADY)
     terminal = home.start()
-    terminal.wait_for("4 models")
+    terminal.wait_for("5 models")
     terminal.send(keys)
     terminal.wait_for(shown)
     processes = family(terminal)
@@ -66,7 +66,7 @@ def test_T01_a_signal_restores_the_terminal(home: Home, ollama: Ollama, keys: st
 def test_T02_the_interface_is_killed(home: Home, ollama: Ollama, number: signal.Signals) -> None:
     ollama(STEADY)
     terminal = home.start()
-    terminal.wait_for("4 models")
+    terminal.wait_for("5 models")
     processes = family(terminal)
     processes[1].send_signal(number)
     assert terminal.exit_code() == 128 + number
@@ -79,7 +79,7 @@ def test_T03_P72_a_lost_terminal_leaves_nothing_behind_even_with_hangup_ignored(
     environment = {**home.env, "OLLAMA_HOST": home.url}
     terminal = Terminal(["sh", "-c", 'trap "" HUP; "$@"', "sh", *PROGRAM], environment)
     try:
-        terminal.wait_for("4 models")
+        terminal.wait_for("5 models")
         processes = family(terminal)
         terminal.hang_up()
         wait(lambda: not alive(processes), "the end of all processes", 8)
@@ -90,7 +90,7 @@ def test_T03_P72_a_lost_terminal_leaves_nothing_behind_even_with_hangup_ignored(
 def test_T04_P25_a_terminal_that_is_not_read_stops_neither_a_stream_nor_its_saving(home: Home, ollama: Ollama) -> None:
     ollama(STEADY)
     terminal = home.start()
-    terminal.wait_for("4 models")
+    terminal.wait_for("5 models")
     terminal.send("\r")
     terminal.wait_for("enter sends")
     terminal.send("Tell me\r")
@@ -115,10 +115,10 @@ def test_T07_a_window_too_small_says_so_and_recovers(home: Home, ollama: Ollama,
     if (rows, cols) == (5, 20):
         terminal.wait_for(lambda: "needs 60" in " ".join(terminal.screen_lines()))
     terminal.resize(24, 80)
-    terminal.wait_for("4 models")
+    terminal.wait_for("5 models")
     for wide, high in ((20, 5), (300, 90), (61, 17), (1, 1), (80, 24)):
         terminal.resize(high, wide)
-    terminal.wait_for(lambda: "4 models" in terminal.screen_lines()[1])
+    terminal.wait_for(lambda: "5 models" in terminal.screen_lines()[1])
     terminal.wait_for("enter chat")
     leave(terminal)
 
@@ -162,7 +162,7 @@ def test_T20_a_bug_of_ours_ends_with_one_sentence_and_a_file(home: Home, ollama:
     (home.folder / "broken" / "sitecustomize.py").write_text(BREAK)
     path = f"{home.folder / 'broken'}:{Path(__file__).resolve().parents[2]}"
     terminal = home.start(env={"BREAK": kind, "PYTHONPATH": path})
-    terminal.wait_for("4 models")
+    terminal.wait_for("5 models")
     terminal.send("5")
     if kind == "key":
         terminal.wait_for(" cores")
@@ -279,7 +279,7 @@ def test_X01_X02_hostile_text_on_every_screen_is_text(home: Home, faults: FaultS
 def test_T15_P12_text_pasted_into_lists_destroys_nothing(home: Home, ollama: Ollama, servers: object) -> None:
     ollama(STEADY)
     terminal = home.start(env={"EDITOR": "true"})
-    terminal.wait_for("4 models")
+    terminal.wait_for("5 models")
     before = home.paths.config_file.read_bytes()
     chance = random.Random(7)
     for number in "2153":
@@ -288,7 +288,7 @@ def test_T15_P12_text_pasted_into_lists_destroys_nothing(home: Home, ollama: Oll
         terminal.send("\x1b\x1b\x1b")
         terminal.send("\x1b\x1b")
     terminal.send("\x1b\x1b\x1b\x072")
-    terminal.wait_for("4 models")
+    terminal.wait_for("5 models")
     assert home.paths.config_file.read_bytes() == before
     leave(terminal)
 
@@ -296,7 +296,7 @@ def test_T15_P12_text_pasted_into_lists_destroys_nothing(home: Home, ollama: Oll
 def test_T16_keys_typed_ahead_reach_the_dialog_they_were_meant_for(home: Home, ollama: Ollama) -> None:
     ollama(STEADY)
     terminal = home.start()
-    terminal.wait_for("4 models")
+    terminal.wait_for("5 models")
     terminal.send("amistral:7b\r3")
     terminal.wait_for("mistral:7b")
     terminal.wait_for("MODEL")
@@ -319,7 +319,7 @@ def test_the_database_of_a_run_is_private(home: Home, ollama: Ollama) -> None:
     ollama(STEADY)
     os.umask(0o022)
     terminal = home.start()
-    terminal.wait_for("4 models")
+    terminal.wait_for("5 models")
     leave(terminal)
     for path in [home.paths.database, *home.paths.state.rglob("*"), *home.paths.data.rglob("*")]:
         if path.is_file() and "demo" not in path.parts and path.name != "config.toml":

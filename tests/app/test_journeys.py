@@ -22,13 +22,13 @@ Ollama = Callable[[Pace], None]
 def test_with_a_server_it_opens_on_its_models_without_a_question(home: Home, ollama: Ollama, size: tuple[int, int]) -> None:
     ollama(QUICK)
     terminal = home.start(rows=size[0], cols=size[1])
-    terminal.wait_for("4 models")
+    terminal.wait_for("5 models")
     terminal.wait_for("qwen3:8b")
     terminal.wait_for("Apache License")
     terminal.send("1")
     terminal.wait_for("Ollama 0.24.0")
     terminal.wait_for("up, ")
-    terminal.wait_for("4 models, none loaded" if "none loaded" in terminal.screen_text() else "4 models")
+    terminal.wait_for("5 models, none loaded" if "none loaded" in terminal.screen_text() else "5 models")
     leave(terminal)
 
 
@@ -45,7 +45,7 @@ def test_with_nothing_running_the_first_screen_says_what_was_looked_at(home: Hom
     terminal.wait_for("Connect to a server")
     terminal.send("\r")
     terminal.wait_for("DEMO")
-    terminal.wait_for("4 models")
+    terminal.wait_for("5 models")
     leave(terminal)
 
 
@@ -58,7 +58,7 @@ def listens(port: int) -> bool:
 def test_P05_a_pull_outlives_the_closed_window(home: Home, ollama: Ollama) -> None:
     ollama(STEADY)
     terminal = home.start()
-    terminal.wait_for("4 models")
+    terminal.wait_for("5 models")
     terminal.send("a")
     terminal.wait_for("Pull")
     terminal.send("mistral:7b\r")
@@ -83,7 +83,7 @@ def test_P05_a_pull_outlives_the_closed_window(home: Home, ollama: Ollama) -> No
 def test_P05_after_kill_9_of_everything_the_queue_goes_on_at_the_next_start(home: Home, ollama: Ollama) -> None:
     ollama(STEADY)
     terminal = home.start()
-    terminal.wait_for("4 models")
+    terminal.wait_for("5 models")
     for name in ("mistral:7b", "phi4:14b", "gemma3:12b"):
         terminal.send("a")
         terminal.wait_for("Pull")
@@ -96,7 +96,7 @@ def test_P05_after_kill_9_of_everything_the_queue_goes_on_at_the_next_start(home
     terminal.exit_code()
     assert [row[0] for row in _jobs(home)] == ["mistral:7b", "phi4:14b", "gemma3:12b"]
     again = home.start()
-    again.wait_for("4 models")
+    again.wait_for("5 models")
     again.send("3")
     again.wait_for("mistral:7b")
     wait(lambda: home.worker() not in (0, first), "another worker")
@@ -111,7 +111,7 @@ def _jobs(home: Home) -> list[tuple[str, str]]:
 def test_P03_a_stopped_answer_keeps_what_came_and_is_found_again(home: Home, ollama: Ollama) -> None:
     ollama(STEADY)
     terminal = home.start()
-    terminal.wait_for("4 models")
+    terminal.wait_for("5 models")
     terminal.send("\r")
     terminal.wait_for("enter sends")
     terminal.send("Which quantization?\r")
@@ -156,7 +156,7 @@ def test_P08_a_setting_takes_effect_at_once_and_comments_stay(home: Home, ollama
 def test_P04_a_draft_survives_kill_9(home: Home, ollama: Ollama) -> None:
     ollama(QUICK)
     terminal = home.start()
-    terminal.wait_for("4 models")
+    terminal.wait_for("5 models")
     terminal.send("\r")
     terminal.wait_for("enter sends")
     terminal.send("half a thought")
@@ -172,7 +172,7 @@ def test_P04_a_draft_survives_kill_9(home: Home, ollama: Ollama) -> None:
 def test_T09_T10_it_works_with_fewer_colours(home: Home, ollama: Ollama, env: dict[str, str]) -> None:
     ollama(QUICK)
     terminal = home.start(env=env)
-    terminal.wait_for("4 models")
+    terminal.wait_for("5 models")
     for key, shown in (("5", "CPU"), ("6", "config.toml"), ("3", "Nothing is queued"), ("1", "up, ")):
         terminal.send(key)
         terminal.wait_for(shown)
@@ -186,7 +186,7 @@ def test_T09_T10_it_works_with_fewer_colours(home: Home, ollama: Ollama, env: di
 
 def test_the_demo_needs_nothing_and_says_so(home: Home) -> None:
     terminal = home.start("--demo")
-    terminal.wait_for("4 models")
+    terminal.wait_for("5 models")
     for number in "123456":
         terminal.send(f"\x07{number}")
         terminal.wait_for("DEMO")
