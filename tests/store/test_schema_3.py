@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -203,3 +204,15 @@ def test_D02_what_follows_lost_messages_is_still_shown(path: Path) -> None:
     assert asyncio.run(Conversations(database).search_async("137")) == ()
     check_index(database)
     database.close()
+
+
+def test_P10_the_command_line_reads_chats_of_an_older_version(path: Path, tmp_path: Path) -> None:
+    """A command that only reads brings the database up to date, too: it may be the first one after an upgrade."""
+    home = tmp_path / "home"
+    (home / "data").mkdir(parents=True)
+    shutil.move(path, home / "data" / "paddock.db")
+    environment = {**os.environ, "PADDOCK_HOME": str(home), "HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "tui", "chats", "search", "質問"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "日本語" in done.stdout

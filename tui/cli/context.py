@@ -385,10 +385,11 @@ class Context:
         """The database, opened the first time it is asked for."""
         from tui.services.jobs import make_way
         from tui.store.db import Database
+        from tui.store.opening import is_older
 
         if self._database is None:
             ensure_dirs(self.paths)
-            read_only = not write and self.paths.database.exists()
+            read_only = not write and self.paths.database.exists() and not is_older(self.paths.database)
             if not read_only and not make_way(self.paths):
                 remedy = "Wait until it ends, then try again"
                 raise PaddockError.of("A worker of another version keeps the database", clean_name(str(self.paths.locks)), remedy)

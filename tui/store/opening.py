@@ -17,7 +17,7 @@ from tui.core.record import record
 from tui.store import backup
 from tui.store.faults import failure_of, is_damage, newer, not_writable
 from tui.store.files import exclusive, lock, make_folder, open_private, sync_folder
-from tui.store.schema import MIGRATIONS
+from tui.store.schema import MIGRATIONS, SCHEMA
 from tui.text import clean_name
 
 if TYPE_CHECKING:
@@ -195,6 +195,15 @@ def version_of(connection: sqlite3.Connection) -> int:
     """The schema number of a database, 0 for an empty one."""
     number: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return number
+
+
+def is_older(path: Path) -> bool:
+    """Whether an older version wrote the database there: to be read it must be brought up to date first."""
+    try:
+        with contextlib.closing(connect(path, query_only=True)) as connection:
+            return 0 < version_of(connection) < SCHEMA
+    except sqlite3.Error:
+        return False
 
 
 def _apply(connection: sqlite3.Connection, migrations: Sequence[Sequence[Step]]) -> None:
