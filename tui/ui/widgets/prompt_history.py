@@ -43,13 +43,16 @@ class PromptHistory:
         """Sent just now."""
         self._own = [(text, marks), *(entry for entry in self._own if entry[0] != text)][:MARKED_LIMIT]
         self._mix()
+        self.leave()
 
     def _mix(self) -> None:
+        now = self._entries[self._place][0] if self._place >= 0 else None
         seen: dict[str, str] = dict(self._own)
         for text in self._stored:
             seen.setdefault(text, "")
         self._entries = list(seen.items())[:LIMIT]
-        self.leave()
+        if now is not None:
+            self._place = next((place for place, entry in enumerate(self._entries) if entry[0] == now), -1)
 
     def leave(self) -> None:
         """Back to the draft; it is another one from now on."""
