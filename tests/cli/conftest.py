@@ -87,6 +87,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of our own, without looking around and without a worker."""
     monkeypatch.setenv("PADDOCK_HOME", str(tmp_path))
     monkeypatch.setenv("PADDOCK_GENERAL__DISCOVER", "false")
+    for limit in ("CPU", "MEMORY", "GPU", "DISK"):  # this machine may be full
+        monkeypatch.setenv(f"PADDOCK_LIMITS__{limit}", "0")
     monkeypatch.setenv("PADDOCK_REGISTRY", "http://127.0.0.1:9")
     monkeypatch.setattr(Jobs, "ensure_worker", _no_worker)
     monkeypatch.setattr(machine, "PATIENCE", 2.0)

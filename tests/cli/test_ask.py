@@ -13,6 +13,8 @@ import pytest
 from tests.cli.conftest import Run, provider
 from tests.cli.test_chat import END, piece, stored
 from tests.support.fault_server import Exchange, FaultServer
+from tui.cli import answering
+from tui.services.limits import Breach
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000002000000030806000000") + b"\0" * 40
 SCHEMA = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
@@ -271,3 +273,26 @@ def test_look_refuses_both_with_3(server: FaultServer, run: Run, configure, file
     configure('[security]\naccess = "look"\n' + provider("box", server.url))
     assert run("chat", "tiny", "x").code == 3 and run("complete", "tiny", *files).code == 3
     assert not server.requests
+
+
+@pytest.mark.parametrize("action, code", [("warn", 0), ("ask", 3), ("refuse", 3)])
+def test_a_limit_is_looked_at_before_anything_is_sent(
+    server: FaultServer, run: Run, configure, monkeypatch: pytest.MonkeyPatch, files: list[str], action: str, code: int
+) -> None:
+    async def full(*_given: object, need: int | None, **_more: object) -> tuple[Breach, ...]:
+        assert need is None  # the model is not loaded
+        return (Breach("memory", 93, 80, "memory 93 %, limit 80 %"),)
+
+    monkeypatch.setattr(answering, "check_here", full)
+    configure(f'[limits]\naction = "{action}"\n' + provider("box", server.url))
+    fills(server, "x")
+    says(server, "hi")
+    for words, out in ((("chat", "tiny", "x"), "hi\n"), (("complete", "tiny", *files), "x")):
+        said = run(*words)
+        assert said.code == code and "memory 93 %, limit 80 %" in said.err
+        assert said.out == ("" if code else out)
+        assert ("--force" in said.err) is bool(code)
+        said = run(*words, "--force")
+        assert said.code == 0 and said.out == out and "memory 93 %" in said.err
+    sent = [request.path for request in server.requests if request.path in ("/api/chat", "/api/generate")]
+    assert len(sent) == (2 if code else 4)

@@ -21,6 +21,7 @@ from tests.support.pty import Terminal
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    kept |= {f"PADDOCK_LIMITS__{limit}": "0" for limit in ("CPU", "MEMORY", "GPU", "DISK")}  # this machine may be full
     return {**kept, "PADDOCK_HOME": str(home), "LC_ALL": "C.UTF-8", "PADDOCK_GENERAL__DISCOVER": "false", **more}
 
 

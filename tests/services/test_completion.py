@@ -12,7 +12,7 @@ from tui.config.settings import ChatOptions, Settings
 from tui.core.capabilities import Ability
 from tui.core.chat import AnswerState, CompletionRequest
 from tui.core.clock import SYSTEM
-from tui.core.errors import FailureKind
+from tui.core.errors import Failure, FailureKind
 from tui.core.models import Endpoint, Model, ModelDetail
 from tui.services.completion import Completion
 from tui.services.filling import LONGEST, ways
@@ -29,6 +29,7 @@ class Host:
         self.listed = ()
         self.known = None
         self.allowed = True
+        self.limited = None
         self.tasks = set()
         self.errors = []
 
@@ -63,6 +64,9 @@ class Host:
 
     async def may_send(self, provider):
         return self.allowed
+
+    async def within_limits(self, provider, model):
+        return self.limited
 
 
 def line(text, **more):
@@ -255,9 +259,6 @@ async def test_a_model_that_is_not_there_is_a_failure_in_the_view(server, bench)
 
 
 async def test_nothing_is_sent_where_that_is_not_allowed(server, bench):  # noqa: F811
-    async def never(provider, model):
-        return False
-
     cases = []
     bench.host.config = having(Settings(), security={"access": "look"})
     cases.append((await filled(bench, "m", "a")).failure)
@@ -266,7 +267,7 @@ async def test_nothing_is_sent_where_that_is_not_allowed(server, bench):  # noqa
     cases.append((await filled(bench, "big:cloud", "a")).failure)
     bench.host.config, bench.host.allowed = Settings(), False
     cases.append((await filled(bench, "m", "a")).failure)
-    bench.host.allowed, bench._allow = True, never
+    bench.host.allowed, bench.host.limited = True, Failure("Not sent: memory 93 %", kind=FailureKind.REFUSED)
     cases.append((await filled(bench, "m", "a")).failure)
     assert [failure.kind for failure in cases] == [FailureKind.REFUSED] * 4
     bench.ask("gone", "m", "a")

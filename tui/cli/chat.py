@@ -10,9 +10,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from tui.cli.answering import Printer, may_answer, tell_dropped, tell_end, write
+from tui.cli.answering import Printer, may_answer, tell_dropped, tell_end, within_limits, write
 from tui.cli.context import Context, wrong_usage
 from tui.cli.output import FAILED, USAGE, ask, message, piped, read_input
 from tui.core.capabilities import Ability, Capability
@@ -174,20 +174,34 @@ async def chat(context: Context) -> int:
     kept = ConversationSettings(
         system=args.system or settings.system, think=args.think or "auto", preset=preset, options=options, format=wanted
     )
-    models = context.settings.models
-    sent = {**settings.preset_options(preset), **models.options_of(model.key), **settings.options.sent(), **options}
-    dropped = tell_dropped(provider, sent, think)
-    save = settings.save and not args.no_save
+    async with within_limits(context, provider, model):
+        return await _ask(context, provider, model, kept, think, Prompt(prompt, attachments))
+
+
+class Prompt(NamedTuple):
+    """What is asked."""
+
+    text: str
+    attachments: tuple[Attachment, ...]
+
+
+async def _ask(context: Context, provider: Provider, model: Model, kept: ConversationSettings, think: str, prompt: Prompt) -> int:
+    settings, models, endpoint = context.settings.chat, context.settings.models, provider.endpoint
+    sent = {**settings.preset_options(kept.preset), **models.options_of(model.key), **settings.options.sent(), **kept.options}
+    dropped, wanted = tell_dropped(provider, sent, think), kept.format
+    save = settings.save and not context.args.no_save
     store: ChatStore = Conversations(context.writable()) if save else Memory(SYSTEM)
-    head = await store.create(endpoint.name, model.key, title=title_of(prompt or attachments[0].name), settings=kept)
-    question = Message(0, head.id, 0, Role.USER, prompt, created_at=time.time(), attachments=attachments)
-    row = replace(
-        question, role=Role.ASSISTANT, content="", state=AnswerState.WAITING, provider=endpoint.name, model=model.key, created_at=0.0,
-        attachments=(), options={**sent, **({"think": think} if think != "auto" else {}), **({"format": wanted} if wanted else {})},
+    title = title_of(prompt.text) if prompt.text.strip() else prompt.attachments[0].name
+    head = await store.create(endpoint.name, model.key, title=title, settings=kept)
+    question = Message(0, head.id, 0, Role.USER, prompt.text, created_at=time.time(), attachments=prompt.attachments)
+    asked = {**sent, **({"think": think} if think != "auto" else {}), **({"format": wanted} if wanted else {})}
+    row = Message(
+        0, head.id, 0, Role.ASSISTANT, "", state=AnswerState.WAITING, provider=endpoint.name, model=model.key, options=asked
     )  # fmt: skip
     stored, row = await store.add_messages([question, row], chain=True)
     keep_alive = models.keep_alive_of(model.key) or endpoint.keep_alive
-    request = ChatRequest(model.key, (replace(stored, attachments=attachments),), kept.system, think, sent, keep_alive, wanted)
+    messages = (replace(stored, attachments=prompt.attachments),)  # what is stored comes back without the bytes of images
+    request = ChatRequest(model.key, messages, kept.system, think, sent, keep_alive, wanted)
 
     def ended(answer: Message) -> Mapping[str, Any]:
         told = {"chat": head.id if save else None, "provider": endpoint.name, "model": answer.model, "not_sent": list(dropped)}

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
 
-from tui.cli.answering import Printer, may_answer, tell_dropped, tell_end, write
+from tui.cli.answering import Printer, may_answer, tell_dropped, tell_end, within_limits, write
 from tui.cli.chat import read_options
 from tui.cli.context import Context, wrong_usage
 from tui.cli.output import DONE, FAILED, USAGE, message, read_input
@@ -73,14 +73,15 @@ async def complete(context: Context) -> int:
     tell_dropped(provider, sent)
     known: frozenset[Ability] = await abilities_of(provider, model.key, model.abilities) if suffix else model.abilities
     keep_alive, code = models.keep_alive_of(model.key) or provider.endpoint.keep_alive, DONE
-    for number in range(args.count):
-        seeded = sent if not number else {**sent, "seed": _seed(sent, number)}
-        plan = ways(provider, CompletionRequest(model.key, prefix, suffix, seeded, keep_alive, args.raw), known)
-        if number and not context.json:
-            print("\0", end="", flush=True)
-        code = max(code, await _once(context, provider, plan, number))
-        if code:
-            break
+    async with within_limits(context, provider, model):
+        for number in range(args.count):
+            seeded = sent if not number else {**sent, "seed": _seed(sent, number)}
+            plan = ways(provider, CompletionRequest(model.key, prefix, suffix, seeded, keep_alive, args.raw), known)
+            if number and not context.json:
+                print("\0", end="", flush=True)
+            code = await _once(context, provider, plan, number)
+            if code:
+                break
     return code
 
 

@@ -147,6 +147,7 @@ def _chat(add: Any) -> None:
     )
     command.add_argument("--attach", action="append", default=[], metavar="FILE", help="a text file or an image to send along")
     command.add_argument("--no-save", action="store_true", help="store nothing of it")
+    command.add_argument("--force", action="store_true", help="do it although a limit of [limits] is passed")
     command = add("complete", "fill the gap in a text", on=True)
     command.formatter_class = argparse.RawDescriptionHelpFormatter
     command.description = _COMPLETE
@@ -157,6 +158,7 @@ def _chat(add: Any) -> None:
     command.add_argument("--raw", action="store_true", help="the server applies no template")
     command.add_argument("-n", dest="count", type=int, default=1, metavar="N", help="so many suggestions, each with another seed")
     command.add_argument("--option", action="append", default=[], metavar="K=V", help="an option of the model")
+    command.add_argument("--force", action="store_true", help="do it although a limit of [limits] is passed")
     command = add("chats", "stored conversations: list, search, export, import, change")
     command.formatter_class = argparse.RawDescriptionHelpFormatter
     command.description = _CHATS

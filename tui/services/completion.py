@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, Final
 
@@ -26,8 +26,6 @@ _SEEDS: Final = 2**31
 _SAME: Final = "temperature is 0: another seed changes nothing"
 Asked = tuple[str, str, str, str, bool]
 """Provider, model, prefix, suffix, raw."""
-Allow = Callable[[str, str], Awaitable[bool]]
-"""Whether the limits let this provider and model work now; it may ask the user."""
 
 
 class Nowhere:
@@ -45,15 +43,13 @@ class Completion:
 
     Args:
         host: The surroundings, those of the chats.
-        allow: Asked before anything is sent; None: nothing is limited.
         tick: Seconds between two looks at the clock while nothing comes.
     """
 
-    def __init__(self, *, host: ChatHost, clock: Clock, allow: Allow | None = None, tick: float = 0.25) -> None:
+    def __init__(self, *, host: ChatHost, clock: Clock, tick: float = 0.25) -> None:
         self.view: Observable[CompletionView] = Observable(CompletionView())
         self._host = host
         self._clock = clock
-        self._allow = allow
         self._tick = tick
         self._asked: Asked | None = None
         self._answer: Answer | None = None
@@ -168,8 +164,8 @@ class Completion:
         if not await self._host.may_send(name):
             what = f"Nothing was sent to {clean_name(name, 80)}"
             raise PaddockError.of(what, "", "Ask again, and say yes", FailureKind.REFUSED)
-        if self._allow is not None and not await self._allow(name, model):
-            raise PaddockError.of("Nothing was sent: a limit is passed", "[limits]", "Wait, or change the limit", FailureKind.REFUSED)
+        if (limited := await self._host.within_limits(name, model)) is not None:
+            raise PaddockError(limited)
         return provider
 
     async def _write(self, provider: Provider, plan: tuple[Way, ...], before: tuple[str, ...], told: str) -> None:
