@@ -124,6 +124,12 @@ class Host:
     def add_pull(self, model: str, provider: str) -> None:
         self.pulls.append((model, provider))
 
+    def look_at_loaded(self, provider: str) -> None:
+        pass
+
+    def log_line(self, provider: str) -> str:
+        return ""
+
     async def may_send(self, provider: str) -> bool:
         return self.allowed
 

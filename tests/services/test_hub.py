@@ -13,9 +13,11 @@ from tests.chat.live import Ollama, provider, until
 from tui.config.paths import find_paths
 from tui.config.store import ConfigStore
 from tui.core.chat import AnswerState
+from tui.core.clock import SYSTEM
 from tui.core.jobs import JobState, WorkerState
 from tui.core.models import Location
 from tui.core.options import AppOptions
+from tui.hardware.sample import Memory, Sample
 from tui.providers.ports import Holder
 from tui.services import actions as actions_module
 from tui.services import hub as hub_module
@@ -237,6 +239,21 @@ def test_a_model_that_was_pulled_is_in_the_library_at_once(make: Make, ollama: O
 
     hub.post(done)
     until(lambda: any(model.name == "phi4-mini:3.8b" for model in hub.registry.models.value), "the library did not follow the pull")
+
+
+def test_a_passed_limit_refuses_a_chat_a_load_and_a_pull(make: Make, ollama: Ollama, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = make(provider(ollama.url) + '[limits]\naction = "refuse"\ncount = "all"\n')
+    _model(hub)
+    full = Sample(1.0, memory=Memory(32 * 10**9, 30 * 10**9))
+    monkeypatch.setattr(hub.monitor, "samples", lambda: ((SYSTEM.monotonic(), full),))
+    hub.jobs.add("phi4:14b")
+    _refused(hub, "Not queued: Memory 94 %, limit 80 %")
+    hub.registry.load("lab", "qwen3:8b")
+    _refused(hub, "Not loaded: Memory 94 %, limit 80 %")
+    hub.chat.send("hello")
+    answer = until(lambda: next((one for one in hub.chat.view.value.messages if one.state is AnswerState.FAILED), None))
+    assert answer.failure.what == "Not sent: Memory 94 %, limit 80 %"
+    assert all(request.method == "GET" or request.path == "/api/show" for request in ollama.requests)
 
 
 def test_metered_asks_before_a_pull_and_the_queue_is_noted(make: Make) -> None:

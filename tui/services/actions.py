@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from tui.core.capabilities import Capability
@@ -51,6 +51,7 @@ class Actions:
         servers: Callable[[], ServerJobs | None],
         jobs: Callable[[], Jobs | None],
         *,
+        allowed: Callable[[str, str], Awaitable[Failure | None]] | None = None,
         patience: float = UNLOAD_PATIENCE,
         poll: float = POLL,
     ) -> None:
@@ -58,6 +59,7 @@ class Actions:
         self._audit = audit
         self._servers = servers
         self._jobs = jobs
+        self._allowed = allowed
         self._patience = patience
         self._poll = poll
         self._number = 0
@@ -149,6 +151,8 @@ class Actions:
         """Load a model; an activity until it is ready."""
 
         async def work() -> None:
+            if self._allowed is not None and (refused := await self._allowed(provider, model)) is not None:
+                raise PaddockError(refused)
             await self._load(provider, model, keep_alive, "load")
             self._registry.notices.say(f"{model} is loaded on {provider}")
 

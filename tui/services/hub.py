@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from tui.config.paths import Paths
@@ -58,8 +58,15 @@ _LOG: Final = logging.getLogger("paddock.hub")
 class RegistryVerbs(Actions):
     """`api.RegistryApi`: state of the registry, verbs of the actions."""
 
-    def __init__(self, registry: Registry, audit: Audit, servers: Callable[[], ServerJobs | None], jobs: Callable[[], Jobs | None]) -> None:
-        super().__init__(registry, audit, servers, jobs)
+    def __init__(
+        self,
+        registry: Registry,
+        audit: Audit,
+        servers: Callable[[], ServerJobs | None],
+        jobs: Callable[[], Jobs | None],
+        allowed: Callable[[str, str], Awaitable[Failure | None]],
+    ) -> None:
+        super().__init__(registry, audit, servers, jobs, allowed=allowed)
         self.providers = registry.providers
         self.models = registry.models
         self.running = registry.running
@@ -122,6 +129,15 @@ class ChatSide:
     def refresh(self, provider: str) -> None:
         """Look at a server again."""
         self._hub.watching.refresh(provider)
+
+    def look_at_loaded(self, provider: str) -> None:
+        """Ask now what a server has in memory."""
+        if (watch := self._hub.watching.watch(provider)) is not None:
+            watch.look_at_loaded()
+
+    def log_line(self, provider: str) -> str:
+        """The last line of the log of a server we started."""
+        return self._hub.registry.log_line(provider)
 
     def audit(self, what: str, target: str, result: str = "ok") -> None:
         """Write to the audit trail."""
@@ -198,17 +214,22 @@ class Hub:
             ports=self.ports,
             clock=clock,
         )
-        self.registry = RegistryVerbs(self.watching, self.audit, lambda: self._servers, lambda: self._queue)
+        self.monitor = Monitor(self.settings, clock=clock, command=sampler)
+        self.limits = Limits(self.settings, self.monitor, self.watching, clock=clock)
+        self.registry = RegistryVerbs(self.watching, self.audit, lambda: self._servers, lambda: self._queue, self._may_load)
         self.previewing = Previews(
             self._planner, self.watching.require, lambda: self.jobs.view.value.jobs, self.settings, clock, disks=not options.demo
         )
         self.jobs = JobVerbs(self)
-        self.monitor = Monitor(self.settings, clock=clock, command=sampler)
         self._build_chats()
 
+    async def _may_load(self, provider: str, model: str) -> Failure | None:
+        """Why `[limits]` forbid a load now; asks or warns as they say."""
+        need = sending.need_of(self.side, provider, model)
+        return await self.limits.allow(provider, need, what="loaded", ask=self.said.ask, notice=self.said.say)
+
     def _build_chats(self) -> None:
-        self.limits = Limits(self.settings, self.monitor, self.watching, clock=self.clock)
-        side = ChatSide(self)
+        side = self.side = ChatSide(self)
         self.chatting = ChatEngine(host=side, clock=self.clock)
         self.chat = ChatVerbs(self.chatting, side)
         self.completion = Completion(host=side, clock=self.clock)

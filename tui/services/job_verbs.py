@@ -21,6 +21,7 @@ from tui.services.previews import Previews
 if TYPE_CHECKING:
     from tui.config.store import ConfigStore
     from tui.services.jobs import Jobs
+    from tui.services.limits import Limits
     from tui.services.registry import Registry
 
 
@@ -32,6 +33,7 @@ class VerbHost(Protocol):
     watching: Registry
     config: ConfigStore
     previewing: Previews
+    limits: Limits
 
     def settings(self) -> Settings:
         """The running settings."""
@@ -97,6 +99,9 @@ class JobVerbs:
             if await host.said.ask(text, (("keep", "Not now"), ("pull", "Pull"))) != "pull":
                 return
             allowed |= asks
+        refused = await host.limits.allow(state.name, 0, what="queued", ask=host.said.ask, notice=host.said.say)
+        if refused is not None:
+            raise PaddockError(refused)
         with host.audit.noting("queue pull", f"{state.name}/{name}", asked_by=asked_by):
             await host.queue().add(name, state.endpoint, arguments=arguments, asked_by=asked_by, allowed=allowed, **more)
         host.said.say(f"{name} is queued on {state.name}{self._offline()}")

@@ -160,8 +160,10 @@ class ChatEngine:
 
     def snapshot(self, session: Session, snapshot: LiveAnswer) -> None:
         """Publish an answer being written, where its conversation is open."""
-        if snapshot.timeline.first_token is not None and session.settling:
-            self._settling.proved(snapshot.provider, snapshot.model)
+        written = snapshot.timeline.first_token is not None
+        if written and session.settling and self._settling.proved(snapshot.provider, snapshot.model):
+            session.settling = 0
+            self.show(session)
         if session is not self._open:
             return
         columns = session.compare.columns if session.compare is not None else ()
@@ -337,7 +339,10 @@ class ChatEngine:
 
     async def _settles(self, session: Session, stopped: int, mark: Mark) -> None:
         """Until the server was seen to be free; where it cannot be seen, what is said stays."""
-        if await self._settling.watch(mark) is Settled.FREE and session.settling == stopped:
+        settled = await self._settling.watch(mark)
+        if words := self._settling.words(mark, settled):
+            self._host.notice(words)
+        if settled is Settled.FREE and session.settling == stopped:
             session.settling = 0
             self.show(session)
 

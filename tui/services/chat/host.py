@@ -74,6 +74,13 @@ class ChatHost(Protocol):
     def refresh(self, provider: str) -> None:
         """Look at a server's models and memory again, soon."""
 
+    def look_at_loaded(self, provider: str) -> None:
+        """Ask now what that server has in memory."""
+
+    def log_line(self, provider: str) -> str:
+        """The last line of the log of a server we started, or empty; never waits."""
+        ...
+
     def may_send(self, provider: str) -> Awaitable[bool]:
         """Whether a prompt may go there; may ask the user."""
         ...

@@ -205,6 +205,14 @@ def is_loaded(host: ChatHost, provider: str, model: str) -> bool | None:
     return any(other.provider == provider and (other.key == model or same(other.name, model)) for other in host.running())
 
 
+def slots_of(host: ChatHost, provider: str, model: str) -> tuple[int, int] | None:
+    """How many requests the server works at, and how many it can; None where it does not say."""
+    for other in host.running():
+        if other.provider == provider and (other.key == model or same(other.name, model)) and other.slots:
+            return (other.busy_slots, other.slots) if other.busy_slots is not None else None
+    return None
+
+
 def last_prompt(messages: Sequence[Message]) -> Message | None:
     """The prompt that was sent last."""
     return next((message for message in reversed(messages) if message.role is Role.USER), None)

@@ -137,7 +137,7 @@ class Writer:
             return found
         row = replace(
             row,
-            prompt_estimate=tokens.estimate(request.messages, request.system, session.calibration, request.tools),
+            prompt_estimate=tokens.estimate(request.messages, request.system, self._calibration(session, row), request.tools),
             options=sending.told(session.settings, request),
             request=sending.digest(self._host, row, request),
         )
@@ -231,6 +231,9 @@ class Writer:
             last_load,
             lambda snapshot: self._shown.snapshot(session, snapshot),
             self._tick,
+            slots=lambda: sending.slots_of(self._host, row.provider, row.model),
+            log=lambda: self._host.log_line(row.provider),
+            look=lambda: self._host.look_at_loaded(row.provider),
         )
         return Answer(row, stream, AnswerSaver(session.store, self._keeper), around)
 
@@ -240,7 +243,7 @@ class Writer:
         """Say what is remarkable about it, keep its figures; returns it with the remarks."""
         served = context.window(ended.provider, ended.model, self._host.running(), request.options)
         before, system = session.upto(ended.parent), session.settings.system
-        session.alarm = context.alarm(ended, before, served, system=system, calibration=session.calibration)
+        session.alarm = context.alarm(ended, before, served, system=system, calibration=self._calibration(session, ended))
         remarks = "; ".join(part for part in (ended.note, *self._remarks(ended, request)) if part)
         if remarks != ended.note:
             ended = replace(ended, note=remarks)
@@ -259,6 +262,15 @@ class Writer:
                 yield f"{clean_name(ended.provider)} does not know {', '.join(names)}: not sent"
         if ended.state is AnswerState.COMPLETE and not ended.tool_calls and (wrong := check_format(ended.content, request.format)):
             yield f"the answer is {wrong}"
+
+    def _calibration(self, session: Session, row: Message) -> tokens.Calibration:
+        """What was learned of the model that answers this row, which need not be the conversation's."""
+        if (row.provider, row.model) == (session.provider, session.model):
+            return session.calibration
+        try:
+            return tokens.stored_calibration(self._host.database, row.provider, row.model)
+        except PaddockError:
+            return tokens.UNMEASURED
 
     async def _measure(self, session: Session, ended: Message, request: ChatRequest) -> None:
         """One row a complete answer: speed, load, and how much text a token is."""
