@@ -579,6 +579,18 @@ async def test_a_missing_editor_says_what_to_set(tmp_path: Path, monkeypatch: py
         assert app.box.text == "draft"
 
 
+async def test_P72_the_editor_ends_with_paddock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor(tmp_path, f'trap "touch {tmp_path}/told; exit" HUP\necho $$ > {tmp_path}/pid\nwhile :; do sleep 0.02; done', monkeypatch)
+    app = Host()
+    async with app.run_test(size=(60, 16)) as pilot:
+        app.box.state_folder = tmp_path / "state"
+        with edits(app, tmp_path, monkeypatch):
+            await pilot.press("ctrl+x")
+            await until(lambda: (tmp_path / "pid").exists())
+    await until(lambda: (tmp_path / "told").exists())
+    assert list((tmp_path / "state" / external_editor.FOLDER).iterdir()) == []
+
+
 async def test_P75_what_a_killed_editor_left_goes_at_the_next_start(tmp_path: Path) -> None:
     left = external_editor._new_folder(tmp_path)
     (left / "prompt.md").write_text("x")

@@ -110,18 +110,6 @@ def from_text(name: str, text: str) -> Attachment:
     return Attachment(clean_name(name, 120), AttachmentKind.TEXT, len(data), text=text, digest=hashlib.sha256(data).hexdigest())
 
 
-def check(path: Path) -> None:
-    """Look at the beginning of a file only.
-
-    Raises:
-        PaddockError: It will not be taken, by what is seen there.
-    """
-    path = _at_home(path)
-    head, grown = _bytes_of(path, max(TEXT_LIMIT, IMAGE_LIMIT), only=HEAD)
-    if not media_of(head):
-        _text(path, head, grown or len(head) == HEAD)
-
-
 def is_text(path: Path) -> bool:
     """Whether a file begins as text and is not too large."""
     try:

@@ -135,7 +135,7 @@ def expand(patterns: Sequence[str], base: Path, *, home: Path | None = None, str
         if pattern is not None:
             path = absolute(pattern, base, home)
             try:
-                attachments.check(path)
+                attachments.read_file(path)
                 seen = path.stat()
                 found.setdefault((seen.st_dev, seen.st_ino), (path, seen.st_size))
             except PaddockError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import os
@@ -76,7 +77,7 @@ async def edit_text(app: Any, text: str, state: Path, environ: Mapping[str, str]
                 path = folder / "prompt.md"
                 await in_daemon_thread(lambda: _write(path, text))
                 with app.suspend(), _no_interrupts():
-                    code = await in_daemon_thread(lambda: subprocess.run([*command, str(path)], check=False).returncode)
+                    code = await _run([*command, str(path)])
                 return None if code else await in_daemon_thread(lambda: _read(path))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -87,6 +88,16 @@ async def edit_text(app: Any, text: str, state: Path, environ: Mapping[str, str]
         raise PaddockError.of(
             f"The editor was not started: {reason}", clean_name(error.filename or where), "Look at the program and the folder"
         ) from None
+
+
+async def _run(command: list[str]) -> int:
+    """The editor's exit code; where Paddock ends meanwhile, the editor is told as by a terminal that closes."""
+    process = await in_daemon_thread(lambda: subprocess.Popen(command))
+    try:
+        return await in_daemon_thread(process.wait)
+    except asyncio.CancelledError:
+        process.send_signal(signal.SIGHUP)
+        raise
 
 
 def _new_folder(state: Path) -> Path:
