@@ -14,11 +14,13 @@ from textual.widgets import Input
 
 from tests.support.fake_services import FakeServices
 from tests.support.screen import until
+from tui.core.capabilities import Ability
 from tui.core.chat import Attachment, ConversationHead, ConversationSettings, Message, Role
 from tui.core.errors import Failure
-from tui.core.models import Model
+from tui.core.models import Model, ModelDetail
 from tui.services.chat.api import ConversationView
 from tui.ui.screens import chat_command_files as files
+from tui.ui.screens.chat_command_options import can_see
 from tui.ui.screens.chat_commands import COMMANDS, ChatCommands
 from tui.ui.widgets.confirm import ChoiceDialog, ConfirmDialog, InputDialog
 from tui.ui.widgets.prompt import Composer, PromptArea
@@ -270,6 +272,17 @@ async def test_attach(fake, tmp_path):
         await until(lambda: isinstance(host.screen, ChoiceDialog))
         await pilot.press("down", "enter")
         await until(lambda: fake.called("detach") == [(1,)])
+
+
+def test_whether_the_model_sees_is_known_or_not(fake):
+    assert can_see(Host(fake)) is None
+    fake.registry.models.set((Model("ollama", "qwen3:8b", "qwen3:8b", abilities=frozenset({Ability.COMPLETION})),))
+    assert can_see(Host(fake)) is False
+    detail = ModelDetail("ollama", "qwen3:8b", abilities=frozenset({Ability.COMPLETION, Ability.VISION}))
+    fake.registry.details.set({("ollama", "qwen3:8b"): detail})
+    assert can_see(Host(fake)) is True
+    fake.registry.details.set({("ollama", "qwen3:8b"): Failure("gone")})
+    assert can_see(Host(fake)) is False
 
 
 def test_the_question_about_files_names_the_figures(fake, tmp_path):

@@ -226,6 +226,14 @@ async def test_a_file_that_cannot_be_attached_holds_the_prompt_back(place: Path)
         await pilot.press("enter")
         await until(lambda: app.seen == [("trouble", "blob is not text")])
         assert app.box.text == "see @blob"
+        (place / "cat.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0")
+        app.box.can_see = False
+        app.box.fill("see @cat.gif", typed=True)
+        await pilot.press("enter")
+        await until(lambda: app.seen[1:] == [("trouble", "cat.gif is an image, and the model cannot see")])
+        app.box.can_see = None
+        await pilot.press("enter")
+        await until(lambda: app.seen[2:] == [("sent", "see @cat.gif", "cat.gif")])
 
 
 async def test_many_files_are_asked_about_first(place: Path) -> None:

@@ -110,7 +110,7 @@ def has_magic(pattern: str) -> bool:
 # --- from patterns to files --------------------------------------------------------------------------------------------
 
 
-def expand(patterns: Sequence[str], base: Path, *, home: Path | None = None, strict: bool = False) -> Expanded:
+def expand(patterns: Sequence[str], base: Path, *, home: Path | None = None, strict: bool = False, sees: bool | None = None) -> Expanded:
     """Find the files.
 
     Args:
@@ -118,6 +118,7 @@ def expand(patterns: Sequence[str], base: Path, *, home: Path | None = None, str
         base: The folder Paddock was started in.
         home: The user's home folder.
         strict: Each pattern was meant as a file: what names nothing is a failure.
+        sees: Whether the model takes images; None where that is not known.
     """
     home = home or Path("~").expanduser()
     found: dict[tuple[int, int], tuple[Path, int]] = {}
@@ -135,7 +136,7 @@ def expand(patterns: Sequence[str], base: Path, *, home: Path | None = None, str
         if pattern is not None:
             path = absolute(pattern, base, home)
             try:
-                attachments.read_file(path)
+                attachments.read_file(path, sees=sees)
                 seen = path.stat()
                 found.setdefault((seen.st_dev, seen.st_ino), (path, seen.st_size))
             except PaddockError as error:

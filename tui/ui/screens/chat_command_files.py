@@ -77,7 +77,10 @@ def attach(host: CommandHost, text: str) -> None:
 
 
 async def _attach(host: CommandHost, patterns: Sequence[str]) -> None:
-    found = await in_daemon_thread(lambda: references.expand(patterns, references.start_folder(), strict=True))
+    from tui.ui.screens.chat_command_options import can_see
+
+    sees = can_see(host)
+    found = await in_daemon_thread(lambda: references.expand(patterns, references.start_folder(), strict=True, sees=sees))
     say_failures(host, found.failures)
     if found.paths:
         ask_files(host, found, lambda: host.services.chat.attach([str(path) for path in found.paths]))

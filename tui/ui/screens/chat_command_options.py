@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tui.config import schema
 from tui.config.kinds import KeepAlive
+from tui.core.capabilities import Ability
 from tui.core.errors import PaddockError
 from tui.text import clean_label, clean_name, nearest
 from tui.ui.widgets.completion import Choice
@@ -76,6 +77,15 @@ def unknown_model(host: CommandHost, word: str) -> str:
     """The sentence for a model that is not there."""
     near = nearest(word, [model.name for model in host.services.registry.models.value])
     return f"{clean_name(word, 60)} is not installed" + (f". Did you mean {clean_name(near, 60)}?" if near else "")
+
+
+def can_see(host: CommandHost) -> bool | None:
+    """Whether the conversation's model takes images; None where that is not known."""
+    view, registry = host.services.chat.view.value, host.services.registry
+    detail = registry.details.value.get((view.provider, view.model))
+    listed = next((model for model in registry.models.value if (model.provider, model.key) == (view.provider, view.model)), None)
+    abilities = getattr(detail, "abilities", None) or (listed.abilities if listed is not None else None)
+    return Ability.VISION in abilities if abilities else None
 
 
 def models(host: CommandHost, text: str) -> Sequence[Choice]:

@@ -129,6 +129,8 @@ class Composer(PromptText):
         super().__init__(id=id, classes=classes)
         self.enter_sends = True
         """See `chat.enter_sends`."""
+        self.can_see: bool | None = None
+        """Whether the model takes images; None where that is not known."""
         self.completer: Completer | None = None
         """Completes what begins with a typed slash."""
         self.popup: CompletionPopup | None = None
@@ -325,7 +327,7 @@ class Composer(PromptText):
     async def _resolve(self, text: str, patterns: Sequence[str]) -> None:
         """Find the files; a disk that takes its time holds nothing up, and who goes on writing does not send."""
         try:
-            found = await in_daemon_thread(lambda: references.expand(patterns, references.start_folder()))
+            found = await in_daemon_thread(lambda: references.expand(patterns, references.start_folder(), sees=self.can_see))
         except asyncio.CancelledError:
             return
         finally:
