@@ -369,3 +369,30 @@ async def test_H18_odd_lines_of_a_completion_are_skipped(server, connect, kind):
     streams(server, *odd * 4, path=path, kind=media)
     _, failure = await collect(connect(kind).complete(FILL[kind]))
     assert failure.kind is FailureKind.PROTOCOL
+
+
+@pytest.mark.parametrize("props, abilities", [
+    ({}, {"completion", "tools", "thinking"}),
+    ({"chat_template": "{{ messages }}"}, {"completion"}),
+    ({"chat_template": "{% if tools %}<think>"}, {"completion", "tools", "thinking"}),
+    ({"chat_template": "{{ tools }}", "chat_template_caps": {"supports_tools": False}}, {"completion"}),
+    ({"chat_template": "x", "modalities": {"vision": True},
+      "chat_template_caps": {"supports_tools": True, "supports_reasoning_effort": True}}, {"completion", "tools", "thinking", "vision"}),
+    ({"chat_template": 5, "chat_template_caps": [], "modalities": "x"}, {"completion", "tools", "thinking"}),
+])  # fmt: skip
+async def test_what_a_llama_cpp_model_can(server, connect, props, abilities):
+    server.routes["/v1/models"] = lambda exchange: exchange.json({"data": [{"id": "m"}]})
+    server.routes["/props"] = lambda exchange: exchange.json(props)
+    provider = connect("llamacpp")
+    assert {str(ability) for ability in (await provider.show("m")).abilities} == abilities
+    assert "insert" in {str(ability) for ability in (await provider.show("starcoder2")).abilities}
+
+
+async def test_what_the_models_of_lm_studio_can(server, connect):
+    rows = [
+        {"key": "a", "capabilities": {"vision": True, "trained_for_tool_use": False, "reasoning": {"allowed_options": ["on"]}}},
+        {"key": "b", "capabilities": {"vision": False}}, {"key": "c"}, {"key": "d", "capabilities": "x"},
+    ]  # fmt: skip
+    server.routes["/api/v1/models"] = lambda exchange: exchange.json({"models": rows})
+    found = {model.key: {str(ability) for ability in model.abilities} for model in await connect("lmstudio").models()}
+    assert found == {"a": {"completion", "vision", "thinking"}, "b": {"completion"}, "c": set(), "d": set()}

@@ -132,6 +132,8 @@ class Models(Part):
         lists: What the list holds.
         name_required: The exact name must be sent.
         downloads: Asking for an unknown name downloads it.
+        abilities: Where an entry says what the model can, by our words (`vision`, `tools`, `thinking`); what is there and neither
+            false nor empty counts. Without any of these keys in an entry nothing is known of it.
     """
 
     path: str = "/v1/models"
@@ -150,6 +152,7 @@ class Models(Part):
     lists: Literal["loaded", "configured", "downloaded", "all"] = "all"
     name_required: bool = True
     downloads: bool = False
+    abilities: Mapping[str, str] = Field(default_factory=dict)
 
 
 _SAME: Final = {name: name for name in ("top_k", "min_p", "typical_p", "repeat_penalty", "repeat_last_n")}

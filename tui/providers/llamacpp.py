@@ -13,6 +13,7 @@ from tui.core.chat import CompletionRequest
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import PaddockError
 from tui.core.events import Delta, Done, StreamEvent
+from tui.core.fim import fim_of
 from tui.core.models import Endpoint, ModelDetail, RunningModel
 from tui.providers.base import Health
 from tui.providers.catalogue import Kind
@@ -126,14 +127,11 @@ class LlamaCpp(OpenAI):
         entries = [map_of(item) for item in list_of(map_of(await self.http.get_json("/v1/models")).get("data"))]
         entry = next((item for item in entries if item.get("id") == model), entries[0] if len(entries) == 1 else {})
         props = await self.props(model if "status" in entry else "")
-        modalities = map_of(props.get("modalities"))
-        abilities = {Ability.COMPLETION}
-        abilities |= {ability for ability in (Ability.VISION, Ability.AUDIO) if modalities.get(str(ability)) is True}
         parameters = int_of(dig(entry, "meta.n_params"))
         return ModelDetail(
             provider=self.endpoint.name,
             name=clean_name(model),
-            abilities=frozenset(abilities),
+            abilities=_abilities(model, props),
             parameters=f"{parameters / 1e9:.1f}B" if parameters and parameters >= 1e9 else f"{parameters / 1e6:.0f}M" if parameters else "",
             quantization=clean_name(text_of(dig(entry, "meta.ftype")) or text_of(props.get("model_ftype")), 60),
             format="gguf",
@@ -203,6 +201,21 @@ class LlamaCpp(OpenAI):
         if not self.router:
             await super().unload(model)
         await self.http.request("POST", "/models/unload", {"model": model}, model=model)
+
+
+def _abilities(model: str, props: Mapping[str, Any]) -> frozenset[Ability]:
+    """What a model can: by its template, and by what the server says of it; what neither tells (older servers) is taken as possible."""
+    template, says = text_of(props.get("chat_template")), map_of(props.get("chat_template_caps"))
+    modalities, silent = map_of(props.get("modalities")), not template and not says
+    found = {Ability.COMPLETION}
+    found |= {ability for ability in (Ability.VISION, Ability.AUDIO) if modalities.get(str(ability)) is True}
+    if silent or says.get("supports_tools") is True or (not says and "tools" in template):
+        found.add(Ability.TOOLS)
+    if silent or says.get("supports_reasoning_effort") is True or re.search(r"think|reasoning", template):
+        found.add(Ability.THINKING)
+    if fim_of(model) is not None:
+        found.add(Ability.INSERT)
+    return frozenset(found)
 
 
 def _query(model: str) -> str:

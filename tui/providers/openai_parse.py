@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from tui.core.capabilities import Ability
 from tui.core.events import Delta, Metrics, PromptProgress, StreamEvent, Thinking, ToolCall
 from tui.core.models import Model
 from tui.providers.catalogue import Chat, Models
@@ -66,10 +67,18 @@ def models_of(provider: str, entries: list[Mapping[str, Any]], spec: Models) -> 
             quantization=_field(entry, spec.quant),
             format=_field(entry, spec.format),
             context=trained or served or None,
+            abilities=_abilities(entry, spec.abilities),
             loaded=(not spec.loaded or state in spec.loaded) if state else spec.lists == "loaded",
             state=state,
         )
     return tuple(found.values())
+
+
+def _abilities(entry: Mapping[str, Any], places: Mapping[str, str]) -> frozenset[Ability]:
+    values = {word: dig(entry, place) for word, place in places.items()}
+    if all(value is None for value in values.values()):
+        return frozenset()
+    return frozenset({Ability.COMPLETION, *(Ability(word) for word, value in values.items() if value)})
 
 
 def _field(entry: Mapping[str, Any], path: str) -> str:
