@@ -123,6 +123,8 @@ async def test_deleting_a_chat_for_good_takes_all_of_it(chats: Conversations, da
     await chats.delete(head.id)
     clock.advance(601)
     assert await chats.purge() == 1
+    with pytest.raises(PaddockError, match="no longer exists"):
+        await chats.add_message(prompt(head.id, "late"))
     for table in ("conversation", "message", "attachment", "draft", "search"):
         assert database.read(lambda connection, table=table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()) == (0,)  # type: ignore[misc]
 

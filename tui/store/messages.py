@@ -161,16 +161,19 @@ class Messages(Repository):
             messages: With what is attached to them; images without bytes are copied from where they were stored before.
             chain: Each follows the one before it here; only the first has a parent already.
             tip: The last one is where the branch that is shown ends.
+
+        Raises:
+            PaddockError: There is no such conversation any more.
         """
         now = self._clock.time()
 
         def work(connection: sqlite3.Connection) -> tuple[Message, ...]:
+            _touch(connection, messages[0].conversation, now)
             stored: list[Message] = []
             for message in messages:
                 parent = stored[-1].id if chain and stored else message.parent
                 stored.append(rows.insert(connection, replace(message, parent=parent, created_at=message.created_at or now)))
                 index_messages(connection, "id = ?", (stored[-1].id,))
-            _touch(connection, messages[0].conversation, now)
             if tip:
                 _point(connection, messages[0].conversation, stored[-1].id)
             return tuple(stored)
@@ -254,7 +257,8 @@ def _replace(connection: sqlite3.Connection, message: Message) -> None:
 
 
 def _touch(connection: sqlite3.Connection, conversation: int, now: float) -> None:
-    connection.execute("UPDATE conversation SET updated_at = ? WHERE id = ?", (now, conversation))
+    if not connection.execute("UPDATE conversation SET updated_at = ? WHERE id = ?", (now, conversation)).rowcount:
+        raise rows.gone(conversation)
 
 
 def _point(connection: sqlite3.Connection, conversation: int, message: int) -> None:
