@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import sys
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from tui.core.chat import Attachment, AttachmentKind
 from tui.core.events import ToolCall
 from tui.services.chat import commands
 from tui.services.chat.tools import BUILT_IN, MAX_VALUE, ToolContext, call_of, command_line, describe, names, offered, refusal, run
+from tui.services.engine import Engine
 
 ECHO = [sys.executable, "-c", "import json, sys; print(json.dumps(sys.argv[1:]))"]
 
@@ -176,6 +178,41 @@ async def test_X12_X13_arguments_are_checked_against_what_was_declared(arguments
     assert why in refusal(call("echo", **arguments), here)
     result = await run(call("echo", **arguments), here)
     assert result.failed and why in result.content and "\x1b" not in result.content
+
+
+def test_X12_X13_whatever_is_given_the_program_and_its_options_stay_those_of_the_user():
+    chance, signs = random.Random(5), "-={}$`;|&\n\t \0'\"\\*~a1é\u202e\ud800"
+    own = command("prog", "-v", "{a}", "--b={b}", "x{a}{b}", "{c}", "--", "{a}", "{d}", a="", b="", c="")
+    ran = 0
+    for _ in range(3000):
+        values = {name: "".join(chance.choice(signs) for _ in range(chance.randrange(6))) for name in "abc"}
+        line = command_line(own, values)
+        if isinstance(line, str):
+            assert line
+            continue
+        ran += 1
+        a, b, c = (values[name] for name in "abc")
+        assert line == ("prog", "-v", a, f"--b={b}", f"x{a}{b}", c, "--", a, "{d}")
+        assert not a.startswith("-") and not c.startswith("-") and not any("\0" in part for part in line)
+        shown = describe(ToolCall("", "own", values), context("own", own=own))
+        assert "\n" not in shown and "\u202e" not in shown
+    assert ran > 500
+
+
+async def test_it_works_on_the_engines_thread():
+    """Where asyncio's watching of children is another one than on the main thread."""
+    engine = Engine(lambda error: None)
+    engine.start()
+    try:
+        here = context("echo", echo=command(*ECHO, "{a}", a=""))
+        result = await asyncio.wrap_future(engine.submit(run, call("echo", a="x"), here))
+        assert json.loads(result.content) == ["x"]
+    finally:
+
+        async def nothing() -> None:
+            return None
+
+        await asyncio.to_thread(engine.close, nothing, 5.0)
 
 
 def test_numbers_and_truth_become_text():

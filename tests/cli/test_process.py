@@ -112,3 +112,21 @@ def test_closed_standard_streams_are_no_fault(home: Path, server: FaultServer) -
     )
     assert done.returncode == 0, done.stderr
     assert not done.stderr
+
+
+def test_an_editor_gets_the_suggestion_byte_by_byte(server: FaultServer, home: Path) -> None:
+    async def show(exchange: Exchange) -> None:
+        await exchange.json({"details": {}, "model_info": {}, "capabilities": ["completion", "insert"]})
+
+    async def generate(exchange: Exchange) -> None:
+        body = exchange.request.json
+        assert (body["prompt"], body["suffix"]) == ("all:\n", "\nclean:\n")
+        text = json.dumps({"response": "\tmake \u00e9", "done": True, "done_reason": "stop"}).encode() + b"\n"
+        await exchange.stream(*(text[at : at + 1] for at in range(len(text))))
+
+    server.routes["/api/show"], server.routes["/api/generate"] = show, generate
+    command = [sys.executable, "-m", "tui", "complete", "tiny", "--prefix", "-", "--cursor", "<|>"]
+    done = subprocess.run(
+        command, input=b"all:\n<|>\nclean:\n", capture_output=True, env=environment(home, OLLAMA_HOST=server.url), timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "\tmake \u00e9".encode(), b"")

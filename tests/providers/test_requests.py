@@ -219,6 +219,7 @@ async def test_options_go_by_the_names_of_each_kind_and_the_rest_is_told(server,
     assert dropped_options(connect(), options) == ("mirostat",)
     assert dropped_options(connect("gpt4all"), {"seed": 1, "stop": ["x"], "top_p": 0.5, "num_predict": -1}) == ("seed", "stop")
     assert dropped_options(connect("unheard_of"), {"top_k": 1, "mirostat": 1}) == ("mirostat",)
+    assert dropped_options(connect("vllm"), {}, "auto", "10m") == ("keep_alive",) and not dropped_options(connect(), {}, "on", "10m")
 
 
 async def test_a_field_that_was_refused_counts_as_dropped(server, connect):

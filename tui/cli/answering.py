@@ -237,9 +237,9 @@ async def _full(context: Context, provider: Provider, model: Model) -> tuple[Bre
     return await check_here(context.settings, provider.endpoint, vram=sum(one.vram or 0 for one in loaded), need=need)
 
 
-def tell_dropped(provider: Provider, options: Mapping[str, Any], think: str = "auto") -> tuple[str, ...]:
+def tell_dropped(provider: Provider, options: Mapping[str, Any], think: str = "auto", keep_alive: str = "") -> tuple[str, ...]:
     """Say which options are set and not sent, because this kind of server does not know them; returns their names."""
-    dropped = dropped_options(provider, options, think)
+    dropped = dropped_options(provider, options, think, keep_alive)
     if dropped:
         message(f"{provider.endpoint.name} does not know {', '.join(dropped)}: not sent.")
     return dropped

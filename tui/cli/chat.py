@@ -188,7 +188,8 @@ class Prompt(NamedTuple):
 async def _ask(context: Context, provider: Provider, model: Model, kept: ConversationSettings, think: str, prompt: Prompt) -> int:
     settings, models, endpoint = context.settings.chat, context.settings.models, provider.endpoint
     sent = {**settings.preset_options(kept.preset), **models.options_of(model.key), **settings.options.sent(), **kept.options}
-    dropped, wanted = tell_dropped(provider, sent, think), kept.format
+    keep_alive, wanted = models.keep_alive_of(model.key), kept.format
+    dropped = tell_dropped(provider, sent, think, keep_alive)
     save = settings.save and not context.args.no_save
     store: ChatStore = Conversations(context.writable()) if save else Memory(SYSTEM)
     title = title_of(prompt.text) if prompt.text.strip() else prompt.attachments[0].name
@@ -199,9 +200,8 @@ async def _ask(context: Context, provider: Provider, model: Model, kept: Convers
         0, head.id, 0, Role.ASSISTANT, "", state=AnswerState.WAITING, provider=endpoint.name, model=model.key, options=asked
     )  # fmt: skip
     stored, row = await store.add_messages([question, row], chain=True)
-    keep_alive = models.keep_alive_of(model.key) or endpoint.keep_alive
     messages = (replace(stored, attachments=prompt.attachments),)  # what is stored comes back without the bytes of images
-    request = ChatRequest(model.key, messages, kept.system, think, sent, keep_alive, wanted)
+    request = ChatRequest(model.key, messages, kept.system, think, sent, keep_alive or endpoint.keep_alive, wanted)
 
     def ended(answer: Message) -> Mapping[str, Any]:
         told = {"chat": head.id if save else None, "provider": endpoint.name, "model": answer.model, "not_sent": list(dropped)}

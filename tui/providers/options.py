@@ -8,10 +8,10 @@ from typing import Any
 from tui.providers.base import Provider
 
 
-def dropped_options(provider: Provider, options: Mapping[str, Any], think: str = "auto") -> tuple[str, ...]:
-    """Names of options (and `think`) that are set and that this server is not sent, because its kind does not know them.
+def dropped_options(provider: Provider, options: Mapping[str, Any], think: str = "auto", keep_alive: str = "") -> tuple[str, ...]:
+    """Names of options (and `think`, `keep_alive`) that are set and that this server is not sent, because its kind does not know them.
 
-    What a server refused by name before counts too. For Ollama those are options that it gave up.
+    What a server refused by name before counts too: ask again after an answer. For Ollama those are options that it gave up.
     """
     from tui.providers.catalogue import kind_named
     from tui.providers.ollama_requests import GONE
@@ -22,4 +22,4 @@ def dropped_options(provider: Provider, options: Mapping[str, Any], think: str =
     if kind.family == "ollama":
         return tuple(name for name, value in options.items() if value is not None and name in GONE)
     refused: frozenset[str] = getattr(provider, "refused", frozenset())
-    return dropped(options, think, kind.chat, refused)
+    return (*dropped(options, think, kind.chat, refused), *(("keep_alive",) if keep_alive else ()))
