@@ -274,6 +274,13 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
 
     # --- another width, other colours
 
+    def _size_updated(self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True) -> bool:
+        """See `ScrollView`; Textual sends no Resize where somebody looked at its map between mounting and laying out."""
+        changed = super()._size_updated(size, virtual_size, container_size, layout)
+        if changed and not self._look.width:
+            self.call_later(self.on_resize)
+        return changed
+
     def on_resize(self) -> None:
         """Wrap for the new width: what is in view now, the rest in slices."""
         follow = self._follows
