@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -150,6 +152,33 @@ def test_a_folder_of_many_names_is_read_whole_and_counted(tmp_path):
     folder = Folder(tmp_path)
     assert folder.going_on("file0199")[1] == 100
     assert folder.going_on("")[1] == 20_000
+
+
+@pytest.mark.sweep
+def test_H_a_folder_of_100_000_names_holds_no_other_thread_up(tmp_path):
+    for number in range(100_000):
+        os.close(os.open(tmp_path / f"file{number:06}", os.O_CREAT | os.O_WRONLY))
+    gaps: list[float] = []
+    counts: list[int] = []
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            folder = Folder(tmp_path)
+            counts.extend((folder.going_on("file0999")[1], folder.going_on("")[1]))
+        finally:
+            stop.set()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    before = time.perf_counter()
+    while not stop.wait(0.001):
+        now = time.perf_counter()
+        gaps.append(now - before)
+        before = now
+    thread.join()
+    assert counts == [100, 100_000]
+    assert sorted(gaps)[-3] < 0.1, "one or two are other programs' doing"
 
 
 @pytest.mark.parametrize(
