@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import shutil
 import stat
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -619,25 +617,3 @@ async def test_a_state_folder_that_cannot_be_written_is_said(tmp_path: Path, mon
     with pytest.raises(PaddockError) as caught:
         await external_editor.edit_text(None, "x", tmp_path / "file")
     assert "Not a directory" in caught.value.failure.what or "File exists" in caught.value.failure.what
-
-
-# --- speed ----------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["lines", "one line"])
-async def test_P20_a_key_in_200_kb_is_answered_within_50_ms(kind: str) -> None:
-    text = "lorem ipsum dolor sit amet\n" * 7500 if kind == "lines" else "lorem ipsum dolor " * 11_000
-    app = Host()
-    async with app.run_test(size=(80, 24)) as pilot:
-        app.box.fill(text)
-        await pilot.pause()
-        taken = []
-        for key in "abcdefg":
-            before = time.perf_counter()
-            app.box.replace_typed(key, *app.box.selection)
-            await asyncio.sleep(0)
-            screen_text(app)
-            taken.append(time.perf_counter() - before)
-        assert app.box.text.endswith("abcdefg")
-        assert "abcdefg" in screen_text(app)
-        assert sorted(taken)[3] < 0.05

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,13 +52,11 @@ def test_the_search_narrows_steps_and_comes_back() -> None:
     assert Search([]).match is None
 
 
-def test_H_a_thousand_long_prompts_are_searched_at_once() -> None:
+def test_of_long_prompts_only_the_beginning_is_searched() -> None:
     entries = [(f"{number} " + "x" * 200_000, "") for number in range(20)] + [("y" * 10_000, "")] * 980
-    before = time.perf_counter()
     search = Search(entries)
     for text in ("n", "no", "non", "none"):
         search.type(text)
-    assert time.perf_counter() - before < 0.1
     assert search.match is None
     assert all(len(folded) <= SEARCHED for folded in search._folded)
 
