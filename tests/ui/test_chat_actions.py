@@ -163,9 +163,9 @@ async def test_w_shows_the_whole_timeline_beside_the_servers(talk: FakeServices)
     async with app.run_test(size=(80, 30)) as pilot:
         await shown(app, "second answer")
         await pilot.press("tab", "w")
-        await shown(app, "measured  waited 0.0s  loaded 0.0s  read 0.3s  wrote 4.4s")
+        await shown(app, "measured  · waited 0.0s  ▒ loaded 0.0s  ░ read 0.3s  ▓ wrote 4.4s")
         await shown(app, "server    read 31 tokens  wrote 212 tokens")
-        await shown(app, "4.7s  ░ read  ▓ wrote")
+        await shown(app, "          ░░░▓▓▓")
         await pilot.press("w")
         await until(lambda: "measured" not in screen_text(app))
 

@@ -130,7 +130,6 @@ class HistoryDialog(ModalScreen[Chosen | None]):
             follower.flush()
         self.query_one(Rows).move_to_key(self._current)
         self.query_one(Input).focus()
-        self._show_keys()
 
     def on_unmount(self) -> None:
         """End following."""
@@ -188,7 +187,8 @@ class HistoryDialog(ModalScreen[Chosen | None]):
         said.update(Content(about(found.head, self._clock.time()) if found is not None else ""))
         excerpt.update(Content(clean_block(found.excerpt).replace("\n", " ") if found is not None else ""))
 
-    def _show_keys(self) -> None:
+    def on_descendant_focus(self) -> None:
+        """What the keys do depends on where one is."""
         in_list = isinstance(self.focused, Rows)
         words = "c rename  p pin  t tags  d delete  z undo  a import  / search" if in_list else "tab to the list: rename, pin, tags, delete"
         self.query_one(".hint", Static).update(Content(f"enter opens   {words}   esc back"))
@@ -221,12 +221,10 @@ class HistoryDialog(ModalScreen[Chosen | None]):
     def action_turn(self) -> None:
         """From the field to the list and back."""
         (self.query_one(Rows) if isinstance(self.focused, Input) else self.query_one(Input)).focus()
-        self._show_keys()
 
     def action_field(self) -> None:
         """To the search field."""
         self.query_one(Input).focus()
-        self._show_keys()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Letters act only in the list."""
@@ -296,6 +294,5 @@ class HistoryDialog(ModalScreen[Chosen | None]):
         if field.value:
             field.value = ""
             field.focus()
-            self._show_keys()
         else:
             self.dismiss(None)

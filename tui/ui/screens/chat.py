@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.widget import Widget
+from textual.widget import AwaitMount, Widget
 from textual.widgets import TextArea
 
+from tui.core.capabilities import Capability
 from tui.core.chat import ConversationHead
 from tui.services.api import Services
 from tui.services.chat.api import ConversationView, LiveAnswer
 from tui.text import clean_label
 from tui.ui.frame import Line
 from tui.ui.screens import chat_command_files as files
+from tui.ui.screens import chat_command_options as options
 from tui.ui.screens import chat_words
 from tui.ui.screens.chat_commands import ChatCommands
 from tui.ui.screens.chat_talks import ChatTalks
 from tui.ui.widgets.columns import Column
-from tui.ui.widgets.prompt import Composer, PromptArea
+from tui.ui.widgets.prompt import Composer
 from tui.ui.widgets.rows import Rows
 from tui.ui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
     from tui.ui.screens.compare_view import CompareView
+    from tui.ui.screens.complete_view import CompleteView
 
 
 class ChatScreen(ChatTalks):
@@ -69,12 +72,15 @@ class ChatScreen(ChatTalks):
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
+        self._heading, self._notice, self._queue = Line(id="chat-heading"), Line(id="chat-notice"), Line(id="chat-queue")
         self._restored = ""
         self._hint = ""
         self._locked = False
         self._offered: tuple[int, int | None] | None = None
         self._commands = ChatCommands(self)
         self._compare: CompareView | None = None
+        self._complete: CompleteView | None = None
+        self._ready: set[str] = set()
 
     def body(self) -> Iterator[Widget]:
         """List, heading, transcript, composer."""
@@ -82,13 +88,14 @@ class ChatScreen(ChatTalks):
             Column("title", "CONVERSATIONS", lambda head: clean_label(head.title, 60) or "(untitled)", flex=1)
         ]
         with Horizontal():
-            yield Rows(columns, key=lambda head: head.id, markable=False, empty="none yet", id="chat-list")
-            with Vertical(id="chat-main"):
-                yield Line(id="chat-heading")
-                yield Transcript(id="chat-transcript")
-                yield Line(id="chat-notice")
-                yield Line(id="chat-queue")
-                yield PromptArea(composer_id="chat-composer", id="chat-prompt")
+            self._list = Rows(columns, key=lambda head: head.id, markable=False, empty="none yet", id="chat-list")
+            yield self._list
+            with Vertical(id="chat-main"), Vertical(id="chat-talk"):
+                yield self._heading
+                yield self.transcript
+                yield self._notice
+                yield self._queue
+                yield self._prompt
 
     def start(self) -> None:
         """Follow the conversation and the answer; type at once."""
@@ -97,10 +104,10 @@ class ChatScreen(ChatTalks):
         self.follow(self.services.config.current, lambda settings: self._use_settings(settings.chat.enter_sends), fps=2)
         self.follow(chat.view, self._show_view)
         self.follow(chat.live, self._show_live, fps=15)
-        if hasattr(chat, "compared"):
-            self.follow(chat.compared, lambda _live: self._show_compare(chat.view.value), fps=15)
+        self.follow(chat.compared, lambda _live: self._show_compare(chat.view.value), fps=15)
+        self.follow(self.services.completion.view, lambda _view: self._show_complete(), fps=15)
         self.follow(self.services.jobs.view, lambda _queue: self._show_notice(), fps=2)
-        self.follow(chat.heads, lambda heads: self.query_one("#chat-list", Rows).set_items(list(heads)), fps=2)
+        self.follow(chat.heads, lambda heads: self._list.set_items(list(heads)), fps=2)
         self.follow(self.services.ready, self._history_open)
         self.composer.focus()
 
@@ -108,14 +115,16 @@ class ChatScreen(ChatTalks):
 
     def _show_view(self, view: ConversationView) -> None:
         left, right = self.heading_parts(max(20, self.size.width - (27 if self.size.width >= 120 else 0)))
-        self.query_one("#chat-heading", Line).show((f" {left}", "bold"), (right, "$text-muted"))
+        self._heading.show((f" {left}", "bold"), (right, "$text-muted"))
         self._draw_hints(view)
-        self.query_one(PromptArea).show_attached(view.attached)
+        self._prompt.show_attached(view.attached)
+        self.composer.can_see = options.can_see(self)
         if bool(view.read_only) != self._locked:  # the composer locks itself for a moment as well
             self._locked = self.composer.read_only = bool(view.read_only)
         opened = view.id != self._conversation
         self.show_messages(view)
         self._show_compare(view)
+        self._show_complete()
         self._show_notice()
         self._show_queue(view)
         if opened:
@@ -142,15 +151,13 @@ class ChatScreen(ChatTalks):
         text, warns = chat_words.notice(self.view, self.services.jobs.view.value)
         if self._hint:
             text, warns = self._hint, False
-        line = self.query_one("#chat-notice", Line)
-        line.display = bool(text)
-        line.show((f" {text}", "$warning" if warns else "$text-muted"))
+        self._notice.display = bool(text)
+        self._notice.show((f" {text}", "$warning" if warns else "$text-muted"))
 
     def _show_queue(self, view: ConversationView) -> None:
         words = chat_words.queued(view)
-        line = self.query_one("#chat-queue", Line)
-        line.display = bool(words)
-        line.show((f" {words}", "$text-muted"), ("   Q changes", "$text-muted"))
+        self._queue.display = bool(words)
+        self._queue.show((f" {words}", "$text-muted"), ("   Q changes", "$text-muted"))
 
     def on_transcript_hint(self, event: Transcript.Hint) -> None:
         """A selection under way, or lines below the view."""
@@ -167,8 +174,11 @@ class ChatScreen(ChatTalks):
             from tui.ui.screens.compare_view import CompareView
 
             self._compare = CompareView(self.services.chat, id="chat-compare")
-            self.query_one("#chat-main", Vertical).mount(self._compare, after=self.transcript)
+            added = self.query_one("#chat-talk", Vertical).mount(self._compare, after=self.transcript)
+            self._then(added, self._compare_there)
         shown = view.compare is not None
+        if "compare" not in self._ready:
+            return
         if self._compare.display != shown or self.transcript.display == shown:
             had = self.focused is not self.composer
             self._compare.display, self.transcript.display = shown, not shown
@@ -176,6 +186,19 @@ class ChatScreen(ChatTalks):
                 self.call_after_refresh(self._compare.focus if shown else self.transcript.focus)
         if shown:
             self._compare.show(view, self.services.chat.compared.value)
+
+    def _compare_there(self) -> None:
+        self._ready.add("compare")
+        self._show_compare(self.view)
+
+    def _then(self, added: AwaitMount, done: Callable[[], object]) -> None:
+        """Go on when a widget and all in it is there."""
+
+        async def wait() -> None:
+            await added
+            done()
+
+        self.run_worker(wait(), name="mount", description="mount", group="mount")
 
     def on_resize(self, event: events.Resize) -> None:
         """The heading is as wide as the screen."""
@@ -262,9 +285,40 @@ class ChatScreen(ChatTalks):
         else:
             self.composer.focus()
 
+    # --- completing ---------------------------------------------------------------------------------------------------
+
     def open_complete(self) -> None:
-        """Turn the composer into the two fields of a completion."""
-        self.say("Completing is not here yet")
+        """Turn the conversation into the two fields of a completion."""
+        from tui.ui.screens.complete_view import CompleteView
+
+        self.query_one("#chat-talk").display = False
+        if self._complete is None:
+            self._complete = CompleteView(self.services.completion, id="chat-complete")
+            added = self.query_one("#chat-main", Vertical).mount(self._complete)
+            self._then(added, self._enter_complete)
+        elif "complete" in self._ready:
+            self._complete.display = True
+            self._enter_complete()
+
+    def _enter_complete(self) -> None:
+        self._ready.add("complete")
+        self._show_complete()
+        if self._complete is not None:
+            self._complete.focus()
+
+    def _show_complete(self) -> None:
+        if self._complete is None or not self._complete.display or "complete" not in self._ready:
+            return
+        why_not = self.services.registry.can(self.view.provider, Capability.COMPLETE) if self.view.provider else "no model is chosen"
+        self._complete.use(self.view.provider, self.view.model, why_not)
+        self._complete.show(self.services.completion.view.value)
+
+    def on_complete_view_left(self, event: CompleteView.Left) -> None:
+        """Back to the conversation."""
+        event.stop()
+        event.view.display = False
+        self.query_one("#chat-talk").display = True
+        self.composer.focus()
 
     def on_rows_selected(self, event: Rows.Selected) -> None:
         """Open a conversation of the list."""

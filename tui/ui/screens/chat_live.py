@@ -12,7 +12,7 @@ from tui.services.chat.api import AnswerBuffer, ConversationView, LiveAnswer
 from tui.text import clean_label
 from tui.ui.base import AppScreen
 from tui.ui.screens import chat_words
-from tui.ui.widgets.prompt import Composer
+from tui.ui.widgets.prompt import Composer, PromptArea
 from tui.ui.widgets.transcript import Transcript
 from tui.ui.widgets.transcript_message import Row
 
@@ -29,6 +29,9 @@ class ChatLive(AppScreen):
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
+        self.transcript = Transcript(id="chat-transcript")
+        """Where the conversation stands."""
+        self._prompt = PromptArea(composer_id="chat-composer", id="chat-prompt")
         self._conversation = -1
         self._live: LiveAnswer | None = None
         self._streamed = 0  # id of the message whose text is appended to
@@ -44,12 +47,7 @@ class ChatLive(AppScreen):
     @property
     def composer(self) -> Composer:
         """Where prompts are written."""
-        return self.query_one("#chat-composer", Composer)
-
-    @property
-    def transcript(self) -> Transcript:
-        """Where the conversation stands."""
-        return self.query_one("#chat-transcript", Transcript)
+        return self._prompt.composer
 
     @property
     def view(self) -> ConversationView:

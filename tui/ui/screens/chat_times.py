@@ -35,11 +35,14 @@ def is_ordinary(timeline: Timeline, metrics: Metrics) -> bool:
     return all(server is None or abs((ours or 0.0) - server) <= max(_APART, 0.5 * server) for ours, server in pairs)
 
 
-def measured(timeline: Timeline) -> str:
-    """`measured  waited 0.1s  loaded 2.1s  read 0.3s  wrote 4.4s  stalled 0.5s`; empty before anything is known."""
+def measured(timeline: Timeline, *, marked: bool = False, ascii: bool = False) -> str:
+    """`measured  waited 0.1s  loaded 2.1s  read 0.3s  wrote 4.4s  stalled 0.5s`; empty before anything is known.
+
+    Marked: with each phase's mark in the bar before it.
+    """
     parts = [
-        f"{word} {duration(seconds)}"
-        for word, _mark, _ascii in _PHASES
+        f"{f'{plain if ascii else mark} ' if marked else ''}{word} {duration(seconds)}"
+        for word, mark, plain in _PHASES
         if (seconds := getattr(timeline, word)) is not None and (seconds or word != "stalled")
     ]
     return f"measured  {'  '.join(parts)}" if parts else ""
@@ -67,7 +70,7 @@ def _with_tokens(word: str, seconds: float | None, tokens: int | None) -> str:
 
 
 def bar(timeline: Timeline, *, ascii: bool = False) -> str:
-    """Our phases as parts of a bar, and what each mark means; empty where nothing took any time."""
+    """Our phases as parts of a bar, and all of their time; empty where nothing took any."""
     stalled = timeline.stalled or 0.0
     spans = {word: getattr(timeline, word) or 0.0 for word, _mark, _ascii in _PHASES}
     spans["wrote"] = max(0.0, spans["wrote"] - stalled)
@@ -79,8 +82,7 @@ def bar(timeline: Timeline, *, ascii: bool = False) -> str:
         so_far += spans[word]
         cells = max(int(spans[word] > 0), round(so_far / total * BAR) - len(out))
         out += (plain if ascii else mark) * cells
-    legend = "  ".join(f"{plain if ascii else mark} {word}" for word, mark, plain in _PHASES if spans[word] > 0)
-    return f"{out[:BAR]}  {duration(total)}  {legend}"
+    return f"          {out[:BAR]}  {duration(total)}"
 
 
 def footer(timeline: Timeline, metrics: Metrics, *, full: bool, ascii: bool = False) -> tuple[Said, ...]:
@@ -88,7 +90,7 @@ def footer(timeline: Timeline, metrics: Metrics, *, full: bool, ascii: bool = Fa
     if not full and is_ordinary(timeline, metrics):
         lines = [time_line(timeline, metrics.prompt_tokens)]
     else:
-        lines = [measured(timeline), reported(metrics)]
+        lines = [measured(timeline, marked=full, ascii=ascii), reported(metrics)]
         if full:
-            lines.append(bar(timeline, ascii=ascii))
+            lines.insert(1, bar(timeline, ascii=ascii))
     return tuple((line, "dim") for line in lines if line)
