@@ -16,7 +16,7 @@ from tui.core.clock import ManualClock
 from tui.core.errors import Failure
 from tui.core.observe import Observable
 from tui.services.chat.api import AnswerBuffer
-from tui.ui.dialogs.compare import Choice, Chooser, CompareDialog
+from tui.ui.dialogs.compare import Choice, CompareDialog
 from tui.ui.dialogs.votes import VotesDialog
 from tui.ui.screens.compare_view import CompareView
 from tui.ui.widgets.rows import Rows
@@ -272,6 +272,90 @@ async def test_find_in_one_answer(fake, chat):
         await until(lambda: "needle" in screen_text(app, app.screen_stack[0]))
 
 
+async def test_keys_of_single_messages_say_that_one_has_to_be_taken_first(fake, chat, monkeypatch):
+    chat.view.set(view(answer(0), answer(1)))
+    app, said = host(fake), []
+    monkeypatch.setattr(app, "notify", lambda text, **_options: said.append(text))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(lambda: isinstance(app.focused, Transcript))
+        await pilot.press("d", "e", "Y")
+        await pilot.press("tab", "B")
+        assert [text[:25] for text in said] == ["t goes on with this answe"] * 3
+
+
+async def test_selected_lines_are_copied_instead(fake, chat):
+    chat.view.set(view(answer(0, "one\n\ntwo"), answer(1)))
+    app = host(fake)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(lambda: isinstance(app.focused, Transcript) and "two" in screen_text(app))
+        await pilot.press("v")
+        await until(lambda: "1 line selected" in screen_text(app))
+        await pilot.press("y")
+        assert app.copied == ["one"]
+        await until(lambda: "1 line selected" not in screen_text(app))
+
+
+def test_no_key_of_the_transcript_hides_one_of_the_comparison():
+    def keys(bindings: Any) -> set[str]:
+        return {key for binding in bindings for key in binding.key.split(",")}
+
+    assert keys(Transcript.BINDINGS) & keys(CompareView.BINDINGS) <= {"escape"}
+
+
+async def test_a_click_on_a_tab_shows_it(fake, chat):
+    chat.view.set(view(answer(0), answer(1), answer(2)))
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(lambda: "[● qwen3:8b" in screen_text(app))
+        await pilot.click(offset=(60, 3))
+        await until(lambda: "[● phi4:14b" in screen_text(app))
+
+
+async def test_how_long_it_thought_is_said_but_not_while_blind(fake, chat):
+    thinking = live(0, "thinking")
+    thinking.buffer.thinking.append("hm")
+    chat.view.set(view(answer(0, "", AnswerState.WRITING), answer(1)))
+    chat.compared.set((thinking,))
+    app = host(fake)
+    async with app.run_test(size=(120, 40)):
+        await until(lambda: "▸ thought" in screen_text(app))
+        thinking.buffer.text.append("so")
+        chat.compared.set((replace(thinking, phase="writing", timeline=Timeline(thought=2.1)),))
+        await until(lambda: "▸ thought for 2.1s" in screen_text(app))
+        timed = answer(0, "so", thinking="hm", timeline=Timeline(thought=2.1))
+        chat.view.set(view(timed, answer(1), blind=True))
+        chat.compared.set(())
+        await until(lambda: "Which is best?" in screen_text(app))
+
+
+async def test_two_of_one_name_say_where_they_run(fake, chat):
+    one = view(answer(0), answer(1))
+    assert one.compare is not None
+    columns = tuple(
+        replace(column, model="qwen3:8b", provider=name) for column, name in zip(one.compare.columns, ("here", "gpu2"), strict=True)
+    )
+    chat.view.set(replace(one, compare=replace(one.compare, columns=columns)))
+    app = host(fake)
+    async with app.run_test(size=(120, 40)):
+        await until(lambda: "fastest qwen3:8b on gpu2 49 tok/s" in screen_text(app))
+        assert "qwen3:8b on here" in screen_text(app)
+
+
+async def test_another_comparison_begins_with_its_first_answer(fake, chat):
+    chat.view.set(view(*(answer(at) for at in range(4))))
+    app = host(fake)
+    async with app.run_test(size=(200, 50)) as pilot:
+        await until(lambda: "shortest" in screen_text(app))
+        await pilot.press("shift+tab")
+        await until(lambda: "▌● mistral" in screen_text(app))
+        other = view(answer(0, "anew"), answer(1))
+        assert other.compare is not None
+        chat.view.set(replace(other, compare=replace(other.compare, number=2)))
+        await until(lambda: "▌● qwen3:8b" in screen_text(app) and "mistral" not in screen_text(app))
+        await until(lambda: app.focused is comparison(app)._panes[0].transcript)
+        assert "anew" in screen_text(app)
+
+
 # --- blind
 
 
@@ -311,9 +395,9 @@ async def test_the_vote_tells_names_and_figures(fake, chat):
         await pilot.press("tab", "b")
         assert fake.called("vote") == [(11,)]
         chat.view.set(view(answer(0), answer(1), blind=True, vote=11))
-        await until(lambda: "you chose B: gemma3:12b" in screen_text(app))
+        await until(lambda: "you chose B: gemma3:12b" in screen_text(app) and "fastest" in screen_text(app))
         text = screen_text(app)
-        assert "A: qwen3:8b" in text and "49 tok/s" in text and "fastest" in text
+        assert "A: qwen3:8b" in text and "49 tok/s" in text
         await pilot.press("b")
         assert fake.called("vote") == [(11,)]
 
@@ -447,6 +531,10 @@ async def test_the_filter_and_the_blind_switch(fake, chat):
         await until(lambda: "qwen2.5:72b" not in screen_text(app))
         await pilot.press("space", "slash", *["backspace"] * 5, "enter", "home", "space", "b")
         await until(lambda: "[✓] blind" in screen_text(app))
+        await pilot.click("#comparing-blind")
+        await until(lambda: "[ ] blind" in screen_text(app))
+        await pilot.press("b")
+        await until(lambda: "[✓] blind" in screen_text(app))
         await pilot.press("enter")
         await until(lambda: found)
         assert found[0] is not None
@@ -454,19 +542,20 @@ async def test_the_filter_and_the_blind_switch(fake, chat):
         assert set(found[0].models) == {("vllm-a", "big/served-model"), ("ollama", "qwen2.5-coder:32b")}
 
 
-async def test_the_last_choice_is_remembered_and_starts_the_comparison(fake, chat):
+async def test_the_last_choice_is_remembered_where_no_two_are_given(fake, chat):
     library_data.fill(fake)
     app = host(fake)
-    chooser, started = Chooser(fake), []
-    pair = [("ollama", "qwen3:8b"), ("vllm-a", "big/served-model")]
     async with app.run_test(size=(80, 24)) as pilot:
-        chooser.ask(app, "why", marked=pair, then=started.append)
+        ask(app, fake, text="why", marked=[("ollama", "qwen3:8b"), ("vllm-a", "big/served-model")])
         await until(lambda: "2 of 4" in screen_text(app))
-        await pilot.press("enter")
-        await until(lambda: started)
-        assert fake.calls[-1] == ("compare", ("why", (("vllm-a", "big/served-model"), ("ollama", "qwen3:8b"))), {"blind": False})
-        chooser.ask(app, "", again="why")
+        await pilot.press("b", "enter")
+        await until(lambda: not isinstance(app.screen, CompareDialog))
+        ask(app, fake, again="why", marked=[("ollama", "qwen2.5:72b")])
         await until(lambda: "2 of 4 big/served-model, qwen3:8b" in screen_text(app))
+        assert "[✓] blind" in screen_text(app)
+        await pilot.press("escape")
+        ask(app, fake, again="why", marked=[("ollama", "qwen2.5:72b"), ("ollama", "qwen3:8b")])
+        await until(lambda: "2 of 4 qwen3:8b, qwen2.5:72b" in screen_text(app))
 
 
 @pytest.mark.parametrize("ascii_only", [False, True])

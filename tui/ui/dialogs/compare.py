@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Final
+from weakref import WeakKeyDictionary
 
 from textual import events
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
@@ -46,6 +47,10 @@ class Choice:
     blind: bool = False
 
 
+_LAST: Final[WeakKeyDictionary[Services, Choice]] = WeakKeyDictionary()
+"""What was chosen last, for as long as the app runs."""
+
+
 class PromptArea(TextArea):
     """The prompt: enter starts, ctrl+j breaks the line."""
 
@@ -78,7 +83,7 @@ class CompareDialog(ModalScreen[Choice | None]):
         services: Their models and this machine's memory.
         text: What the prompt begins with.
         again: The last prompt of the conversation, asked again where the field stays empty; empty: there is none.
-        marked: Models marked at first.
+        marked: Models marked at first; where they are no two, those of the last time.
         blind: Whether names are hidden at first.
     """
 
@@ -114,7 +119,8 @@ class CompareDialog(ModalScreen[Choice | None]):
     ) -> None:
         super().__init__()
         self._services, self._text, self._again = services, text, again
-        self._first, self._blind = tuple(marked), blind
+        last = _LAST.get(services) if len(marked) < LEAST else None
+        self._first, self._blind = (last.models, blind or last.blind) if last is not None else (tuple(marked), blind)
         self._binary = services.config.current.value.appearance.units == "binary"
         self._fits = Fits()
         self._fits.take(services)
@@ -234,7 +240,7 @@ class CompareDialog(ModalScreen[Choice | None]):
 
     def on_click(self, event: events.Click) -> None:
         """A click on the line of the switch."""
-        if event.widget is self.query_one("#comparing-blind"):
+        if self.query_one("#comparing-blind").region.contains_point(event.screen_offset):
             self.action_blind()
 
     def action_blind(self) -> None:
@@ -255,46 +261,10 @@ class CompareDialog(ModalScreen[Choice | None]):
         models = list(self.chosen)
         if self._blind:  # the order must not tell who is who
             random.SystemRandom().shuffle(models)
-        self.dismiss(Choice(self.query_one(PromptArea).text.strip(), tuple(models), self._blind))
+        choice = Choice(self.query_one(PromptArea).text.strip(), tuple(models), self._blind)
+        _LAST[self._services] = choice
+        self.dismiss(choice)
 
     def action_leave(self) -> None:
         """Without a comparison."""
         self.dismiss(None)
-
-
-class Chooser:
-    """Asks what to compare, and remembers what was chosen last for as long as the app runs."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._last: Choice | None = None
-
-    def ask(
-        self,
-        app: App[Any],
-        text: str = "",
-        *,
-        again: str = "",
-        marked: Sequence[ModelKey] = (),
-        then: Callable[[Choice], None] | None = None,
-    ) -> None:
-        """Open the dialog; the comparison is started and `then` is called, unless nothing is chosen.
-
-        Args:
-            app: Where.
-            text: What was typed.
-            again: The last prompt of the conversation.
-            marked: Models to mark; those of the last time where there are none.
-            then: Called after the comparison was asked for (to empty the composer).
-        """
-        last = self._last
-        first = marked if len(marked) >= LEAST or last is None else last.models
-
-        def done(choice: Choice | None) -> None:
-            if choice is not None:
-                self._last = choice
-                self._services.chat.compare(choice.text, choice.models, blind=choice.blind)
-                if then is not None:
-                    then(choice)
-
-        app.push_screen(CompareDialog(self._services, text, again=again, marked=first, blind=last is not None and last.blind), done)

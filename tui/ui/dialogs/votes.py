@@ -99,7 +99,7 @@ class VotesDialog(ModalScreen[None]):
 
     def can_draw(self) -> bool:
         """See `follow.Host`."""
-        return self.is_attached
+        return self.is_attached and bool(self.query(Rows))  # at the end its parts go first
 
     def draw_failed(self, error: Exception) -> None:
         """See `follow.Host`."""

@@ -52,6 +52,7 @@ class ComparePane(Vertical):
         self._taken = (0, 0)
         self._stored: tuple[int, str, str] | None = None
         self._begun = False
+        self._thought: float | None = None
         self._footer: tuple[tuple[str, ...], str] = ((), "")
 
     def compose(self) -> Iterator[Widget]:
@@ -69,7 +70,7 @@ class ComparePane(Vertical):
         edge = (">" if ascii else "▌") if current else " "
         right = f" {one.phase} "
         name = compare_words.cut(one.name, max(4, width - 3 - cell_len(right)), ascii=ascii)
-        on = f" on {one.provider}" if one.provider else ""
+        on = f" on {one.provider}" if one.provider and not one.name.endswith(f" on {one.provider}") else ""
         room = width - 3 - cell_len(name) - cell_len(right)
         on = compare_words.cut(on, room, ascii=ascii) if room >= 8 else ""
         space = " " * max(0, room - cell_len(on))
@@ -93,11 +94,12 @@ class ComparePane(Vertical):
             if live.buffer is not self._buffer:
                 self._begin()
                 self._buffer, self._stored = live.buffer, None
-            self._take(live.timeline.thought)
+            self._take()
         elif stored is not None:
             self._show_stored(stored)
         elif self._buffer is not None or self._stored is not None:
             self._begin()
+        self._show_thought(None if one.hidden else one.timeline.thought)
         failure = stored.failure if stored is not None and stored.state.ended else live.failure if live is not None else None
         self._show_footer(
             compare_words.ending(one, stored, failure, settling=settling), compare_words.times(one) if one.state.ended else ""
@@ -106,15 +108,16 @@ class ComparePane(Vertical):
     def _begin(self) -> None:
         self.transcript.clear()
         self.transcript.begin(_ANSWER, _ANSWER)
-        self._begun, self._buffer, self._stored, self._taken, self._footer = True, None, None, (0, 0), ((), "")
+        self._begun, self._buffer, self._stored, self._taken = True, None, None, (0, 0)
+        self._thought, self._footer = None, ((), "")
 
-    def _take(self, thought: float | None) -> None:
+    def _take(self) -> None:
         if self._buffer is None:
             return
         text, thinking = self._buffer.text, self._buffer.thinking
         ends = (len(text), len(thinking))
         if ends[1] > self._taken[1]:
-            self.transcript.append_thinking(_ANSWER, "".join(thinking[self._taken[1] : ends[1]]), thought)
+            self.transcript.append_thinking(_ANSWER, "".join(thinking[self._taken[1] : ends[1]]))
         if ends[0] > self._taken[0]:
             self.transcript.append(_ANSWER, "".join(text[self._taken[0] : ends[0]]))
         self._taken = ends
@@ -123,7 +126,7 @@ class ComparePane(Vertical):
         now = (stored.id, stored.content, stored.thinking)
         if self._stored == now:
             return
-        self._take(stored.timeline.thought)
+        self._take()
         if self._buffer is not None and not stored.state.ended:  # the row is behind what was drawn
             return
         text, thoughts = clean_block(stored.content), clean_block(stored.thinking)
@@ -131,11 +134,17 @@ class ComparePane(Vertical):
         if not drawn:
             self._begin()
             if thoughts:
-                self.transcript.append_thinking(_ANSWER, thoughts, stored.timeline.thought)
+                self.transcript.append_thinking(_ANSWER, thoughts)
             self.transcript.append(_ANSWER, text)
         if stored.state.ended:
             self.transcript.finish(_ANSWER)
         self._buffer, self._stored = None, now
+
+    def _show_thought(self, seconds: float | None) -> None:
+        """How long it thought is known only once it writes."""
+        if seconds is not None and seconds != self._thought and self._thinks:
+            self._thought = seconds
+            self.transcript.append_thinking(_ANSWER, "", seconds)
 
     def _show_footer(self, lines: list[str], times: str) -> None:
         footer = (tuple(lines), times)
@@ -144,6 +153,10 @@ class ComparePane(Vertical):
             self.transcript.set_footer(_ANSWER, lines, times)
 
     # --- what a key acts on -------------------------------------------------------------------------------------------
+
+    @property
+    def _thinks(self) -> bool:
+        return bool(self._taken[1] or (self._stored is not None and self._stored[2]))
 
     @property
     def text(self) -> str:

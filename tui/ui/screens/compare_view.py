@@ -22,6 +22,7 @@ from tui.ui.screens.compare_column import ComparePane, mark_style
 from tui.ui.screens.compare_words import Side
 from tui.ui.widgets.bars import fit, glyph, uses_ascii
 from tui.ui.widgets.confirm import InputDialog
+from tui.ui.widgets.transcript import Transcript
 
 LEAST_SCREEN: Final = 100
 """Columns of the screen below which the answers are shown one at a time."""
@@ -58,8 +59,12 @@ class CompareView(Widget):
         Binding("Y", "copy_code", "code", id="compare.copy_code", tooltip="copy the last code block of this answer"),
         Binding("V", "votes", "votes", id="compare.votes", tooltip="how the models fared in all comparisons"),
         Binding("slash", "find", show=False, id="compare.find", tooltip="search in this answer"),
+        Binding(
+            "e,d,p,s,w,B,less_than_sign,greater_than_sign", "later", show=False, id="compare.later",
+            tooltip="keys of single messages work again after t",
+        ),
         Binding("escape", "back", "stop, leave", id="compare.back", tooltip="stop all answers; then back to the conversation"),
-    ]
+    ]  # fmt: skip
 
     def __init__(self, chat: ChatApi, *, clock: Clock = SYSTEM, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -72,12 +77,12 @@ class CompareView(Widget):
         self._live: tuple[LiveAnswer, ...] = ()
         self._sides: tuple[Side, ...] = ()
         self._at = 0
-        self._number = 0
+        self._shown = (0, 0)
         self._asked_to_stop: frozenset[int] = frozenset()
         self._figures_at = float("-inf")
         self._able: tuple[bool | None, ...] = ()
         self._tab_ends: list[int] = []
-        self._needle = ""
+        self._needle = self._hint = ""
         self._wants_focus = False
 
     def compose(self) -> Iterator[Widget]:
@@ -95,10 +100,11 @@ class CompareView(Widget):
         """Draw a snapshot: the conversation, and the answers being written."""
         self._view, self._live = view, tuple(compared)
         compare = view.compare
-        if compare is None or not self.is_attached:
+        if compare is None or not self._row.is_attached:
             return
-        if compare.number != self._number:
-            self._number, self._at, self._asked_to_stop = compare.number, 0, frozenset()
+        if (view.id, compare.number) != self._shown:
+            self._shown, self._at, self._asked_to_stop = (view.id, compare.number), 0, frozenset()
+            self._wants_focus = self._wants_focus or self.has_focus_within
         count = min(len(compare.columns), compare_words.MOST)
         self._at = min(self._at, max(0, count - 1))
         while len(self._panes) < count:
@@ -113,7 +119,7 @@ class CompareView(Widget):
         if not same or now - self._figures_at >= FIGURES_EVERY or all(one.state.ended for one in sides):
             self._figures_at, self._sides = now, sides
             self._draw_lines(compare)
-        if self._wants_focus:
+        if self._wants_focus and self.pane is not None:
             self.call_after_refresh(self.focus)
 
     def _live_of(self, compare: Compared, at: int) -> LiveAnswer | None:
@@ -146,10 +152,10 @@ class CompareView(Widget):
                 room = width if narrow else self._panes[at].size.width or width // len(self._sides)
                 self._panes[at].show_head(one, room, current=at == self._at, ascii=ascii)
         self._draw_best(width, ascii)
-        said = compare_words.verdict(compare, self._sides)
+        said = self._hint or compare_words.verdict(compare, self._sides)
         self._verdict.display = bool(said)
         self._verdict.show((f" {compare_words.cut(said, width - 2, ascii=ascii)}", "$text-accent" if compare.vote or compare.blind else ""))
-        able = tuple(self._may(name) for name in ("vote", "none", "take", "stop"))
+        able = tuple(self._may(name) for name in ("vote", "none", "take"))
         if able != self._able:
             self._able = able
             self.refresh_bindings()
@@ -244,7 +250,11 @@ class CompareView(Widget):
         """See `Widget`; the answer that was looked at has it."""
         pane = self.pane
         self._wants_focus = pane is None or not pane.transcript.is_attached
-        if pane is not None and not self._wants_focus:
+        if pane is None:
+            return self
+        if self._wants_focus:  # it is being mounted
+            self.call_after_refresh(self.focus)
+        else:
             pane.transcript.focus(scroll_visible)
         return self
 
@@ -254,16 +264,24 @@ class CompareView(Widget):
         if found != self._at:
             self._go(found)
 
+    def on_transcript_hint(self, event: Transcript.Hint) -> None:
+        """A selection under way, or lines below the view."""
+        event.stop()
+        if self.pane is not None and event.transcript is self.pane.transcript:
+            self._hint = event.text
+            self._redraw()
+
     def on_click(self, event: events.Click) -> None:
         """A click on a tab goes there."""
-        if event.widget is self._tabs:
-            at = next((at for at, end in enumerate(self._tab_ends) if event.x < end), None)
+        if self._tabs.display and self._tabs.region.contains_point(event.screen_offset):
+            x = event.screen_x - self._tabs.region.x
+            at = next((at for at, end in enumerate(self._tab_ends) if x < end), None)
             if at is not None:
                 self._go(at)
                 self.focus()
 
     def _go(self, at: int) -> None:
-        self._at = at
+        self._at, self._hint = at, ""
         self._redraw()
 
     def action_column(self, step: int) -> None:
@@ -280,12 +298,10 @@ class CompareView(Widget):
 
     def _may(self, action: str) -> bool | None:
         compare = self._view.compare
-        if action not in ("vote", "none", "take", "stop") or compare is None or self._at >= len(self._sides):
+        if action not in ("vote", "none", "take") or compare is None or self._at >= len(self._sides):
             return True
         if action == "take":
             return True if self.message else None
-        if action == "stop":
-            return None if self._sides[self._at].state.ended else True
         decided = compare.blind and compare.vote
         writing = compare.blind and any(not one.state.ended for one in self._sides)
         return None if decided or writing or (action == "vote" and not self.message) else True
@@ -316,7 +332,7 @@ class CompareView(Widget):
 
     def action_stop(self) -> None:
         """Stop this answer."""
-        if self.message:
+        if self.message and self._at < len(self._sides) and not self._sides[self._at].state.ended:
             self._chat.stop(self.message)
 
     def action_back(self) -> None:
@@ -329,8 +345,11 @@ class CompareView(Widget):
             self._chat.leave_comparison()
 
     def action_copy(self) -> None:
-        """Copy this answer."""
+        """Copy what is selected, else this answer."""
         text = self.pane.text if self.pane is not None else ""
+        if self.pane is not None and self.pane.transcript.text_selection is not None:
+            text = self.screen.get_selected_text() or ""
+            self.pane.transcript.end_selection()
         if text:
             self.app.copy_to_clipboard(text)
         else:
@@ -355,6 +374,10 @@ class CompareView(Widget):
                     self._say(f"{clean_label(text, 40)} is not in this answer")
 
         self.app.push_screen(InputDialog("Find in this answer", self._needle, hint="then n and N"), done)
+
+    def action_later(self) -> None:
+        """Verbs for one message of a conversation have nothing to act on here."""
+        self._say("t goes on with this answer: then it can be edited, pinned, branched or deleted")
 
     def action_votes(self) -> None:
         """How the models fared."""

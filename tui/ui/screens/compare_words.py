@@ -73,12 +73,14 @@ def is_hidden(compare: CompareView) -> bool:
 
 
 def name_of(compare: CompareView, at: int) -> str:
-    """What a column is called: its letter while hidden, `B: qwen3:8b` once a blind one is decided."""
+    """What a column is called: its letter while hidden, `B: qwen3:8b` once a blind one is decided; two of one name say where they run."""
     column = compare.columns[at]
     letter = LETTERS[at % MOST]
     if is_hidden(compare):
         return letter
     name = clean_name(column.model, 80)
+    if sum(other.model == column.model for other in compare.columns) > 1:
+        name = f"{name} on {clean_name(column.provider, 40)}"
     return f"{letter}: {name}" if compare.blind else name
 
 

@@ -95,9 +95,12 @@ class Suggestion(ScrollView, can_focus=True, inherit_bindings=False):
             found += [(("sign", _SIGN), ("text", part)) for part in (chop_cells(rest, width) if more else [])]
         return found
 
-    def on_resize(self) -> None:
-        """Wrap for the new width."""
-        self._lay_out()
+    def _size_updated(self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True) -> bool:
+        """See `ScrollView`; wrap for the new width, told or not."""
+        changed = super()._size_updated(size, virtual_size, container_size, layout)
+        if changed:
+            self.call_later(self._lay_out)
+        return changed
 
     def render_line(self, y: int) -> Strip:
         """A line."""

@@ -227,7 +227,7 @@ class CompleteView(Widget):
         self._draw()
 
     def _draw(self) -> None:
-        if not self.is_attached:
+        if not self.suggestion.is_attached:
             return
         ascii, width = uses_ascii(self, None), self.size.width or self.app.size.width
         model = f"{clean_name(self.model, 60)} on {clean_name(self.provider, 30)}" if self.model else "no model chosen, ctrl+t"
