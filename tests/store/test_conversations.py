@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from dataclasses import replace
 
@@ -271,3 +272,17 @@ async def test_saving_a_draft_again_writes_no_image_again(store: ChatStore) -> N
     twice = await store.set_draft_attachments("chat:new", (IMAGE, IMAGE))
     assert [store.image(one.id) for one in twice] == [IMAGE.data] * 2
     assert len({one.id for one in twice}) == 2
+
+
+async def test_P13_two_that_write_one_chat_lose_nothing(chats: Conversations, database: Database, clock: ManualClock) -> None:
+    """The lease keeps apps apart; where it could not, every message is still there once and in an order."""
+    other = Database(database.path)
+    head = await chats.create("box", "m")
+    both = (chats, Conversations(other, clock))
+    made = await asyncio.gather(*(both[number % 2].add_message(prompt(head.id, f"n{number}")) for number in range(60)))
+    found = chats.all_messages(head.id)
+    assert {one.content for one in found} == {f"n{number}" for number in range(60)}
+    assert sorted(one.seq for one in made) == list(range(1, 61))
+    assert chats.tip(head.id) == max(one.id for one in made)
+    check_index(database)
+    await other.aclose()
