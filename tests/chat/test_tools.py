@@ -1,6 +1,7 @@
 """Tools: what is offered, what the question says, and what a hostile model cannot do with them."""
 
 import asyncio
+import contextlib
 import json
 import random
 import sys
@@ -332,6 +333,27 @@ async def test_stopping_ends_the_whole_family(tmp_path):
         await task
     assert time.monotonic() - begun < 3
     await until(lambda: not any(map(alive, pids(place))))
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_stopping_at_any_moment_leaves_nothing_running(tmp_path, turns):
+    """Also between the start of the program and our looking at it."""
+    mark = f"paddock-test-{tmp_path.name}-{turns}"
+    task = asyncio.create_task(run(call("x"), context("x", x=command("sh", "-c", f": {mark}; sleep 600 & sleep 600"))))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    def running() -> bool:
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mark.encode() in (folder / "cmdline").read_bytes():
+                    return True
+        return False
+
+    await until(lambda: not running())
 
 
 @pytest.mark.parametrize("quiet", [True, False])

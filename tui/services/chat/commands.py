@@ -74,11 +74,16 @@ async def run_command(line: Sequence[str], timeout: float) -> tuple[str, bool]:
     mark = secrets.token_hex(16)
     ours, theirs = os.pipe()  # of our own: asyncio's would have us wait for whoever holds the other end
     with cast(BinaryIO, os.fdopen(ours, "rb", 0)) as end:
+        starting = asyncio.ensure_future(_start(line, theirs, mark))
         try:
-            process = await _start(line, theirs, mark)
+            process = await asyncio.shield(starting)
         except (OSError, ValueError) as error:
             why = clean_label(getattr(error, "strerror", None) or "it cannot be run").lower()
             return f"{clean_name(line[0], 200)} was not run: {why}", True
+        except asyncio.CancelledError:  # it may run by now
+            with contextlib.suppress(OSError, ValueError):
+                await _kill(await starting, mark)
+            raise
         finally:
             os.close(theirs)
         output, in_time = await _watch(process, end, timeout, mark)
@@ -109,24 +114,33 @@ async def _start(line: Sequence[str], pipe: int, mark: str) -> asyncio.subproces
 async def _watch(process: asyncio.subprocess.Process, end: BinaryIO, timeout: float, mark: str) -> tuple[_Output, bool]:
     """Read until the program ended and its family with it; returns what it wrote, and whether it ended in time."""
     output, reader = _Output(), asyncio.StreamReader()
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), end)
-    reading = asyncio.ensure_future(output.read(reader))
     ended = asyncio.ensure_future(process.wait())
     flood = asyncio.ensure_future(output.flood.wait())
+    reading: asyncio.Future[None] | None = None
+    transport: asyncio.ReadTransport | None = None
     try:
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), end)
+        reading = asyncio.ensure_future(output.read(reader))
         await asyncio.wait({ended, flood}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         in_time = ended.done() or output.flood.is_set()
         await _end(process, ended, mark)
         await asyncio.wait({reading}, timeout=GRACE)
     finally:
         if not ended.done():
-            _signal(process.pid, _family(process.pid, mark), signal.SIGKILL)
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait({ended}, timeout=GRACE)
+            await _kill(process, mark)
         for task in (reading, flood, ended):
-            task.cancel()
-        transport.close()
+            if task is not None:
+                task.cancel()
+        if transport is not None:
+            transport.close()
     return output, in_time
+
+
+async def _kill(process: asyncio.subprocess.Process, mark: str) -> None:
+    """Kill a program and its family at once."""
+    _signal(process.pid, _family(process.pid, mark), signal.SIGKILL)
+    with contextlib.suppress(asyncio.CancelledError, TimeoutError):
+        await asyncio.wait_for(process.wait(), GRACE)
 
 
 async def _end(process: asyncio.subprocess.Process, ended: asyncio.Future[int], mark: str) -> None:
