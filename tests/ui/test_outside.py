@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from tests.ui.test_pulls import job, queue
+from tui.core.chat import AnswerState
 from tui.core.errors import Failure
 from tui.core.jobs import Job, JobKind, JobState, JobWish, QueueView, Wait
-from tui.ui.outside import Outside, title_words
+from tui.services.chat.api import LiveAnswer
+from tui.ui.outside import Answers, Outside, title_words
 from tui.ui.status import pulls_text
 from tui.ui.wire_marks import WindowMarks
 
@@ -138,3 +140,40 @@ def test_one_entry_is_named() -> None:
     desk.take(pushed)
     desk.take(replace(pushed, state=JobState.DONE))
     assert desk.toasts == [("ann/mine:7b is pushed. The queue is done.", False)]
+
+
+LIVE = LiveAnswer(7, 2, "qwen3:8b", "ollama", AnswerState.WRITING, "writing", "", 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("last", "stored", "took", "elsewhere", "after", "said"),
+    [
+        (None, AnswerState.COMPLETE, 65.0, True, 30.0, [("qwen3:8b has answered after 1m05s.", False)]),
+        (replace(LIVE, state=AnswerState.COMPLETE), AnswerState.WRITING, 65.0, True, 30.0, [("qwen3:8b has answered after 1m05s.", False)]),
+        (replace(LIVE, message_id=9), AnswerState.INTERRUPTED, 40.0, True, 30.0, [("qwen3:8b was interrupted after 40s.", True)]),
+        (None, AnswerState.STOPPED, 65.0, True, 30.0, []),
+        (None, AnswerState.COMPLETE, 20.0, True, 30.0, []),
+        (None, AnswerState.COMPLETE, 65.0, False, 30.0, []),
+        (None, AnswerState.COMPLETE, 65.0, True, 0.0, []),
+    ],
+)
+def test_a_long_answer_that_ends_while_one_looks_elsewhere(
+    last: LiveAnswer | None, stored: AnswerState, took: float, elsewhere: bool, after: float, said: list[tuple[str, bool]]
+) -> None:
+    clock = Clock()
+    told: list[tuple[str, bool]] = []
+    answers = Answers(
+        lambda text, bad: told.append((text, bad)),
+        elsewhere=lambda: elsewhere,
+        after=lambda: after,
+        state=lambda _number: stored,
+        clock=clock,  # type: ignore[arg-type]
+    )
+    answers.take(None)
+    answers.take(LIVE)
+    clock.now = took
+    answers.take(replace(LIVE, pieces=3))
+    assert told == []
+    answers.take(last)
+    answers.take(None if last is None else replace(last, state=AnswerState.COMPLETE))
+    assert told[:1] == said

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from tui.config.paths import Paths
     from tui.core.jobs import QueueView
     from tui.services.api import Services
-    from tui.ui.outside import Outside
+    from tui.services.chat.api import LiveAnswer
+    from tui.ui.outside import Answers, Outside
     from tui.ui.start import Early
 
 keyfix.apply()
@@ -81,6 +82,7 @@ class TuiApp(App[int]):
         self._make_services = make_services
         self._app_followers: list[Follower[Any]] = []
         self._outside: Outside | None = None
+        self._answers: Answers | None = None
         self._welcomed = False
         self.no_color = early.no_color
         self._own_filters: tuple[LineFilter, ...] = (*((NoColor(),) if early.no_color else ()), TextSafetyFilter())
@@ -143,6 +145,7 @@ class TuiApp(App[int]):
         self._follow(services.questions, said.ask)
         self._follow(services.config.current, self._apply_settings)
         self._follow(services.jobs.view, self._look_outside, 0.5)
+        self._follow(services.chat.live, self._look_at_answers, 0.5)
         self.switch_mode(self.early.screen or "library")
         self._gate.open()
         if not self.early.screen:
@@ -157,6 +160,15 @@ class TuiApp(App[int]):
             self._outside = outside_of(self, self.services, lambda: self.ascii_only)
         if self._outside is not None:
             self._outside.take(view)
+
+    def _look_at_answers(self, live: LiveAnswer | None) -> None:
+        """A notice when a long answer ends; read when there is one."""
+        if self._answers is None and live is not None and self.services is not None:
+            from tui.ui.outside import answers_of
+
+            self._answers = answers_of(self, self.services)
+        if self._answers is not None:
+            self._answers.take(live)
 
     def _follow(self, source: Any, draw: Callable[[Any], None], period: float = 0.1) -> None:
         follower: Follower[Any] = Follower(self, source, draw, period)

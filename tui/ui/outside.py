@@ -1,18 +1,21 @@
-"""What the queue says beyond the screens: the window's title and progress, and a notice when it ends or something failed."""
+"""What is said beyond the screens: the queue in the window's title and progress, notices when it or a long answer ends."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from tui.core.chat import AnswerState
 from tui.core.clock import SYSTEM, Clock
 from tui.core.jobs import Job, JobKind, JobState, JobWish, QueueView, Wait
+from tui.text import clean_label, duration
 from tui.ui.screens.pull_words import title
 
 if TYPE_CHECKING:
     from textual.app import App
 
     from tui.services.api import Services
+    from tui.services.chat.api import LiveAnswer
     from tui.ui.wire_marks import WindowMarks
 
 FAILURES_APART: Final = 60.0
@@ -142,4 +145,68 @@ def outside_of(app: App[Any], services: Services, ascii: Callable[[], bool]) -> 
         ascii=ascii,
         still=lambda: app.animation_level == "none",
         notify=lambda: services.config.current.value.pulls.notify,
+    )
+
+
+_ENDS: Final = {
+    AnswerState.COMPLETE: "has answered",
+    AnswerState.LENGTH: "has answered, cut by length",
+    AnswerState.INTERRUPTED: "was interrupted",
+    AnswerState.FAILED: "has failed",
+}
+
+
+class Answers:
+    """Looks at the answer being written, and says when a long one ends while one looks elsewhere.
+
+    Args:
+        say: Shows and rings; second argument: whether it is bad news.
+        elsewhere: Whether another screen is shown or the terminal is not looked at.
+        after: The setting `chat.notify_after`, seconds; 0: never.
+        state: How the stored answer of this id ended.
+    """
+
+    def __init__(
+        self,
+        say: Callable[[str, bool], Any],
+        *,
+        elsewhere: Callable[[], bool],
+        after: Callable[[], float],
+        state: Callable[[int], AnswerState],
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self._say, self._elsewhere, self._after, self._state, self._clock = say, elsewhere, after, state, clock
+        self._live: LiveAnswer | None = None
+
+    def take(self, live: LiveAnswer | None) -> None:
+        """Look at the newest snapshot."""
+        before, self._live = self._live, live if live is not None and not live.state.ended else None
+        if before is None or (self._live is not None and self._live.message_id == before.message_id):
+            return
+        same = live is not None and live.message_id == before.message_id
+        words = _ENDS.get(live.state if same and live is not None else self._state(before.message_id))
+        took = self._clock.monotonic() - before.sent_at
+        if words is not None and 0 < self._after() <= took and self._elsewhere():
+            bad = words in (_ENDS[AnswerState.INTERRUPTED], _ENDS[AnswerState.FAILED])
+            self._say(f"{clean_label(before.model, 60)} {words} after {duration(took)}.", bad)
+
+
+def answers_of(app: App[Any], services: Services) -> Answers:
+    """For the app: a toast, and the window's notice where there is a window."""
+
+    def say(text: str, bad: bool) -> None:
+        app.notify(text, severity="error" if bad else "information", markup=False, timeout=8)
+        marks = getattr(app._driver, "marks", None)
+        if marks is not None:
+            marks.notice(text)
+
+    def state(number: int) -> AnswerState:
+        messages = services.chat.view.value.messages
+        return next((message.state for message in messages if message.id == number), AnswerState.STOPPED)
+
+    return Answers(
+        say,
+        elsewhere=lambda: app.current_mode != "chat" or not app.app_focus,
+        after=lambda: services.config.current.value.chat.notify_after,
+        state=state,
     )
