@@ -22,7 +22,7 @@ BEFORE: Final = 40
 """Characters of an excerpt before the match; `AFTER` from its beginning on."""
 AFTER: Final = 120
 _READ: Final = 1 << 18
-"""Characters of a message that are looked through for an excerpt."""
+"""Bytes of a message that are looked through for an excerpt."""
 _FEW: Final = 50
 """Conversations that are asked one by one whether they hold a word; of more, all are asked at once."""
 _SPACE: Final = re.compile(r"\s+")
@@ -144,6 +144,11 @@ def _scattered(connection: sqlite3.Connection, phrases: Sequence[str], wanted: s
 def _found(connection: sqlite3.Connection, number: int, entry: int, words: Sequence[str]) -> Found:
     head: ConversationHead = head_of(connection.execute(f"{HEAD} WHERE c.id = ?", (number,)).fetchone())
     seq = entry & ((1 << SHIFT) - 1)
-    query = "SELECT id, substr(content, 1, ?) FROM message WHERE conversation = ? AND seq = ? AND deleted_at IS NULL"
-    row = connection.execute(query, (_READ, number, seq)).fetchone() if seq else None
-    return Found(head, row[0], excerpt(row[1], words)) if row else Found(head)
+    row = connection.execute("SELECT id FROM message WHERE conversation = ? AND seq = ?", (number, seq)).fetchone() if seq else None
+    return Found(head, row[0], excerpt(_beginning(connection, row[0]), words)) if row else Found(head)
+
+
+def _beginning(connection: sqlite3.Connection, message: int) -> str:
+    """As much of a message as an excerpt is taken from; of a long one the rest is not read."""
+    with connection.blobopen("message", "content", message, readonly=True) as blob:
+        return blob.read(_READ).decode("utf-8", "ignore")
