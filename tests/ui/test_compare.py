@@ -7,17 +7,18 @@ from typing import Any
 
 import pytest
 
-from tests.support.fake_services import FakeServices
+from tests.support.fake_services import FakeServices, ScreenHost
 from tests.support.screen import CANARIES, FORBIDDEN, screen_lines, screen_text, until
 from tests.ui import library_data
 from tests.ui.compare_data import MODELS, answer, host, live, view
-from tui.core.chat import AnswerState, Timeline, Votes
+from tui.core.chat import AnswerState, ConversationHead, Timeline, Votes
 from tui.core.clock import ManualClock
 from tui.core.errors import Failure
 from tui.core.observe import Observable
 from tui.services.chat.api import AnswerBuffer
 from tui.ui.dialogs.compare import Choice, CompareDialog
 from tui.ui.dialogs.votes import VotesDialog
+from tui.ui.screens.chat import ChatScreen
 from tui.ui.screens.compare_view import CompareView
 from tui.ui.widgets.rows import Rows
 from tui.ui.widgets.transcript import Transcript
@@ -175,6 +176,33 @@ async def test_resizing_keeps_focus_and_places(fake, chat):
         await pilot.resize_terminal(200, 50)
         await until(lambda: "line 199" in screen_text(app) and " line 0" in screen_text(app))
         assert app.focused is comparison(app)._panes[1].transcript
+
+
+async def test_on_the_chat_screen_the_list_makes_room_until_it_is_left(fake, chat):
+    chat.heads.set((ConversationHead(7, "An earlier talk", "ollama", "qwen3:8b", 0.0, 0.0, 2),))
+    one = view(answer(0), answer(1), answer(2))
+    chat.view.set(one)
+    app = ScreenHost(ChatScreen(fake))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(lambda: screen_text(app).count("complete") == 3)
+        assert "An earlier talk" not in screen_text(app)
+        await pilot.press("tab")
+        await until(lambda: isinstance(app.focused, Transcript))
+        await pilot.press("tab", "b")
+        assert fake.called("vote") == [(11,)]
+        chat.view.set(replace(one, compare=None))
+        await until(lambda: "An earlier talk" in screen_text(app))
+        assert "fastest" not in screen_text(app)
+
+
+@pytest.mark.parametrize("size", [(120, 40), (131, 40), (200, 50)])
+async def test_lines_end_before_the_next_column(fake, chat, size):
+    chat.view.set(view(answer(0), answer(1), answer(2, state=AnswerState.LENGTH)))
+    app = host(fake)
+    async with app.run_test(size=size):
+        await until(lambda: screen_text(app).count("complete ▏") == 2)
+        head = next(line for line in screen_lines(app) if "qwen3:8b on" in line)
+        assert head.endswith("cut by length") and len(head) == size[0] - 1
 
 
 # --- ends

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rich.cells import cell_len
 from textual import events
@@ -28,7 +28,11 @@ def mark_style(one: Side) -> str:
 
 
 class ComparePane(Vertical):
-    """Name and state, figures, answer. The texts of a hidden pane wait in their buffer until it is shown."""
+    """Name and state, figures, answer. The texts of a hidden pane wait in their buffer until it is shown.
+
+    Args:
+        resized: Called when it has another width.
+    """
 
     DEFAULT_CSS = """
     ComparePane {
@@ -43,8 +47,9 @@ class ComparePane(Vertical):
     }
     """
 
-    def __init__(self) -> None:
+    def __init__(self, resized: Callable[[], None]) -> None:
         super().__init__()
+        self._resized = resized
         self.head = Line(classes="pane-head")
         self.figures = Line(classes="pane-figures")
         self.transcript = Transcript()
@@ -60,6 +65,10 @@ class ComparePane(Vertical):
         yield self.head
         yield self.figures
         yield self.transcript
+
+    def on_resize(self) -> None:
+        """Its lines are as wide as it is."""
+        self._resized()
 
     # --- the lines above ----------------------------------------------------------------------------------------------
 

@@ -108,7 +108,7 @@ class CompareView(Widget):
         count = min(len(compare.columns), compare_words.MOST)
         self._at = min(self._at, max(0, count - 1))
         while len(self._panes) < count:
-            pane = ComparePane()
+            pane = ComparePane(self._redraw)
             self._panes.append(pane)
             self._row.mount(pane)
         sides = tuple(compare_words.side(view, compare, at, self._live_of(compare, at)) for at in range(count))
@@ -221,6 +221,14 @@ class CompareView(Widget):
     def on_mount(self) -> None:
         """What was shown before is drawn now."""
         self.show(self._view, self._live)
+
+    def on_show(self) -> None:
+        """The list of conversations makes room."""
+        self.screen.add_class("-comparing")
+
+    def on_hide(self) -> None:
+        """And comes back."""
+        self.screen.remove_class("-comparing")
 
     def on_resize(self) -> None:
         """More or fewer answers at once."""
