@@ -6,6 +6,7 @@ import json
 import pytest
 
 from tests.providers.test_faults import ASK, END, collect, sse, streams, words
+from tui.config.settings import ChatOptions
 from tui.core.chat import Attachment, AttachmentKind, ChatRequest, CompletionRequest, Message, Role
 from tui.core.errors import FailureKind
 from tui.core.events import Done, ToolCall
@@ -220,6 +221,13 @@ async def test_options_go_by_the_names_of_each_kind_and_the_rest_is_told(server,
     assert dropped_options(connect("gpt4all"), {"seed": 1, "stop": ["x"], "top_p": 0.5, "num_predict": -1}) == ("seed", "stop")
     assert dropped_options(connect("unheard_of"), {"top_k": 1, "mirostat": 1}) == ("mirostat",)
     assert dropped_options(connect("vllm"), {}, "auto", "10m") == ("keep_alive",) and not dropped_options(connect(), {}, "on", "10m")
+
+
+def test_every_kind_names_options_that_exist():
+    known = set(ChatOptions.model_fields) | {"typical_p"}
+    for name, kind in kinds().items():
+        assert set(kind.chat.options) <= known, name
+        assert all(kind.chat.options.values()), name
 
 
 async def test_a_field_that_was_refused_counts_as_dropped(server, connect):

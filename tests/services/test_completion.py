@@ -170,6 +170,17 @@ async def test_a_server_without_infill_for_this_model_is_asked_otherwise(server,
     assert view.candidates == ("x",) and view.filled
 
 
+async def test_an_empty_beginning_is_no_load(server, bench):  # noqa: F811
+    """Ollama takes an empty prompt as a load, whatever the suffix is."""
+    generates(server, (line("x"), END))
+    view = await filled(bench, "codellama", "", "b")
+    assert server.requests[-1].json["prompt"] == "<PRE>  <SUF>b <MID>" and view.candidates == ("x",)
+    before = len(server.requests)
+    view = await filled(bench, "qwen3:8b", "", "b")
+    assert view.failure.kind is FailureKind.UNSUPPORTED and "text before the gap" in view.failure.what
+    assert not any(request.path == "/api/generate" for request in server.requests[before:])
+
+
 async def test_raw_forbids_the_servers_template(server, bench):  # noqa: F811
     generates(server, (line("x"), END))
     await filled(bench, "codellama", "a", "b", raw=True)

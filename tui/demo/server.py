@@ -232,7 +232,7 @@ class DemoServer:
 
     async def _generate(self, request: Request, answer: Exchange) -> None:
         body = request.json()
-        if await self._unloads(body, answer, bool(body.get("prompt") or body.get("suffix")), {"response": ""}):
+        if await self._unloads(body, answer, bool(body.get("prompt")), {"response": ""}):
             return
         await self._write(body, answer, chat=None)
 

@@ -53,30 +53,37 @@ def ways(provider: Provider, wanted: CompletionRequest, abilities: frozenset[Abi
         provider: The server.
         wanted: Prefix, suffix, options; without `num_predict` at most `LONGEST` tokens are asked for.
         abilities: What the model can, empty where that is not known.
+
+    Raises:
+        PaddockError: Nothing stands before the gap, and this model knows no way to begin a text (kind UNSUPPORTED).
     """
     if wanted.options.get("num_predict") is None:
         wanted = replace(wanted, options={**wanted.options, "num_predict": LONGEST})
     plain = replace(wanted, suffix="", raw=True)
-    if not wanted.suffix:
+    if wanted.prompt and not wanted.suffix:
         return (Way(plain),)
     family = fim_of(wanted.model)
     stops = family.stops if family is not None else ()
     found = []
-    if not wanted.raw and _fills_itself(provider, abilities):
+    if not wanted.raw and _fills_itself(provider, abilities, wanted.prompt):
         found.append(Way(wanted, stops=stops))
     if family is not None:
         request = replace(plain, prompt=family.prompt(wanted.prompt, wanted.suffix), options=_stopped(wanted, stops))
         found.append(Way(request, stops=stops))
-    note = f"{clean_name(wanted.model, 60)} knows no way to fill a gap: it goes on from the text before it"
-    return (*found, Way(plain, False, note))
+    name = clean_name(wanted.model, 60)
+    if wanted.prompt:
+        found.append(Way(plain, False, f"{name} knows no way to fill a gap: it goes on from the text before it"))
+    if not found:
+        raise PaddockError.of(f"{name} needs some text before the gap", "", "Write its beginning", FailureKind.UNSUPPORTED)
+    return tuple(found)
 
 
-def _fills_itself(provider: Provider, abilities: frozenset[Ability]) -> bool:
+def _fills_itself(provider: Provider, abilities: frozenset[Ability], prefix: str) -> bool:
     kind = kind_named(provider.endpoint.kind)
     if kind is None:
         return False
     if kind.family == "ollama":
-        return not abilities or Ability.INSERT in abilities
+        return bool(prefix) and (not abilities or Ability.INSERT in abilities)  # an empty prompt only loads the model there
     return Capability.INFILL in provider.capabilities or kind.chat.suffix
 
 
