@@ -43,7 +43,6 @@ class ComparePane(Vertical):
         .pane-head { background: $surface; }
         .pane-figures { background: $surface; }
         &.-current .pane-head, &.-current .pane-figures { background: $panel; }
-        &:ansi.-current .pane-head { text-style: reverse; }
     }
     """
 
