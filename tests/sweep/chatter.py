@@ -22,9 +22,11 @@ from tui.core.chat import ChatRequest, Role
 from tui.core.clock import SYSTEM
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.events import Delta, Done, Metrics
-from tui.core.models import Endpoint
+from tui.core.models import Endpoint, Model
 from tui.services.chat.engine import ChatEngine
 from tui.services.chat.verbs import ChatVerbs
+
+MODELS = (("lab", "qwen3:8b"), ("lab", "phi4:14b"))
 
 
 class Diary:
@@ -72,6 +74,7 @@ class Person:
         self.chance = random.Random(seed)
         self.diary = Diary(home / "said")
         self.host = Host(home, Teller(self.diary, self.chance))
+        self.host.listed = tuple(Model(provider, name, name) for provider, name in MODELS)
         self.engine = ChatEngine(host=self.host, clock=SYSTEM, retry=0.2)
         self.chat = ChatVerbs(self.engine, self.host)  # type: ignore[arg-type]
         self.count = 0
@@ -106,7 +109,8 @@ class Person:
             await self.settled()
         self.diary.say("ready")
         while True:
-            await self.chance.choice((self.send, self.send, self.change, self.change, self.change_tree, self.leave, self.type))()
+            verbs = (self.send, self.send, self.send, self.change, self.change, self.change, self.change_tree, self.change_tree)
+            await self.chance.choice((*verbs, self.leave, self.leave, self.type, self.type, self.compare))()
 
     def shown(self) -> None:
         """Say what is shown while nothing goes on: it is what must be there."""
@@ -193,6 +197,31 @@ class Person:
         if self.chance.random() < 0.6:
             await self.idle()
             self.shown()
+
+    async def compare(self) -> None:
+        """The same to two models; one of the answers is taken, or none."""
+        self.chat.stop()
+        await self.idle()
+        self.asks()
+        text = self.word()
+        self.diary.say("sends", chat=self.chat.view.value.id, prompt=text)
+        self.chat.compare(text, MODELS)
+        await self.settled()
+        if self.chance.random() < 0.3:
+            await asyncio.sleep(self.chance.uniform(0, 0.4))
+            self.chat.stop()
+        await self.idle()
+        view = self.chat.view.value
+        columns = view.compare.columns if view.compare is not None else ()
+        if columns and self.chance.random() < 0.7:
+            one = self.chance.choice(columns).message_id
+            self.chat.vote(one)
+            await self.settled()
+            self.chat.take(one)
+        else:
+            self.chat.leave_comparison()
+        await self.settled()
+        self.shown()
 
     async def leave(self) -> None:
         """Another conversation; a stream of this one goes on. Or delete one, and perhaps bring it back."""
