@@ -292,3 +292,27 @@ async def test_the_last_prompt_is_compared_where_no_other_is_given(bench: Make) 
     assert [message.content for message in one.host.lab.requests[-1].messages] == ["which?"]
     one.chat.compare("", MODELS[:1])
     await until(lambda: "A comparison is of two to four models" in one.host.notices)
+
+
+async def test_one_of_the_compared_answers_again_in_its_column(bench: Make) -> None:
+    one = await compared(bench, [Delta("a"), DONE], [Delta("b"), DONE], [Delta("better"), DONE], memory=60_000_000_000)
+    one.chat.compare("which?", MODELS[:2])
+    await until(lambda: len(one.chat.view.value.answers) == 2)
+    await done(one)
+    view = one.chat.view.value.compare
+    assert view is not None
+    old, other = view.columns[0].message_id, view.columns[1].message_id
+    one.chat.regenerate(old)
+    await until(lambda: len(one.host.lab.requests) == 3)
+    await done(one)
+    view = one.chat.view.value.compare
+    assert view is not None and view.columns[1].message_id == other
+    fresh = view.columns[0].message_id
+    assert fresh != old and one.chat.view.value.answers[fresh].content == "better"
+    assert one.host.lab.requests[-1].model == "qwen3:8b"
+    one.chat.take(other)
+    await until(lambda: one.chat.view.value.compare is None)
+    assert set(one.chat.view.value.branches[other]) == {old, other, fresh}
+    one.chat.show_comparison(other)
+    await until(lambda: one.chat.view.value.compare is not None)
+    assert {column.message_id for column in one.chat.view.value.compare.columns} == {other, fresh}

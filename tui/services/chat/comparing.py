@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from tui.core.chat import AnswerState, Message, Role, Votes
 from tui.core.fit import CONTEXT_OVERHEAD, MARGIN, RAM_SHARE, Machine
@@ -66,6 +66,25 @@ class Comparing:
         self._desk.compared.set(())
         await self._run(session, prompt, models, blind)
         self._desk.relist()
+
+    async def again(self, session: Session, target: Message, changes: Mapping[str, Any] | None = None) -> None:
+        """Have one of the models shown answer again, in its column; what it said before stays as a branch."""
+        number, view = target.comparison, session.compare
+        if view is None:
+            return
+        before = replace(target, comparison=0)
+        await self._keeper.keep(lambda: session.store.update_answer(before))
+        empty = Message(
+            0, session.id, 0, Role.ASSISTANT, "", state=AnswerState.WAITING, provider=target.provider, model=target.model,
+            parent=target.parent, comparison=number,
+        )  # fmt: skip
+        (row,) = await self._keeper.keep(lambda: session.store.add_messages((empty,)))
+        columns = tuple(replace(column, message_id=row.id) if column.message_id == target.id else column for column in view.columns)
+        session.answers = {column.message_id: session.answers.get(column.message_id, row) for column in columns}
+        session.compare = replace(view, columns=columns)
+        session.reload()
+        self._desk.show(session)
+        await self._writer.write(session, row, changes)
 
     async def show_comparison(self, message: int) -> None:
         """Show a comparison made before."""

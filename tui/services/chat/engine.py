@@ -413,6 +413,9 @@ class ChatEngine:
         target = session.message(message)
         if self.refuses(session, tree=True) or target is None:
             return
+        if target.id in session.answers:
+            self.work(session, self.comparing.again(session, target, options))
+            return
         if target.role is Role.SYSTEM:
             target = next((other for other in reversed(session.messages) if other.role is not Role.SYSTEM), target)
         self.work(session, self._answer_again(session, target, provider, model, options))
