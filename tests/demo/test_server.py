@@ -180,6 +180,10 @@ async def test_a_gap_is_filled_with_suffix_and_with_the_models_tokens(demo):
 async def test_text_alone_is_gone_on_with_until_the_limit(demo):
     events = await collect(demo.complete(CompletionRequest("llama3.2:3b", "Once", "", {"num_predict": 12}, raw=True)))
     assert events[-1].reason == "length" and text_of(events).startswith(" the quick") and events[-1].metrics.output_tokens == 12
+    events = await collect(demo.complete(CompletionRequest("llama3.2:3b", "Once ", "", raw=True)))
+    assert events[-1].reason == "stop" and text_of(events).startswith("the quick")
+    code = await collect(demo.complete(CompletionRequest("qwen2.5-coder:1.5b", "def add(a, b):\n", "", raw=True)))
+    assert "return a" in text_of(code)
 
 
 async def test_an_answer_is_gone_on_with(demo):

@@ -6,12 +6,14 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from tui.demo.models import Spec
 from tui.demo.prompts import Given, images_of, text_of
 from tui.demo.words import (
     answer_to,
+    begins_code,
     calls_for,
     code_for,
     first_words,
@@ -142,7 +144,7 @@ def pieces(body: Mapping[str, Any], name: str, spec: Spec, asked: Given, chat: S
 def _completed(body: Mapping[str, Any], chance: Any) -> Iterator[str]:
     prompt, suffix = str(body.get("prompt") or ""), str(body.get("suffix") or "")
     gap = (prompt, suffix) if suffix and not body.get("raw") else gap_of(prompt)
-    if gap is not None:
-        yield from pieces_of(code_for(*gap, chance))
+    if gap is not None or begins_code(prompt):
+        yield from pieces_of(code_for(*(gap or (prompt, "")), chance))
     else:
-        yield from prose_after(prompt)
+        yield from islice(prose_after(prompt), chance.randrange(60, 120))

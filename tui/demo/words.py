@@ -202,11 +202,17 @@ def gap_of(raw: str) -> tuple[str, str] | None:
     return None
 
 
+def begins_code(text: str) -> bool:
+    """Whether a text ends with a function that was just begun."""
+    found = list(_DEF.finditer(text))
+    return bool(found) and not text[found[-1].end() :].strip()
+
+
 def code_for(prefix: str, suffix: str, chance: random.Random) -> str:
     """Code for a gap: the body of a function that was just begun, else the rest of the line."""
     before = prefix.rsplit("\n", 1)[-1]
     found = list(_DEF.finditer(prefix))
-    if found and not prefix[found[-1].end() :].strip():
+    if begins_code(prefix):
         indent, name, parameters = found[-1].groups()
         names = [part.split(":")[0].split("=")[0].strip(" *") for part in parameters.split(",")]
         names = [part for part in names if part and part != "self"] or ["None"]
