@@ -51,11 +51,15 @@ class Provider(Protocol):
         ...
 
     def chat(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
-        """Stream an answer; the last event is `Done`."""
+        """Stream an answer; the last event is `Done`. A last message of the assistant is gone on with.
+
+        Images, tools, a format or going on that this kind of server cannot take are a failure of kind UNSUPPORTED; options it does
+        not know are left out, and `options.dropped_options` names them.
+        """
         ...
 
     def complete(self, request: CompletionRequest) -> AsyncIterator[StreamEvent]:
-        """Stream a completion, with suffix a fill-in-the-middle."""
+        """Stream a completion, with suffix a fill-in-the-middle; see `services.filling` for servers that cannot."""
         ...
 
     async def embed(self, model: str, texts: Sequence[str], *, dimensions: int | None = None) -> tuple[tuple[float, ...], ...]:
