@@ -117,6 +117,16 @@ def test_what_is_not_sent_is_said(server: FaultServer, run: Run) -> None:
     assert json.loads(run("chat", "tiny", "x", "--option", "mirostat=2", "--json").lines[-1])["not_sent"] == ["mirostat"]
 
 
+def test_the_prompt_may_stand_behind_options(server: FaultServer, run: Run) -> None:
+    says(server, "hi")
+    assert run("chat", "tiny", "--option", "seed=1", "what?").code == 0
+    assert asked(server)["messages"][0]["content"] == "what?"
+    assert run("chat", "--no-save", "tiny", "why?", "--option", "seed=1").code == 0
+    assert asked(server)["messages"][0]["content"] == "why?"
+    for words in (("a", "b"), ("--option", "seed=1", "a", "b"), ("a", "--nonsense"), ("--option", "seed=1", "--nonsense")):
+        assert run("chat", "tiny", *words).code == 2
+
+
 def test_tools_are_never_offered(server: FaultServer, run: Run, configure) -> None:
     says(server, "hi")
     configure('[chat]\ntools = ["time", "calculator"]\n' + provider("box", server.url))

@@ -17,7 +17,20 @@ _MODEL: Final = "as paddock ls shows it"
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that repeats nothing of what was typed without cleaning it."""
+    """A parser that repeats nothing of what was typed without cleaning it.
+
+    Attributes:
+        late: An optional positional argument that may also stand behind options, which argparse alone does not take.
+    """
+
+    late = ""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, and see `late`."""
+        found, rest = super().parse_known_args(args, namespace)
+        if self.late and getattr(found, self.late, "") is None and len(rest) == 1 and (rest[0] == "-" or not rest[0].startswith("-")):
+            setattr(found, self.late, rest.pop())
+        return found, rest
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is; exits with 2."""
@@ -137,6 +150,7 @@ def _making(command: argparse.ArgumentParser) -> None:
 def _chat(add: Any) -> None:
     command = add("chat", "ask a model; the answer goes to standard output", on=True)
     command.add_argument("model", help=_MODEL)
+    command.late = "prompt"
     command.add_argument("prompt", nargs="?", help="text that is piped in is added to it; - is standard input")
     command.add_argument("--system", default="", help="system prompt")
     command.add_argument("--preset", default="", metavar="NAME", help="options to start with: balanced, precise, ... or one of yours")
