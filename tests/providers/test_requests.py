@@ -1,11 +1,13 @@
 """What each dialect is sent: images, files, tools, formats, thinking, answers to go on with; and what is said instead of left out."""
 
+import asyncio
 import base64
 import json
 
 import pytest
 
 from tests.providers.test_faults import ASK, END, collect, sse, streams, words
+from tests.support.screen import until
 from tui.config.settings import ChatOptions
 from tui.core.chat import Attachment, AttachmentKind, ChatRequest, CompletionRequest, Message, Role
 from tui.core.errors import FailureKind
@@ -405,3 +407,33 @@ async def test_what_the_models_of_lm_studio_can(server, connect):
     server.routes["/api/v1/models"] = lambda exchange: exchange.json({"models": rows})
     found = {model.key: {str(ability) for ability in model.abilities} for model in await connect("lmstudio").models()}
     assert found == {"a": {"completion", "vision", "thinking"}, "b": {"completion"}, "c": set(), "d": set()}
+
+
+@pytest.mark.parametrize("stage", ["header", "first", "half a line"])
+@pytest.mark.parametrize("kind", ROUTES)
+async def test_H32_a_completion_is_cancelled_at_any_stage_again_and_again(server, connect, kind, stage):
+    path, media, piece = ROUTES[kind]
+
+    async def slow(exchange):
+        if stage != "header":
+            await exchange.head(200, {"content-type": media})
+            await exchange.chunk(piece % b"a" + ((piece % b"lost")[:9] if stage == "half a line" else b""))
+        await exchange.gone()
+
+    server.routes[path] = slow
+    provider, tasks = connect(kind), len(asyncio.all_tasks())
+    for number in range(30):
+        stream = provider.complete(FILL[kind])
+        reading = asyncio.ensure_future(anext(stream))
+        await until(lambda number=number: len(server.requests) > number)
+        if stage != "header":
+            assert (await reading).text == "a"
+            reading = asyncio.ensure_future(anext(stream))
+            await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait({reading})
+        await stream.aclose()
+    await until(lambda: server.open == 0)
+    await until(lambda: len(asyncio.all_tasks()) <= tasks)
+    streams(server, piece % b"yes", ENDS[kind], path=path, kind=media)
+    assert words((await collect(provider.complete(FILL[kind])))[0]) == "yes"
