@@ -10,6 +10,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Final
 
 _TAB, _LF, _DEL = 0x09, 0x0A, 0x7F
@@ -58,6 +59,7 @@ _PLAIN: Final = re.compile(r"[\x20-\x7e]*\Z")
 _PLAIN_BLOCK: Final = re.compile(r"[\x20-\x7e\n]*\Z")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BREAK: Final = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+_BREAKS: Final = re.compile("[\r\x0b\x0c\x85\u2028\u2029]")
 _SELECTOR_RUN: Final = re.compile("[\ufe00-\ufe0f]{2,}")
 _NO_LINE_HOLDS: Final = (*range(0x20), _DEL, *range(0x80, 0xA0), *_BIDI_OVERRIDES, *_BIDI_MARKS, 0x2028, 0x2029)
 _FOREIGN_TO_A_LINE: Final = re.compile(f"[{_class(_NO_LINE_HOLDS)}\ud800-\udfff\U000e0000-\U000e0fff]")
@@ -65,7 +67,22 @@ MAX_MARKS: Final = 10
 """Combining marks kept in a row; more only smear over neighbouring lines."""
 
 
+@cache
+def _odd() -> re.Pattern[str]:
+    """Finds what prose may not hold, up to U+FFFF. Compiled when first needed (3 ms)."""
+    return re.compile(f"[{_class(code for code in _PROSE if code < 0x10000)}]")
+
+
+_FAR: Final = re.compile("[\U0001bca0-\U0010ffff]")
+_MAY_BE_MARKS: Final = re.compile(
+    "[^\x00-\u02ff\u0370-\u0482\u048a-\u0590\u2070-\u20cf\u2100-\u2ce0\u3030-\u3098\u309b-\ua66e\uac00-\ud7ff]{11}"
+)
+"""More characters in a row than `MAX_MARKS` of scripts that have combining marks; most texts hold none."""
+
+
 def _limit_marks(text: str) -> str:
+    if _MAY_BE_MARKS.search(text) is None:
+        return text
     kept: list[str] = []
     run = 0
     for char in text:
@@ -91,7 +108,11 @@ def clean_block(text: str) -> str:
     """Make prose of many lines safe to draw: control characters become visible, line breaks stay, tabs become four spaces."""
     if _PLAIN_BLOCK.match(text):
         return text
-    text = _BREAK.sub("\n", _SURROGATE.sub("\ufffd", text)).translate(_PROSE)
+    text = _SURROGATE.sub("\ufffd", text)
+    if _BREAKS.search(text):
+        text = _BREAK.sub("\n", text)
+    if _FAR.search(text) or _odd().search(text):
+        text = text.translate(_PROSE)
     text = text.replace("\t", "    ")
     return text if text.isascii() else _limit_marks(_SELECTOR_RUN.sub(lambda run: run[0][0], text))
 

@@ -103,7 +103,7 @@ class ChatScreen(ChatTalks):
         self.composer.completer = self._commands.complete
         self.follow(self.services.config.current, lambda settings: self._use_settings(settings.chat.enter_sends), fps=2)
         self.follow(chat.view, self._show_view)
-        self.follow(chat.live, self._show_live, fps=15)
+        self.follow(chat.live, self._show_live, fps=60)  # the engine sets the pace
         self.follow(chat.compared, lambda _live: self._show_compare(chat.view.value), fps=15)
         self.follow(self.services.completion.view, lambda _view: self._show_complete(), fps=15)
         self.follow(self.services.jobs.view, lambda _queue: self._show_notice(), fps=2)
@@ -148,7 +148,7 @@ class ChatScreen(ChatTalks):
         self.show_live(live)
 
     def _show_notice(self) -> None:
-        text, warns = chat_words.notice(self.view, self.services.jobs.view.value)
+        text, warns = chat_words.notice(self.view, self.services.jobs.view.value, reading=self.focused is self.transcript)
         if self._hint:
             text, warns = self._hint, False
         self._notice.display = bool(text)
@@ -158,6 +158,11 @@ class ChatScreen(ChatTalks):
         words = chat_words.queued(view)
         self._queue.display = bool(words)
         self._queue.show((f" {words}", "$text-muted"), ("   Q changes", "$text-muted"))
+
+    def on_descendant_focus(self) -> None:
+        """Some keys are named only where they act."""
+        if self.view.alarm or self.view.check is not None:
+            self._show_notice()
 
     def on_transcript_hint(self, event: Transcript.Hint) -> None:
         """A selection under way, or lines below the view."""

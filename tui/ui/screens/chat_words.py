@@ -249,15 +249,18 @@ def queued(view: ConversationView) -> str:
     return f"{len(view.queued)} queued: {words}"
 
 
-def notice(view: ConversationView, queue: QueueView) -> tuple[str, bool]:
-    """The line above the composer, and whether it warns; empty where there is nothing to say."""
+def notice(view: ConversationView, queue: QueueView, *, reading: bool = False) -> tuple[str, bool]:
+    """The line above the composer, and whether it warns; empty where there is nothing to say. `reading`: the transcript has the focus."""
     if view.read_only:
         return clean_label(view.read_only), True
     if view.alarm:
-        return f"! {clean_label(view.alarm)}   c what to do  /set num_ctx", True
+        return f"! {clean_label(view.alarm)}   {'c what to do' if reading else '/set num_ctx'}", True
     if view.check is not None and view.check.over:
         window = f" of {count(view.check.window)}" if view.check.window else ""
-        return f"! about {count(view.check.tokens)}{window} tokens would be sent; the oldest would be lost   c what to do", True
+        return (
+            f"! about {count(view.check.tokens)}{window} tokens would be sent; the oldest would be lost{'   c what to do' if reading else ''}",
+            True,
+        )
     if view.waits:
         return clean_label(view.waits), False
     said = pulling(view, queue)
