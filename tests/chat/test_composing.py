@@ -176,3 +176,17 @@ async def test_an_export_is_read_in_again(tmp_path: Path, files: list[str]) -> N
         await until(lambda: one.chat.view.value.id == 0)
     assert ("export chat", str(first.id), "ok") in one.host.audited
     await one.end()
+
+
+async def test_a_model_that_cannot_see_is_not_sent_the_images_before(tmp_path: Path, files: list[str]) -> None:
+    one = await start(tmp_path, [Delta("a cat"), DONE], [Delta("what cat?"), DONE])
+    one.host.listed = (*one.host.listed, Model("lab", "phi4:14b", "phi4:14b", abilities=frozenset({Ability.COMPLETION})))
+    one.chat.attach(files[:2])
+    await until(lambda: len(one.chat.view.value.attached) == 2)
+    await one.say("who is this?")
+    one.chat.use_model("lab", "phi4:14b")
+    answer = await one.say("and now?")
+    sent = one.host.lab.requests[1].messages[0].attachments
+    assert [file.name for file in sent] == ["notes.md"]
+    assert answer.note == "1 image was not sent: phi4:14b cannot see"
+    await one.end()

@@ -79,9 +79,11 @@ def build(host: ChatHost, session: Session, row: Message, changes: Mapping[str, 
     """The request for an answer: the branch up to it, and what it already holds where it is continued."""
     chosen, settings = session.settings, host.settings()
     sent = context.sent([*session.upto(row.parent), row])
+    abilities = abilities_of(host, row.provider, row.model)
+    blind = bool(abilities) and Ability.VISION not in abilities
     return ChatRequest(
         model=row.model,
-        messages=sent.messages,
+        messages=tuple(without_images(message) for message in sent.messages) if blind else sent.messages,
         system=sent.system(chosen.system),
         think=thinking_of(host, row.provider, row.model, chosen),
         options={**options_of(settings, row.model, chosen), **(changes or {})},
@@ -129,6 +131,12 @@ def weighing(host: ChatHost, session: Session) -> dict[str, Any]:
         "options": options_of(settings, session.model, chosen),
         "calibration": session.calibration,
     }
+
+
+def without_images(message: Message) -> Message:
+    """A message for a model that cannot see; servers drop images silently, or refuse the whole prompt (recordings, chat 12)."""
+    kept = tuple(file for file in message.attachments if file.kind is not AttachmentKind.IMAGE)
+    return replace(message, attachments=kept) if len(kept) < len(message.attachments) else message
 
 
 def told(chosen: ConversationSettings, request: ChatRequest) -> dict[str, Any]:

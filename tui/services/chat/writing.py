@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol, TypeVar
 
@@ -244,7 +244,7 @@ class Writer:
         served = context.window(ended.provider, ended.model, self._host.running(), request.options)
         before, system = session.upto(ended.parent), session.settings.system
         session.alarm = context.alarm(ended, before, served, system=system, calibration=self._calibration(session, ended))
-        remarks = "; ".join(part for part in (ended.note, *self._remarks(ended, request)) if part)
+        remarks = "; ".join(part for part in (ended.note, *self._remarks(ended, request, before)) if part)
         if remarks != ended.note:
             ended = replace(ended, note=remarks)
             await self._keeper.keep(lambda: session.store.update_answer(ended))
@@ -253,13 +253,17 @@ class Writer:
         await self._measure(session, ended, request)
         return ended
 
-    def _remarks(self, ended: Message, request: ChatRequest) -> Iterator[str]:
-        """What was set and not sent, and whether it is the JSON that was asked for."""
+    def _remarks(self, ended: Message, request: ChatRequest, before: Sequence[Message]) -> Iterator[str]:
+        """What was set or attached and not sent, and whether it is the JSON that was asked for."""
         provider = self._host.provider(ended.provider)
         if provider is not None and ended.request:
-            names = dropped_options(provider, request.options, request.think)
+            names = dropped_options(provider, request.options, request.think, request.keep_alive)
             if names:
                 yield f"{clean_name(ended.provider)} does not know {', '.join(names)}: not sent"
+            unseen = tokens.images(context.sent(before).messages) - tokens.images(request.messages)
+            if unseen > 0:
+                images = "1 image was" if unseen == 1 else f"{unseen} images were"
+                yield f"{images} not sent: {clean_name(ended.model)} cannot see"
         if ended.state is AnswerState.COMPLETE and not ended.tool_calls and (wrong := check_format(ended.content, request.format)):
             yield f"the answer is {wrong}"
 
