@@ -257,8 +257,9 @@ def notice(view: ConversationView, queue: QueueView, *, reading: bool = False) -
         return f"! {clean_label(view.alarm)}   {'c what to do' if reading else '/set num_ctx'}", True
     if view.check is not None and view.check.over:
         window = f" of {count(view.check.window)}" if view.check.window else ""
+        key = "   c what to do" if reading else ""
         return (
-            f"! about {count(view.check.tokens)}{window} tokens would be sent; the oldest would be lost{'   c what to do' if reading else ''}",
+            f"! about {count(view.check.tokens)}{window} tokens would be sent; the oldest would be lost{key}",
             True,
         )
     if view.waits:
