@@ -8,6 +8,7 @@ import pytest
 
 from tests.chat.host import DONE, Bench, Scripted, until
 from tui.core.chat import ConversationSettings
+from tui.core.errors import PaddockError
 from tui.core.events import Delta, Thinking
 
 
@@ -55,3 +56,21 @@ async def test_settings_of_a_conversation_are_sent_and_kept(tmp_path: Path) -> N
     assert request.options == {"temperature": 0.2, "top_p": 0.5, "top_k": 7, "repeat_penalty": 1.1}
     assert one.stored.settings(one.chat.view.value.id) == chosen
     await one.end()
+
+
+async def test_P76_what_was_deleted_long_ago_is_gone_at_the_next_start(tmp_path: Path) -> None:
+    one = await Bench(tmp_path, Scripted([Delta("yes"), DONE], [Delta("yes"), DONE])).begin()
+    for _ in range(2):
+        await one.say("go")
+        one.chat.delete(one.chat.view.value.id)
+        await until(lambda: one.chat.view.value.id == 0)
+        one.clock.advance(4 * 86_400)
+    await one.end()
+    two = Bench(tmp_path, Scripted())
+    two.clock.advance(8 * 86_400)
+    await two.begin()
+    await two.stored.undo_delete(2)
+    assert [head.id for head in two.stored.heads()] == [2]
+    with pytest.raises(PaddockError):
+        await two.stored.undo_delete(1)
+    await two.end()

@@ -196,7 +196,7 @@ Stored conversations: list, search, export, import, change.
   export ID                  to standard output, as Markdown; --form json or html, --output FILE
   import FILE...|-           what export wrote in any form, or a JSON list of messages with role and content
   rename ID TITLE...         tag ID TAG...|none         pin unpin ID...
-  delete ID...               undelete ID... brings them back for some minutes
+  delete ID...               undelete ID... brings them back for a week
 """
 
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CONVERSATIONS", "DRAFTS", "MESSAGES", "Conversations"]
 
-UNDO_SECONDS: Final = 600.0
-"""How long a deleted conversation or message can be brought back before it may be purged."""
+UNDO_SECONDS: Final = 7 * 86_400.0
+"""How long a deleted conversation or message can be brought back; then the next start removes it for good."""
 
 
 _FOUND_BY: Final = ("title = ?", "tags = ?")

@@ -31,11 +31,12 @@ class Shelf:
         self.sessions: dict[int, Session] = {}
 
     async def open(self) -> None:
-        """Answers of apps that died are marked interrupted."""
+        """Answers of apps that died are marked interrupted, and what was deleted long ago goes for good."""
         if (database := self._host.database) is not None:
             self.stored = Conversations(database, self._clock)
             if not database.read_only:
                 await self.stored.mark_open_answers_interrupted()
+                await self.stored.purge()
 
     def heads(self) -> tuple[ConversationHead, ...]:
         """All conversations, those in memory first."""
