@@ -383,3 +383,84 @@ async def test_what_is_laid_out_above_moves_nothing_in_view() -> None:
         await until(lambda: not chat._dirty)
         assert chat.line_count - chat.scroll_offset.y == below
         assert screen_text(app) == seen
+
+
+async def test_a_line_that_only_moved_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Host()
+    made: list[int] = []
+    real = Transcript.render_line
+    monkeypatch.setattr(Transcript, "render_line", lambda self, y: made.append(self.scroll_offset.y + y) or real(self, y))
+    async with app.run_test(size=(60, 12)) as pilot:
+        chat = app.chat
+        chat.load([(1, "m", "", "\n\n".join(f"paragraph {number}" for number in range(30)), "")])
+        chat.flush()
+        await until(lambda: "paragraph 29" in screen_text(app))
+        chat.begin(2, "m")
+        chat.flush()
+        await pilot.pause()
+        made.clear()
+        chat.append(2, "one more line\n")
+        chat.flush()
+        await until(lambda: "one more line" in screen_text(app))
+        assert made
+        assert min(made) >= chat.line_count - 4
+        made.clear()
+        chat.action_scroll(-2)
+        await pilot.pause()
+        lines = screen_lines(app)
+        assert len(set(made)) <= 2
+        chat._strips.clear()
+        chat.refresh()
+        await pilot.pause()
+        assert screen_lines(app) == lines
+
+
+async def test_kept_lines_take_other_colours_and_selections() -> None:
+    app = Host()
+    async with app.run_test(size=(60, 12)) as pilot:
+        chat = app.chat
+        chat.load([(1, "m", "", "# heading\n\ntext", "")])
+        chat.flush()
+        await until(lambda: "heading" in screen_text(app))
+        before = app.screen._compositor.render_strips()[1]
+        app.theme = "textual-light"
+        await pilot.pause()
+        light = app.screen._compositor.render_strips()[1]
+        assert light.text == before.text
+        assert light != before
+        chat.focus()
+        chat.action_select()
+        await pilot.pause()
+        assert app.screen._compositor.render_strips()[1] != light
+        chat.action_unselect()
+        await pilot.pause()
+        assert app.screen._compositor.render_strips()[1] == light
+
+
+async def test_what_is_changed_at_once_is_drawn_at_its_end() -> None:
+    app = Host()
+    async with app.run_test(size=(60, 12)):
+        chat = app.chat
+        chat.begin(1, "m")
+        chat.flush()
+        with chat.at_once():
+            chat.append(1, "one ")
+            chat.append(1, "two")
+            assert plain(chat, 1)[1:] != [" one two"]
+        assert " one two" in plain(chat, 1)
+        assert chat._timer is None
+        chat.append(1, " three")
+        assert chat._timer is not None
+
+
+async def test_what_is_in_view_is_laid_out_first() -> None:
+    app = Host()
+    async with app.run_test(size=(60, 12)):
+        chat = app.chat
+        chat.load([(number, "m", "", f"message {number}", "") for number in range(60)])
+        chat.flush()
+        await until(lambda: not chat._dirty)
+        chat.move_to(20)
+        assert chat._in_turn(set(range(60)))[:6] == [23, 22, 21, 20, 59, 58]
+        chat.action_edge(1)
+        assert chat._in_turn(set(range(60)))[0] == 59

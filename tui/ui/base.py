@@ -16,6 +16,7 @@ from textual.widget import Widget
 from tui.core.errors import Failure
 from tui.core.jobs import JobState
 from tui.core.observe import Observable
+from tui.ui.compositor import LeanCompositor
 from tui.ui.follow import Follower
 from tui.ui.frame import KeyLine, Line, TopBar
 from tui.ui.status import StatusBar, attention
@@ -49,6 +50,7 @@ class AppScreen(Screen[None]):
 
     def __init__(self, services: Services) -> None:
         super().__init__()
+        self._compositor = LeanCompositor()
         self._services = services
         self._followers: list[Follower[Any]] = []
         self._held_focus: Widget | None = None

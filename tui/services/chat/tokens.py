@@ -7,7 +7,6 @@ import re
 import statistics
 import string
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,8 +34,9 @@ _NOTE: Final = re.compile(r"prompt ([0-9]{1,12}) in ([0-9]{1,6})")
 _SAMPLED: Final = 65_536
 """Characters above which a text is weighed by samples: the cost of weighing is bounded (P22)."""
 _SAMPLES: Final = 64
-_SHORT: Final = 4096
-"""Characters of a text up to which its weight is remembered among many others: those are the messages of a long conversation."""
+_REMEMBERED: Final = 32_768
+_WEIGHTS: Final[dict[tuple[int, int], float]] = {}
+"""Weights of texts, by hash and length: those of a long conversation are asked for with every change."""
 _GOLDEN: Final = 0.6180339887
 """Its multiples lie evenly, and in step with no repetition of the text."""
 
@@ -82,14 +82,21 @@ def weight(text: str) -> float:
     A CJK character counts as 2.5, another one outside ASCII as 1.6, digits and punctuation more than letters, and runs of
     blanks or of one mark hardly anything, as tokenizers have tokens for those.
     """
-    if len(text) > _SAMPLED:
-        size = _SAMPLED // _SAMPLES
-        starts = (int(number * _GOLDEN % 1 * (len(text) - size)) for number in range(_SAMPLES))
-        return sum(_weight(text[start : start + size]) for start in starts) / _SAMPLED * len(text)
-    return _short_weight(text) if len(text) <= _SHORT else _weight(text)
+    key = (hash(text), len(text))
+    known = _WEIGHTS.get(key)
+    if known is None:
+        if len(_WEIGHTS) >= _REMEMBERED:
+            _WEIGHTS.clear()
+        known = _WEIGHTS[key] = _sampled(text) if len(text) > _SAMPLED else _weight(text)
+    return known
 
 
-@lru_cache(maxsize=64)
+def _sampled(text: str) -> float:
+    size = _SAMPLED // _SAMPLES
+    starts = (int(number * _GOLDEN % 1 * (len(text) - size)) for number in range(_SAMPLES))
+    return sum(_weight(text[start : start + size]) for start in starts) / _SAMPLED * len(text)
+
+
 def _weight(text: str) -> float:
     plain = text.encode("ascii", "ignore")
     total = float(len(text))
@@ -105,11 +112,6 @@ def _weight(text: str) -> float:
                 cjk = "\u2e80" <= char <= "\ud7ff" or "\uf900" <= char <= "\ufaff" or char >= "\U00020000"
                 total += 1.5 if cjk else 0.6
     return max(0.0, total, _WORD * len(text.split()))
-
-
-@lru_cache(maxsize=8192)
-def _short_weight(text: str) -> float:
-    return _weight.__wrapped__(text)
 
 
 def message_weight(message: Message) -> float:

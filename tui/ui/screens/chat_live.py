@@ -118,7 +118,12 @@ class ChatLive(AppScreen):
         return live if live is not None and live.conversation in (view.id, 0) else None
 
     def show_live(self, live: LiveAnswer | None) -> None:
-        """Append what is new of the answer being written."""
+        """Append what is new of the answer being written; the engine sets the pace."""
+        with self.transcript.at_once():
+            self._take_over(live)
+        self._tick(live is not None and chat_words.is_waiting(live))
+
+    def _take_over(self, live: LiveAnswer | None) -> None:
         before, self._live = self._live, live
         view = self.view
         if before is not None and (live is None or live.message_id != before.message_id):
@@ -132,7 +137,6 @@ class ChatLive(AppScreen):
         if live is not None and live.message_id == self._streamed:
             self._take(live)
             self._head(live)
-        self._tick(live is not None and chat_words.is_waiting(live))
 
     def _take(self, live: LiveAnswer) -> None:
         """Append the pieces that came."""

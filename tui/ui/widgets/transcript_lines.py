@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Hashable, Iterable, Sequence
-from typing import ClassVar, Final
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, Final
 
 from rich.segment import Segment
 from rich.style import Style
@@ -28,6 +29,10 @@ SLICE: Final = 0.008
 """Seconds of drawing again (for another width) between two frames."""
 PATIENCE: Final = 0.05
 """Seconds that a flush may take: 4 MB of conversation take 0.3 s (P22)."""
+FIRST: Final = 0.016
+"""Seconds that one may take which is the first for another conversation or another width: what is in view comes first."""
+BREATH: Final = 0.002
+"""Seconds between two slices, at least: keys and frames come in between."""
 STYLES: Final = ("heading", "code", "dim", "comment", "keyword", "string", "number", "name", "notice", "header", "here")
 _FONTS: Final = {"strong": Style(bold=True), "emphasis": Style(italic=True), "struck": Style(strike=True)}
 _STRIPS: Final = 2000
@@ -49,13 +54,16 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         self._keep = Keep()
         self._dirty: set[Hashable] = set()
         self._whole = False
+        self._patience = PATIENCE
         self._held: tuple[Message, Laid | None, int] | None = None
         self._timer: Timer | None = None
+        self._gathering = False
         self._drawn_at = -1e9
         self._look = Look(0)
         self._styles: dict[str, Style] = {}
         self._again: Timer | None = None
-        self._strips: dict[int, Strip] = {}
+        self._strips: dict[int, Strip] = {}  # by line of the conversation, as they go to the screen
+        self._made_for: tuple[Any, ...] = ()
         self._needle = ""
         self._match = -1
         self._follows = True
@@ -85,9 +93,13 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         self._order = list(self._messages.values())
         self._dirty &= set(self._messages)
         self._moved()
+        if not before:
+            self._patience = FIRST
         if self._whole and self.is_attached:
             self._held = held
             self._place()
+            self.flush()
+        elif not before and self.is_attached:  # another conversation: nothing of it is shown yet
             self.flush()
         else:
             self._wake()
@@ -178,9 +190,19 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         self._dirty.add(message_id)
         self._wake()
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Draw what is changed within as one, at the end of it: for callers that keep to a pace of their own."""
+        self._gathering = True
+        try:
+            yield
+        finally:
+            self._gathering = False
+        self.flush()
+
     def _wake(self) -> None:
         """Flush when it is time."""
-        if self._timer is not None or not self.is_attached:
+        if self._gathering or self._timer is not None or not self.is_attached:
             return
         wait = PERIOD - (self._clock.monotonic() - self._drawn_at)
         self._timer = self.set_timer(max(0.001, wait), self.flush)
@@ -193,12 +215,13 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         self._drawn_at = self._clock.monotonic()
         if not (self._dirty or self._whole) or not self._look.width:
             return
+        patience, self._patience = self._patience, PATIENCE
         follow = self._follows or self.scroll_offset.y >= self.max_scroll_y
         anchor, self._held = None if follow else self._held or self._anchor(), None
         dirty, self._dirty = self._dirty, set()
-        rush, late = self._drawn_at + SLICE, self._drawn_at + PATIENCE
+        rush, late = self._drawn_at + SLICE, self._drawn_at + patience
         laid_out: dict[Hashable, tuple[int, int, bool]] = {}
-        for message_id in [name for name in reversed(self._messages) if name in dirty]:
+        for message_id in self._in_turn(dirty):
             message = self._messages[message_id]
             if laid_out and self._clock.monotonic() > late:
                 self._dirty.add(message_id)
@@ -238,6 +261,16 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
             self._timer = self.set_timer(SLICE, self.flush)
         if self._again is None and any(message.body.sketched for message in self._order):
             self._again = self.set_timer(0.001, self._redo_some)
+
+    def _in_turn(self, dirty: set[Hashable]) -> list[Hashable]:
+        """Messages in the order in which they are laid out: those in view, then the newest first."""
+        names = [name for name in reversed(self._messages) if name in dirty]
+        if len(names) > 1 and not self._follows:
+            top = self.scroll_offset.y
+            begin, end = bisect_right(self._starts, top) - 1, bisect_right(self._starts, top + self.size.height - 1)
+            seen = set(list(self._messages)[max(0, begin) : end])
+            names.sort(key=lambda name: name not in seen)
+        return names
 
     def _repaint(self, first: int, end: int) -> None:
         """Draw lines again: from `first` up to `end`."""
@@ -308,6 +341,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         self._dirty.update(self._messages)
         self._match = -1
         self._redo_view()
+        self._patience = FIRST
         self.flush()
         self._drawn_anew(anchor, follow)
         if self._again is None:
@@ -342,7 +376,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
             for body, look, _inside in message.bodies(self._look):
                 for laid in body.stale(look):
                     if self._clock.monotonic() > end:
-                        self._again = self.set_timer(SLICE, self._redo_some)
+                        self._again = self.set_timer(BREATH, self._redo_some)
                         break
                     body.redraw(laid, look)
                     drawn = True
@@ -395,19 +429,37 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         number = bisect_right(self._starts, at) - 1
         return self._order[number].line(at - self._starts[number])
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """See `Widget`: a line that only moved is not made again, with all that Textual does to a line."""
+        if self.styles.gutter:
+            return super().render_lines(crop)
+        look = (self.size, self.background_colors, self.opacity, self.rich_style, tuple(self.get_line_filters()), self.hover_style)
+        if look != self._made_for:
+            self._made_for = look
+            self._strips.clear()
+        top, strips = self.scroll_offset.y, self._strips
+        wanted = range(top + crop.y, top + crop.bottom)
+        if len(strips) > _STRIPS:
+            strips.clear()
+        at = wanted.start
+        while at < wanted.stop:
+            end = at
+            while end < wanted.stop and end not in strips:
+                end += 1
+            if end > at:
+                made = super().render_lines(Region(0, at - top, self.size.width, end - at))
+                strips.update(zip(range(at, end), made, strict=True))
+            at = end + 1
+        found = [strips[at] for at in wanted]
+        return found if crop.column_span == (0, self.size.width) else [strip.crop(*crop.column_span) for strip in found]
+
     def render_line(self, y: int) -> Strip:
         """A line of the conversation."""
         at, width = self.scroll_offset.y + y, self.size.width
-        strip = self._strips.get(at)
-        if strip is None or strip.cell_length != width:
-            base = self.rich_style
-            if not 0 <= at < self._lines:
-                return Strip.blank(width, base)
-            strip = Strip(self._segments(at, base)).adjust_cell_length(width, base)
-            if len(self._strips) > _STRIPS:
-                self._strips.clear()
-            self._strips[at] = strip
-        return strip.apply_offsets(0, at)
+        base = self.rich_style
+        if not 0 <= at < self._lines:
+            return Strip.blank(width, base)
+        return Strip(self._segments(at, base)).adjust_cell_length(width, base).apply_offsets(0, at)
 
     def _segments(self, at: int, base: Style) -> Iterable[Segment]:
         """A line with its margin, the names of styles replaced by colours, match and selection marked."""
