@@ -40,14 +40,15 @@ class Stage:
         self.dies = False
 
     async def __call__(self, exchange: Exchange) -> None:
-        await self._as_far_as(exchange)
+        await self.as_far_as(exchange)
         self.there.set()
         if self.dies:
             exchange.reset()
             return
         await exchange.gone()
 
-    async def _as_far_as(self, exchange: Exchange) -> None:
+    async def as_far_as(self, exchange: Exchange) -> None:
+        """Answer up to the stage."""
         if self.stage == "connected":
             return
         await exchange.head()

@@ -143,22 +143,31 @@ class Comparing:
             await asyncio.gather(*(self._writer.write(session, row) for row in rows))
             return
         for at, row in enumerate(rows):
-            for later in rows[at + 1 :]:
+            if session.answers.get(row.id, row).state.ended:  # it was stopped before its turn
+                continue
+            left = [later for later in rows[at + 1 :] if later.id not in session.unwanted]
+            for later in left:
                 self._waits(session, later.id, f"after {_name(session, row.id)}")
             self._waits(session, row.id, "")
             ended = await self._writer.write(session, row)
             if ended.state is AnswerState.STOPPED and session.stopping:
-                await self._stopped(session, rows[at + 1 :])
+                await self._stopped(session, [later for later in left if later.id not in session.unwanted])
                 return
 
     async def _stopped(self, session: Session, rows: Sequence[Message]) -> None:
-        """All was stopped: those that had not begun are."""
+        """They were stopped before they began."""
         for row in rows:
             self._waits(session, row.id, "")
             ended = replace(row, state=AnswerState.STOPPED)
             session.put(ended)
             await self._keeper.keep(lambda ended=ended: session.store.finish_answer(ended))  # type: ignore[misc]
         self._desk.show(session)
+
+    async def skip(self, session: Session, message: int) -> None:
+        """One that waits for its turn was stopped: it ends now, and its turn does not come."""
+        columns = session.compare.columns if session.compare is not None else ()
+        if any(column.message_id == message and column.waits for column in columns):
+            await self._stopped(session, [session.answers[message]])
 
     def _waits(self, session: Session, message: int, why: str) -> None:
         view = session.compare

@@ -297,6 +297,7 @@ class ChatEngine:
     def work(self, session: Session, work: Coroutine[Any, Any, None]) -> None:
         """Mark a conversation busy, and work on it until its answer has ended."""
         session.busy, session.stopping = True, False
+        session.unwanted.clear()
         self._spawn(self._busy(session, work))
 
     async def _busy(self, session: Session, work: Coroutine[Any, Any, None]) -> None:
@@ -404,8 +405,9 @@ class ChatEngine:
                 self._marks[number] = self._settling.mark(answer.message.provider, answer.message.model)
         if not message:
             session.stop()
-        elif message in session.active:
-            session.active[message].stop()
+        elif session.busy:
+            session.stop_one(message)
+            await self.comparing.skip(session, message)
 
     async def regenerate(self, message: int, provider: str, model: str, options: Mapping[str, Any] | None) -> None:
         """Answer a prompt again."""

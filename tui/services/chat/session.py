@@ -31,9 +31,11 @@ class Session:
         messages: The branch that is shown.
         answers: Those of the comparison shown, by id.
         active: Answers being written, by the id of their message.
-        waiting: What esc ends while no answer is being written yet: a prompt being stored, a question, a pull.
+        waiting: What esc ends while no answer is being written yet: a prompt being stored, a question, a pull; and for which answer
+            (0: for none).
         waits: What it waits for, in words.
         stopping: All that is being written is to end, also what had not begun.
+        unwanted: Ids of single answers that are to end, whatever they wait for.
         settling: Id of the stopped answer whose server was not seen to be free yet.
     """
 
@@ -61,8 +63,9 @@ class Session:
     check: ContextCheck | None = None
     busy: bool = False
     stopping: bool = False
+    unwanted: set[int] = field(default_factory=set)
     active: dict[int, Answer] = field(default_factory=dict)
-    waiting: set[asyncio.Task[Any]] = field(default_factory=set)
+    waiting: dict[asyncio.Task[Any], int] = field(default_factory=dict)
 
     @property
     def draft_key(self) -> str:
@@ -118,3 +121,15 @@ class Session:
             answer.stop()
         for task in tuple(self.waiting):
             task.cancel()
+
+    def stop_one(self, message: int) -> None:
+        """End one answer, or what it waits for."""
+        self.unwanted.add(message)
+        if message in self.active:
+            self.active[message].stop()
+        for task in [task for task, of in self.waiting.items() if of == message]:
+            task.cancel()
+
+    def ends(self, message: int) -> bool:
+        """Whether an answer (0: anything but one) is not to be waited for any more."""
+        return self.stopping or message in self.unwanted

@@ -49,17 +49,17 @@ class Shown(Protocol):
         """An answer being written has a new snapshot."""
 
 
-async def held(session: Session, shown: Shown, work: Coroutine[Any, Any, T]) -> T:
-    """Wait for something that esc ends.
+async def held(session: Session, shown: Shown, work: Coroutine[Any, Any, T], message: int = 0) -> T:
+    """Wait for something that esc ends; where it is for one answer, stopping that one ends it too.
 
     Raises:
         Stopped: It was ended so.
     """
-    if session.stopping:  # esc came between two waits
+    if session.ends(message):  # esc came between two waits
         work.close()
         raise Stopped
     task = asyncio.ensure_future(work)
-    session.waiting.add(task)
+    session.waiting[task] = message
     try:
         return await task
     except asyncio.CancelledError:
@@ -69,7 +69,7 @@ async def held(session: Session, shown: Shown, work: Coroutine[Any, Any, T]) -> 
             raise
         raise Stopped from None
     finally:
-        session.waiting.discard(task)
+        session.waiting.pop(task, None)
         session.waits = ""
         shown.show(session)
 
@@ -128,7 +128,7 @@ class Writer:
         failure: Failure | None = None
         stopped = False
         try:
-            failure = await held(session, self._shown, self._hindrance(session, row))
+            failure = await held(session, self._shown, self._hindrance(session, row), row.id)
         except Stopped:
             stopped = True
         if failure is None and not stopped and (found := self._answered_before(session, row, request)) is not None:
@@ -142,7 +142,7 @@ class Writer:
             request=sending.digest(self._host, row, request),
         )
         answer = self._answer(session, row, request, failure)
-        if stopped or session.stopping:
+        if stopped or session.ends(row.id):
             answer.stop()
         session.active[row.id] = answer
         try:
