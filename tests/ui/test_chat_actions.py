@@ -79,6 +79,17 @@ async def test_the_cursor_is_seen_while_the_transcript_has_the_focus(talk: FakeS
         await until(lambda: "> " not in [line[:2] for line in screen_text(app).split("\n")])
 
 
+async def test_the_cursor_goes_along_to_another_branch(talk: FakeServices) -> None:
+    app = host(talk)
+    async with app.run_test(size=(80, 30)) as pilot:
+        await shown(app, "second answer")
+        await pilot.press("tab", "K", "K", ">")
+        talk.chat.view.set(view(MESSAGES[0], answer("another answer", number=9), branches={2: (2, 9), 9: (2, 9)}))
+        await shown(app, "> qwen3:8b ‹2/2› ─")
+        await pilot.press(">")
+        assert talk.called("switch") == [(2, 1), (9, 1)]
+
+
 async def test_a_message_without_branches_is_not_switched(talk: FakeServices) -> None:
     app = host(talk)
     async with app.run_test(size=(80, 30)) as pilot:

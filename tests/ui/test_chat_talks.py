@@ -322,6 +322,21 @@ async def test_conversations_are_searched_and_opened_at_the_match(fake: FakeServ
         assert "line 12" in screen_text(app)
 
 
+async def test_enter_waits_for_the_search_that_is_under_way(fake: FakeServices) -> None:
+    fake.chat.heads.set(HEADS)
+    later: list[Callable[[Sequence[Found]], None]] = []
+    fake.chat.search = lambda text, then: later.append(then)
+    app = host(fake)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("ctrl+o")
+        await shown(app, "Older talk")
+        await pilot.press(*"cache", "enter")
+        await until(lambda: later)
+        assert not fake.called("open")
+        later[-1]((Found(HEADS[0], 2, "the cache"),))
+        await until(lambda: fake.called("open") == [(7, 2)])
+
+
 async def test_the_list_names_tags_pins_deletes_and_imports(fake: FakeServices, ready: None) -> None:
     fake.chat.heads.set(HEADS)
     app = host(fake)

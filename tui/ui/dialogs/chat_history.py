@@ -90,6 +90,8 @@ class HistoryDialog(ModalScreen[Chosen | None]):
         super().__init__()
         self._chat, self._current, self._clock = chat, current, clock
         self._asked = ""
+        self._opens = False
+        """Enter was pressed before the answer came."""
         self._found: Observable[tuple[str, Sequence[Found]]] = Observable(("", ()))
         self._followers: list[Follower[Any]] = []
         self._timer: Timer | None = None
@@ -170,6 +172,9 @@ class HistoryDialog(ModalScreen[Chosen | None]):
     def _take_found(self, found: tuple[str, Sequence[Found]]) -> None:
         if self._asked and found[0] == self._asked:
             self._fill(found[1], "no conversation holds all of these words")
+            if self._opens:
+                self.query_one(Rows).action_open()
+        self._opens = False
 
     def _fill(self, found: Sequence[Found], empty: str) -> None:
         rows = self.query_one(Rows)
@@ -205,7 +210,12 @@ class HistoryDialog(ModalScreen[Chosen | None]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Open it; what was typed last is searched first."""
         event.stop()
-        if self._timer is None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._search()
+        if self._asked and self._found.value[0] != self._asked:
+            self._opens = True
+        else:
             self.query_one(Rows).action_open()
 
     def on_rows_selected(self, event: Rows.Selected) -> None:

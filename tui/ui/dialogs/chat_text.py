@@ -46,8 +46,8 @@ class TextDialog(ModalScreen[str | None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "take", "save", id="text.take", priority=True, tooltip="Take the text"),
-        Binding("escape", "leave", "back", id="text.back", priority=True, tooltip="Change nothing"),
+        Binding("ctrl+s", "take", "save", id="text.take", tooltip="Take the text"),
+        Binding("escape", "leave", "back", id="text.back", tooltip="Change nothing"),
     ]
 
     def __init__(self, title: str, text: str = "", *, hint: str = "saves", empty: bool = False) -> None:

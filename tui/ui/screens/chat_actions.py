@@ -154,7 +154,10 @@ class ChatActions(ChatLive):
         """Show the next or previous branch in place of this message."""
 
         def switch(message: Message) -> None:
-            if len(self.view.branches.get(message.id, ())) > 1:
+            siblings = self.view.branches.get(message.id, ())
+            if len(siblings) > 1:
+                at = siblings.index(message.id) + step
+                self._wanted = siblings[at] if 0 <= at < len(siblings) else 0
                 self.services.chat.switch(message.id, step)
             else:
                 self.say("This message has no other branch. r answers again beside it, e edits it.")

@@ -74,6 +74,7 @@ class ChatLive(AppScreen):
             self._finish(live)
         state = (view.messages, view.branches, view.settling, self._streamed, self.ascii, self.binary, frozenset(self._timed))
         if state == self._synced:
+            self.go_to_wanted()
             return
         self._synced = state
         rows = [
@@ -86,6 +87,10 @@ class ChatLive(AppScreen):
         self.transcript.show(rows)
         if live is not None:
             self._take(live)
+        self.go_to_wanted()
+
+    def go_to_wanted(self) -> None:
+        """Go to the message that is wanted, once it is shown."""
         if self._wanted in self.transcript:
             self.transcript.move_to(self._wanted)
             self.transcript.focus()

@@ -45,6 +45,8 @@ class ChatTalks(ChatActions):
             if chosen is not None:
                 self._wanted = chosen.message
                 self.services.chat.open(chosen.conversation, chosen.message)
+                if chosen.conversation == self.view.id:
+                    self.go_to_wanted()
 
         self.app.push_screen(HistoryDialog(self.services.chat, current=self.view.id), done)
 
