@@ -439,6 +439,9 @@ async def test_a_comparison_stands_in_place_of_the_conversation(fake: FakeServic
         await shown(app, "left words")
         await shown(app, "right words")
         assert not app.screen.transcript.display
+        await pilot.press("d", "e", "p")
+        assert not fake.called("pin_message")
+        assert len(app.screen_stack) == 1
         fake.chat.view.set(view(prompt("Which one?"), answers[3]))
         await until(lambda: "left words" not in screen_text(app) and app.screen.transcript.display)
         await shown(app, "right words")
@@ -455,6 +458,10 @@ async def test_completing_takes_the_place_of_the_conversation(fake: FakeServices
         await pilot.press("escape")
         await until(lambda: app.focused is app.screen.composer)
         await shown(app, "Which one?")
+        await pilot.press(*"/complete", "enter")
+        await until(lambda: app.focused is not None and app.focused.id == "gap-before")
+        fake.chat.view.set(replace(view(prompt("Another one")), id=9))
+        await shown(app, "Another one")
 
 
 async def test_what_goes_along_reaches_the_engine(fake: FakeServices) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual import events
 from textual.binding import Binding, BindingType
@@ -30,6 +30,13 @@ from tui.ui.widgets.transcript import Transcript
 if TYPE_CHECKING:
     from tui.ui.screens.compare_view import CompareView
     from tui.ui.screens.complete_view import CompleteView
+
+
+_OF_A_MESSAGE: Final = (
+    *("again", "again_with", "copy", "copy_code", "edit", "delete", "times", "save"),
+    *("branch", "switch", "pin", "links", "find", "context"),
+)
+"""Actions on the transcript's message: nothing while a comparison stands in its place."""
 
 
 class ChatScreen(ChatTalks):
@@ -128,6 +135,7 @@ class ChatScreen(ChatTalks):
         self._show_notice()
         self._show_queue(view)
         if opened:
+            self._leave_complete()
             self.composer.set_history(list(self.services.chat.history()))
             self._restored = ""
             self._offered = None
@@ -279,6 +287,10 @@ class ChatScreen(ChatTalks):
         if event.text_area is self.composer:
             self.services.chat.save_draft(self.composer.text)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """See `_OF_A_MESSAGE`."""
+        return not (action in _OF_A_MESSAGE and not self.transcript.display)
+
     def action_compose(self) -> None:
         """To the composer."""
         self.composer.focus()
@@ -321,9 +333,13 @@ class ChatScreen(ChatTalks):
     def on_complete_view_left(self, event: CompleteView.Left) -> None:
         """Back to the conversation."""
         event.stop()
-        event.view.display = False
-        self.query_one("#chat-talk").display = True
-        self.composer.focus()
+        self._leave_complete()
+
+    def _leave_complete(self) -> None:
+        if self._complete is not None and self._complete.display:
+            self._complete.display = False
+            self.query_one("#chat-talk").display = True
+            self.composer.focus()
 
     def on_rows_selected(self, event: Rows.Selected) -> None:
         """Open a conversation of the list."""
