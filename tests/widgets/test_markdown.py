@@ -142,12 +142,21 @@ WIDE = st.lists(
 
 
 @settings(max_examples=150, deadline=None)
-@given(WIDE, st.integers(8, 40), st.booleans(), st.sampled_from(["", "```py\n", "- ", "> ", "| a | b |\n|---|---|\n| "]))
+@given(WIDE, st.integers(12, 40), st.booleans(), st.sampled_from(["", "```py\n", "- ", "> ", "| a | b |\n|---|---|\n| "]))
 def test_T22_no_line_is_wider_than_it_may_be_and_none_holds_a_control(source: str, width: int, ascii: bool, head: str) -> None:
     for block in split(head + clean_block(source)):
         for line in draw(block, width, ascii):
             assert cell_len(line.plain) <= width, (block, line.plain)
             assert not FORBIDDEN & set(strip_line(line.plain))
+
+
+@pytest.mark.parametrize(
+    "source", [">" * 60 + " deep words", "- " * 30 + "deep words", "|" + " a |" * 20 + "\n|" + "---|" * 20 + "\n|" + " word |" * 20]
+)
+def test_T22_deep_nesting_and_many_columns_stay_within_the_width(source: str) -> None:
+    lines = [line.plain for block in split(source) for line in draw(block, 30)]
+    assert max(map(cell_len, lines)) <= 30
+    assert "words" in "".join(lines) or "".join(lines).replace(" ", "").count("word") == 20
 
 
 def test_T22_a_family_is_not_torn_apart() -> None:

@@ -27,7 +27,7 @@ FORMULA: Final = 2000
 
 @cache
 def _parser() -> MarkdownIt:
-    parser = MarkdownIt("commonmark", {"html": True}).enable("table").enable("strikethrough")
+    parser = MarkdownIt("commonmark", {"html": True, "maxNesting": 100}).enable("table").enable("strikethrough")
     parser.inline.ruler.before("escape", "math", _math)
     return parser
 
@@ -185,7 +185,7 @@ def _table(tokens: list[Token], width: int, ascii: bool, headless: bool) -> list
         elif token.type == "inline":
             rows[-1].append(_inline(token))
     count = max(len(row) for row in rows)
-    if count > TABLE_COLUMNS:
+    if count > TABLE_COLUMNS or 5 * count + 1 > width:
         return [line for row in rows[headless:] for line in wrap(Text(" | ").join(row), width)]
     widths = [max((cell_len(row[column].plain) for row in rows if column < len(row)), default=0) for column in range(count)]
     while sum(widths) + 2 * count > width and max(widths) > 3:
@@ -206,7 +206,8 @@ def _table(tokens: list[Token], width: int, ascii: bool, headless: bool) -> list
 
 def draw(block: Block, width: int, ascii: bool = False) -> list[Text]:
     """Draw a block as lines of at most `width` cells; its indentation is theirs. The gap before it is not drawn."""
-    room = max(8, width - block.indent)
+    indent = min(block.indent, max(0, width - 8))
+    room = max(8, width - indent)
     if block.kind == "code":
         lines = _code(block.source, strip_line(block.info)[:20], room, ascii, label=not block.more)
     elif block.kind == "math":
@@ -214,8 +215,8 @@ def draw(block: Block, width: int, ascii: bool = False) -> list[Text]:
     elif block.head:
         lines = render(block.head + block.source, room, ascii, headless=True)
     else:
-        lines = render(block.source, room, ascii)
-    return [Text(" " * block.indent).append_text(line) for line in lines] if block.indent else lines
+        lines = render(block.source, room, ascii) or wrap(Text(block.source), room)  # nested deeper than the parser goes
+    return [Text(" " * indent).append_text(line) for line in lines] if indent else lines
 
 
 def _led(head: str, line: Text) -> Text:
@@ -243,7 +244,7 @@ def render(source: str, width: int, ascii: bool = False, *, headless: bool = Fal
     at = 0
     while at < len(tokens):
         token = tokens[at]
-        indent = "".join(lead)
+        indent = "".join(lead)[: max(0, width - 8)]
         room = max(8, width - len(indent))
         lines: list[Text] = []
         if token.type in ("bullet_list_open", "ordered_list_open", "blockquote_open"):
@@ -275,7 +276,7 @@ def render(source: str, width: int, ascii: bool = False, *, headless: bool = Fal
                 out.append(Text((opened or indent).rstrip(), "dim"))
             opened = ""
             for line in lines:
-                head = indent[: -len(item)] + item if item and lead else indent
+                head = (indent[: -len(item)] + item)[: max(len(indent), 2)] if item and lead else indent
                 out.append(_led(head, line) if head else line)
                 item = ""
         at += 1
