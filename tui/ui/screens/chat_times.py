@@ -9,7 +9,7 @@ from tui.core.events import Metrics
 from tui.text import count, duration
 from tui.ui.widgets.transcript_message import Said
 
-BAR: Final = 48
+BAR: Final = 40
 """Cells of the bar at most."""
 _PHASES: Final = (("waited", "·", "."), ("loaded", "▒", "#"), ("read", "░", ":"), ("wrote", "▓", "|"), ("stalled", "-", "-"))
 """Name, mark, mark without Unicode."""
