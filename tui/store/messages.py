@@ -10,7 +10,7 @@ from tui.core.chat import AnswerState, Message
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import Failure, FailureKind
 from tui.store import codec, rows
-from tui.store.identity import Identity, alive
+from tui.store.identity import Identity, alive, myself
 from tui.store.index import index_messages, unindex_message
 from tui.store.rows import MESSAGE, message_of
 from tui.store.tree import Tree
@@ -169,6 +169,7 @@ class Messages(Repository):
 
         def work(connection: sqlite3.Connection) -> tuple[Message, ...]:
             _touch(connection, messages[0].conversation, now)
+            _must_be_ours(connection, messages[0].conversation)
             stored: list[Message] = []
             for message in messages:
                 parent = stored[-1].id if chain and stored else message.parent
@@ -188,6 +189,7 @@ class Messages(Repository):
         """Add streamed text to an answer; callers collect at least half a second of it. It is found by a search once it has ended."""
 
         def work(connection: sqlite3.Connection) -> None:
+            _must_be_ours(connection, _conversation_of(connection, number))
             unindex_message(connection, number)
             connection.execute(
                 "UPDATE message SET content = content || ?, thinking = thinking || ?, state = ? WHERE id = ?",
@@ -251,7 +253,19 @@ class Messages(Repository):
         return await self._db.run(work, (CONVERSATIONS, MESSAGES))
 
 
+def _must_be_ours(connection: sqlite3.Connection, conversation: int) -> None:
+    """Text goes into a conversation only under our lease: in a file that was put in the place of ours the same numbers are others'.
+
+    Raises:
+        PaddockError: Nobody or another process holds it, or there is no such conversation.
+    """
+    query, me = "SELECT lease_pid, lease_start, lease_boot FROM conversation WHERE id = ?", myself()
+    if connection.execute(query, (conversation,)).fetchone() != (me.pid, me.start, me.boot):
+        raise rows.gone(conversation)
+
+
 def _replace(connection: sqlite3.Connection, message: Message) -> None:
+    _must_be_ours(connection, message.conversation)
     rows.replace_text(connection, message)
     index_messages(connection, "id = ?", (message.id,))
 

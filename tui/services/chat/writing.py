@@ -14,6 +14,7 @@ from tui.core.clock import Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import StreamEvent
 from tui.core.jobs import Job, JobKind, JobState
+from tui.core.models import Severity
 from tui.core.names import same
 from tui.providers.options import dropped_options
 from tui.services.chat import context, sending, tokens
@@ -147,6 +148,10 @@ class Writer:
         session.active[row.id] = answer
         try:
             ended = await answer.run()
+        except PaddockError as error:  # its place on disk is gone; what came is still here to be read
+            ended = answer.message
+            session.read_only = session.read_only or f"Not saved: {error.failure.what}; here it can only be read"
+            self._host.notice(session.read_only, Severity.WARNING, error.failure)
         finally:
             session.active.pop(row.id, None)
         session.put(ended)
@@ -247,7 +252,8 @@ class Writer:
         remarks = "; ".join(part for part in (ended.note, *self._remarks(ended, request, before)) if part)
         if remarks != ended.note:
             ended = replace(ended, note=remarks)
-            await self._keeper.keep(lambda: session.store.update_answer(ended))
+            if not session.read_only:
+                await self._keeper.keep(lambda: session.store.update_answer(ended))
             session.put(ended)
         self._shown.show(session)
         await self._measure(session, ended, request)
