@@ -56,8 +56,8 @@ class TuiApp(App[int]):
             for number, (name, title) in enumerate(SCREENS, 1)
         ),
         Binding("ctrl+g", "leader", "screens", show=False, priority=True, id="app.leader", tooltip="a screen, also from a text field"),
-        Binding("colon", "command_palette", "palette", show=False, id="app.palette", tooltip="every command by name"),
-        Binding("question_mark,f1", "help", "help", key_display="?", id="app.help", tooltip="keys of this screen, then all"),
+        Binding("colon,ctrl+p", "command_palette", "palette", show=False, id="app.palette", tooltip="every command by name"),
+        Binding("question_mark,f1", "help", "help", id="app.help", tooltip="keys of this screen, then all"),
         Binding("ctrl+l", "repaint", "redraw", show=False, priority=True, id="app.redraw", tooltip="draw the whole screen again"),
         Binding("ctrl+z", "suspend_process", "suspend", show=False, priority=True, id="app.suspend", tooltip="to the shell; fg comes back"),
         Binding("ctrl+q", "quit", "quit", show=False, priority=True, id="app.quit", tooltip="quit; downloads go on"),

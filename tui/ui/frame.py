@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from textual import events
 from textual.binding import ActiveBinding, Binding
 from textual.content import Content
+from textual.keys import key_to_character
 from textual.widget import Widget
 
 SCREENS: Final = (
@@ -27,6 +28,8 @@ _KEY_WORDS: Final = {
     "right_square_bracket": "]",
     "asterisk": "*",
     "equals_sign": "=",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
     "space": "space",
     "escape": "esc",
     "up": "↑",
@@ -167,9 +170,16 @@ class KeyLine(Line):
         found: dict[str, ActiveBinding] = {}
         for active in self.screen.active_bindings.values():
             binding = active.binding
-            if binding.show and binding.description:
+            if binding.show and binding.description and not self._typed(active):
                 found.setdefault(binding.action, active)
         return sorted(found.values(), key=lambda active: active.binding.action == _MARK)
+
+    def _typed(self, active: ActiveBinding) -> bool:
+        """Whether the focused field writes this key down instead of doing what it says."""
+        focused, key = self.screen.focused, active.binding.key
+        if focused is None or active.node is focused:
+            return False
+        return focused.check_consume_key(key, "/" if key == "slash" else key_to_character(key))
 
 
 def key_text(binding: Binding) -> str:

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Static
 
@@ -81,25 +82,35 @@ class HelpScreen(ModalScreen[None]):
                 parts.append((f"\n{group}\n", "bold $primary"))
                 last = group
             first, *more = wrap_cells(text, _TEXT_WIDTH) or [""]
-            parts.append((f"  {keys:<18}", "$accent"))
+            parts.append((f"  {keys:<17} ", "$accent"))
             parts.append((f"{first}\n", "$foreground"))
             parts.extend((f"{'':20}{line}\n", "$foreground") for line in more)
         return Content.assemble(*parts) if parts else Content("nothing matches")
 
 
+def _bindings_of(screen: Screen[Any]) -> Iterator[tuple[DOMNode, Binding]]:
+    """What can be pressed, and what could be outside the field that is written in: that one swallows the keys that print."""
+    for active in screen.active_bindings.values():
+        yield active.node, active.binding
+    for node in (screen, screen.app):
+        for _, binding in node._bindings:
+            if screen.app._check_action_state(binding.action, node) is not False:
+                yield node, binding
+
+
 def _rows_of(screen: Screen[Any]) -> Iterator[tuple[str, str, str]]:
     """(group, keys, words): what the screen does first, then moving about in its focused part, then what holds everywhere."""
-    groups: dict[str, list[tuple[str, str]]] = {"This screen": [], "In the focused part": [], "Everywhere": []}
-    seen: set[str] = set()
-    for active in screen.active_bindings.values():
-        binding = active.binding
+    groups: dict[str, dict[str, tuple[list[str], str]]] = {"This screen": {}, "In the focused part": {}, "Everywhere": {}}
+    placed: dict[str, str] = {}
+    for node, binding in _bindings_of(screen):
         text = binding.tooltip or binding.description
-        if binding.system or not binding.id or not text or binding.id in seen:
+        if binding.system or not binding.id or not text:
             continue
-        seen.add(binding.id)
-        own = active.node is screen or binding.show
-        group = "Everywhere" if active.node is screen.app else "This screen" if own else "In the focused part"
-        groups[group].append((key_text(binding), text))
-    groups["Everywhere"].extend(_ABOUT)
-    for group, rows in groups.items():
-        yield from ((group, keys, text) for keys, text in rows)
+        own = node is screen or binding.show
+        group = "Everywhere" if node is screen.app else "This screen" if own else "In the focused part"
+        keys, _ = groups[placed.setdefault(binding.id, group)].setdefault(binding.id, ([], text))
+        if (key := key_text(binding)) not in keys:
+            keys.append(key)
+    for group, found in groups.items():
+        yield from ((group, " ".join(keys), text) for keys, text in found.values())
+    yield from (("Everywhere", keys, text) for keys, text in _ABOUT)
