@@ -11,7 +11,7 @@ from tui.store import codec, rows
 from tui.store.drafts import DRAFTS, Drafts, forget_drafts
 from tui.store.identity import Identity, alive, myself
 from tui.store.index import index_messages, index_title, unindex_conversation
-from tui.store.messages import CONVERSATIONS, MESSAGES, Messages, sweep
+from tui.store.messages import CONVERSATIONS, MESSAGES, Messages, interrupt_open, sweep
 from tui.store.rows import HEAD, gone, head_of
 from tui.store.search import Searches
 from tui.store.tree import parents_first
@@ -177,7 +177,10 @@ class Conversations(Messages, Drafts, Ballots, Searches):
     # --- leases ----------------------------------------------------------------------------------------------------
 
     async def take_lease(self, conversation: int) -> Identity | None:
-        """Become the one app that writes this conversation; returns the living holder where another has it."""
+        """Become the one app that writes this conversation; returns the living holder where another has it.
+
+        Answers that the one before left open, who may have died while we were running, are interrupted.
+        """
         me = myself()
 
         def work(connection: sqlite3.Connection) -> Identity | None:
@@ -191,6 +194,8 @@ class Conversations(Messages, Drafts, Ballots, Searches):
                 "UPDATE conversation SET lease_pid = ?, lease_start = ?, lease_boot = ? WHERE id = ?",
                 (me.pid, me.start, me.boot, conversation),
             )
+            if holder != me:
+                interrupt_open(connection, conversation)
             return None
 
         return await self._db.run(work, (CONVERSATIONS,))

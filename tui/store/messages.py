@@ -235,7 +235,6 @@ class Messages(Repository):
 
     async def mark_open_answers_interrupted(self) -> int:
         """At the start: answers that were being written by processes that no longer live are interrupted; returns how many."""
-        failure = codec.dump_failure(_CRASHED)
 
         def work(connection: sqlite3.Connection) -> int:
             found = connection.execute(
@@ -244,10 +243,7 @@ class Messages(Repository):
                 _OPEN,
             ).fetchall()
             dead = [row[0] for row in found if not alive(Identity(*row[1:]))]
-            for number in dead:
-                query = "UPDATE message SET state = ?, failure = ? WHERE id = ?"
-                connection.execute(query, (AnswerState.INTERRUPTED, failure, number))
-                index_messages(connection, "id = ?", (number,))
+            _interrupt(connection, dead)
             return len(dead)
 
         return await self._db.run(work, (CONVERSATIONS, MESSAGES))
@@ -262,6 +258,19 @@ def _must_be_ours(connection: sqlite3.Connection, conversation: int) -> None:
     query, me = "SELECT lease_pid, lease_start, lease_boot FROM conversation WHERE id = ?", myself()
     if connection.execute(query, (conversation,)).fetchone() != (me.pid, me.start, me.boot):
         raise rows.gone(conversation)
+
+
+def _interrupt(connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
+    failure = codec.dump_failure(_CRASHED)
+    for number in numbers:
+        connection.execute("UPDATE message SET state = ?, failure = ? WHERE id = ?", (AnswerState.INTERRUPTED, failure, number))
+        index_messages(connection, "id = ?", (number,))
+
+
+def interrupt_open(connection: sqlite3.Connection, conversation: int) -> None:
+    """Nobody writes the answers any more that are open in a conversation."""
+    query = "SELECT id FROM message WHERE conversation = ? AND state IN (?, ?)"
+    _interrupt(connection, [number for (number,) in connection.execute(query, (conversation, *_OPEN)).fetchall()])
 
 
 def _replace(connection: sqlite3.Connection, message: Message) -> None:

@@ -10,9 +10,10 @@ from tui.core.chat import Found
 from tui.core.clock import Clock
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.threads import in_daemon_thread
-from tui.services.chat import asking
+from tui.services.chat import asking, sending
 from tui.services.chat.desk import Desk
 from tui.services.chat.host import ChatHost
+from tui.services.chat.memory import ChatStore
 from tui.services.chat.shelf import Shelf
 from tui.services.chat.writing import Stopped, held
 from tui.store.conversations import clean_tags
@@ -48,17 +49,18 @@ class Archive:
         store = self._shelf.store_of(conversation)
         head = store.head(conversation)
         messages = session.messages if session is not None else store.branch(conversation)
-        provider = self._host.provider(head.provider) if head is not None else None
-        if head is None or provider is None or not messages:
+        if head is None or not messages:
             raise PaddockError.of("There is nothing to make a title of", "", "Send something first", FailureKind.NOT_FOUND)
-        request = asking.title_request(head.model, messages, session.settings.keep_alive if session is not None else "")
+        load = sending.same_load(self._host, session) if session is not None and session.model == head.model else asking.Load()
+        asked = asking.ask(self._host, head.provider, asking.title_request(head.model, messages, load), whole=False)
         if session is None or session.busy:
-            title = await asking.ask_model(provider, request)
+            title = await asked
         else:
             session.waits = f"{clean_name(head.model)} is asked for a title"
             self._desk.show(session)
             try:
-                title = await held(session, self._desk, asking.ask_model(provider, request))
+                async with self._desk.using(session):
+                    title = await held(session, self._desk, asked)
             except Stopped:
                 return
         await self.rename(conversation, asking.title_of(title))
@@ -98,17 +100,32 @@ class Archive:
         if not self._undo:
             self._host.notice("Nothing was deleted")
             return
-        conversation, messages, tip = self._undo.pop()
-        store = self._shelf.store_of(conversation)
-        if not messages:
-            await store.undo_delete(conversation)
-            self._desk.relist()
+        conversation, messages, tip = self._undo[-1]
+        store, session = self._shelf.store_of(conversation), self._shelf.sessions.get(conversation)
+        if messages and session is not None and self._desk.refuses(session, tree=True):
             return
+        if messages and store.lease_holder(conversation) is not None:
+            raise PaddockError.of("Another Paddock writes this chat", "", "Bring it back there", FailureKind.REFUSED)
+        back = self._undo.pop()
+        try:
+            if not messages:
+                await store.undo_delete(conversation)
+                self._desk.relist()
+            elif session is None:
+                await self._bring_back(store, *back)
+            else:
+                async with self._desk.changing(session):
+                    await self._bring_back(store, conversation, messages, tip)
+                    session.reload()
+                    self._desk.show(session)
+        except PaddockError as error:
+            if error.failure.kind is not FailureKind.NOT_FOUND:  # it can be tried again
+                self._undo.append(back)
+            raise
+
+    async def _bring_back(self, store: ChatStore, conversation: int, messages: tuple[int, ...], tip: int) -> None:
         await store.undo_delete_messages(messages)
         await store.set_tip(conversation, tip)
-        if (session := self._shelf.sessions.get(conversation)) is not None:
-            session.reload()
-            self._desk.show(session)
 
     async def search(self, text: str, then: Callable[[Sequence[Found]], None]) -> None:
         """Conversations that hold every word."""

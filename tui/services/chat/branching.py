@@ -8,20 +8,22 @@ from tui.core.chat import AnswerState, Message, Role
 from tui.core.errors import FailureKind, PaddockError
 from tui.services.chat import asking, context, sending
 from tui.services.chat.api import ContextCheck
+from tui.services.chat.archive import Archive
+from tui.services.chat.desk import Desk
 from tui.services.chat.host import ChatHost
 from tui.services.chat.save import Keeper
 from tui.services.chat.session import Session
-from tui.services.chat.writing import Shown, Stopped, held
+from tui.services.chat.writing import Stopped, held
 from tui.text import clean_name
 
 EDITED = "edited by you"
 
 
 class Branching:
-    """Changes the tree of a session and shows it."""
+    """Verbs on the tree of the open conversation; on the engine's thread."""
 
-    def __init__(self, host: ChatHost, keeper: Keeper, shown: Shown) -> None:
-        self._host, self._keeper, self._shown = host, keeper, shown
+    def __init__(self, host: ChatHost, keeper: Keeper, desk: Desk, archive: Archive) -> None:
+        self._host, self._keeper, self._desk, self._archive = host, keeper, desk, archive
 
     async def edited(self, session: Session, target: Message, text: str, empty: Message) -> tuple[Message, ...]:
         """Store what is said instead of a message, and for a prompt the answer to be, as a new branch; returns what was stored."""
@@ -36,45 +38,66 @@ class Branching:
         self._reload(session)
         return stored
 
-    async def go_to(self, session: Session, message: int) -> None:
+    async def branch(self, message: int) -> None:
         """Go on from a message: what followed stays as a branch."""
+        session = self._desk.opened
         target = session.message(message)
-        if target is not None:
-            await self._keeper.keep(lambda: session.store.set_tip(session.id, target.id))
+        if not self._desk.refuses(session, tree=True) and target is not None:
+            await self._show(session, target.id)
+
+    async def _show(self, session: Session, tip: int) -> None:
+        async with self._desk.changing(session):
+            await self._keeper.keep(lambda: session.store.set_tip(session.id, tip))
             self._reload(session)
 
-    async def switch(self, session: Session, message: int, step: int) -> None:
+    async def switch(self, message: int, step: int) -> None:
         """Show the branch of a sibling, as it was left."""
+        session = self._desk.opened
+        if self._desk.refuses(session, tree=True):
+            return
         target = session.message(message)
         siblings = session.branches.get(target.id, ()) if target is not None else ()
         if target is None or len(siblings) < 2:
             self._host.notice("There is no other branch here")
             return
         other = siblings[(siblings.index(target.id) + step) % len(siblings)]
-        await self._keeper.keep(lambda: session.store.set_tip(session.id, session.store.leaf(other)))
-        self._reload(session)
+        await self._show(session, session.store.leaf(other))
 
-    async def delete(self, session: Session, message: int, following: bool) -> tuple[int, tuple[int, ...], int]:
-        """Delete a message, or it and what follows; returns conversation, ids and tip, for bringing it back.
+    async def delete_message(self, message: int, following: bool) -> None:
+        """Delete a message, or it and what follows.
 
         Raises:
             PaddockError: It is not there.
         """
+        session = self._desk.opened
+        if self._desk.refuses(session, tree=True):
+            return
         target = session.message(message)
         if target is None:
             raise PaddockError.of("This message is not in the branch shown", "", "Move to another one", FailureKind.NOT_FOUND)
         tip = session.tip
         ids = tuple(session.store.subtree(target.id)) if following else (target.id,)
         before = session.upto(target.id)[:-1]
-        await self._keeper.keep(lambda: session.store.delete_messages(ids))
-        if following or target.id == tip:
-            await self._keeper.keep(lambda: session.store.set_tip(session.id, before[-1].id if before else 0))
-        self._reload(session)
-        return session.id, ids, tip
+        async with self._desk.changing(session):
+            await self._keeper.keep(lambda: session.store.delete_messages(ids))
+            self._archive.deleted(session.id, ids, tip)
+            if following or target.id == tip:
+                await self._keeper.keep(lambda: session.store.set_tip(session.id, before[-1].id if before else 0))
+            self._reload(session)
+
+    async def pin_message(self, message: int, on: bool) -> None:
+        """Keep a message in what is sent, or not."""
+        session = self._desk.opened
+        if not self._desk.refuses(session) and (target := session.message(message)) is not None:
+            await self._keeper.keep(lambda: session.store.pin_message(target.id, on))
+            session.pin(target.id, on)
+            self._desk.show(session)
+            self._desk.check_soon()
 
     def _reload(self, session: Session) -> None:
         session.reload()
-        self._shown.show(session)
+        self._desk.show(session)
+        self._desk.check_soon()
 
     # --- what is sent
 
@@ -85,8 +108,15 @@ class Branching:
         drafted = Message(0, session.id, 0, Role.USER, session.draft, attachments=session.attached)
         return context.check([*session.messages, drafted], sending.place(self._host, session), **sending.weighing(self._host, session))
 
-    async def drop(self, session: Session, keep_from: int, summary: str) -> None:
-        """Put a mark at the end of the branch: nothing before `keep_from` is sent after it; 0: as much as fits is kept."""
+    async def drop_oldest(self, keep_from: int) -> None:
+        """Send nothing before a message any more; 0: as much as fits is kept."""
+        session = self._desk.opened
+        if not self._desk.refuses(session, tree=True):
+            async with self._desk.changing(session):
+                await self._drop(session, keep_from, "")
+
+    async def _drop(self, session: Session, keep_from: int, summary: str) -> None:
+        """Put a mark at the end of the branch: nothing before `keep_from` is sent after it."""
         keep_from = keep_from or self._fitting(session)
         if not keep_from:
             self._host.notice("All of it fits; nothing has to be dropped")
@@ -102,21 +132,27 @@ class Branching:
         served = context.window(session.provider, session.model, self._host.running(), about["options"])
         return context.oldest_to_drop(session.messages, served, **about) if served else 0
 
-    async def summarise(self, session: Session, keep_from: int) -> None:
-        """Have the model summarise what is dropped."""
+    async def summarise(self, keep_from: int) -> None:
+        """The same, with a summary by the model instead."""
+        session = self._desk.opened
+        if not self._desk.refuses(session, tree=True):
+            self._desk.work(session, self._summarised(session, keep_from), then_queued=True)
+
+    async def _summarised(self, session: Session, keep_from: int) -> None:
         keep_from = keep_from or self._fitting(session)
-        provider = self._host.provider(session.provider)
         before = session.upto(keep_from)[:-1] if keep_from else []
         sent = context.sent(before)
-        if provider is None or not sent.messages:
+        if not sent.messages:
             self._host.notice("There is nothing before it to summarise")
             return
         count = len(sent.messages)
         session.waits = f"{clean_name(session.model)} summarises {count} message{'s' if count > 1 else ''}"
-        self._shown.show(session)
-        request = asking.summary_request(session.model, sent.messages, sent.system(session.settings.system), session.settings.keep_alive)
+        self._desk.show(session)
+        request = asking.summary_request(
+            session.model, sent.messages, sent.system(session.settings.system), sending.same_load(self._host, session)
+        )
         try:
-            summary = await held(session, self._shown, asking.ask_model(provider, request))
+            summary = await held(session, self._desk, asking.ask(self._host, session.provider, request))
         except Stopped:
             return
-        await self.drop(session, keep_from, asking.cleaned_summary(summary))
+        await self._drop(session, keep_from, asking.cleaned_summary(summary))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tui.core.chat import AnswerState, Message, Role, Votes
+from tui.core.errors import PaddockError
 from tui.core.fit import CONTEXT_OVERHEAD, MARGIN, RAM_SHARE, Machine
 from tui.core.models import Location, Severity
 from tui.core.record import record
@@ -50,19 +51,23 @@ class Comparing:
             why = "There is no prompt to compare answers to"
         if why:
             self._host.notice(why, Severity.WARNING)
-        else:
-            self._desk.work(session, self._compared(session, prompt, text, chosen, blind))
-
-    async def _compared(self, session: Session, prompt: Message | None, text: str, models: Sequence[ModelKey], blind: bool) -> None:
+            return
         if prompt is None:
-            files, session.attached = session.attached, ()
+            session.queued.insert(0, Prompt(text, session.attached))
+            session.draft, session.restored, session.attached = "", "", ()
+        self._desk.work(session, self._compared(session, prompt, chosen, blind), then_queued=True)
+
+    async def _compared(self, session: Session, prompt: Message | None, models: Sequence[ModelKey], blind: bool) -> None:
+        if prompt is None:
+            asked = session.queued[0]
             try:
-                asked = Prompt(text, files)
                 (prompt,) = await held(session, self._desk, self._desk.store_prompt(session, asked, answer=False))
-                await self._desk.remember(session, asked)
-            except Stopped:
-                session.attached, session.draft, session.restored = files, text, text
+            except (Stopped, asyncio.CancelledError, PaddockError) as error:
+                self._desk.back_to_draft(session)
+                if not isinstance(error, Stopped):
+                    raise
                 return
+            await self._desk.remember(session, asked)
         self._desk.compared.set(())
         await self._run(session, prompt, models, blind)
         self._desk.relist()
@@ -84,7 +89,12 @@ class Comparing:
         session.compare = replace(view, columns=columns)
         session.reload()
         self._desk.show(session)
-        await self._writer.write(session, row, changes)
+        await self._written(session, row, changes)
+
+    async def _written(self, session: Session, row: Message, changes: Mapping[str, Any] | None = None) -> Message:
+        ended = await self._writer.write(session, row, changes)
+        self._desk.look_whether_free(session, ended.id)
+        return ended
 
     async def show_comparison(self, message: int) -> None:
         """Show a comparison made before."""
@@ -101,17 +111,21 @@ class Comparing:
         chosen = session.answers.get(message)
         if session.compare is None or chosen is None or self._desk.refuses(session, tree=True):
             return
-        await self._keeper.keep(lambda: session.store.set_tip(session.id, session.store.leaf(message)))
-        await self.leave_comparison()
-        await self._desk.use_model(chosen.provider, chosen.model)
+        async with self._desk.changing(session):
+            await self._keeper.keep(lambda: session.store.set_tip(session.id, session.store.leaf(message)))
+            self._leave(session)
+            await self._desk.go_on_with(session, chosen.provider, chosen.model)
 
     async def leave_comparison(self) -> None:
         """Show the conversation again."""
-        session = self._desk.opened
+        self._leave(self._desk.opened)
+
+    def _leave(self, session: Session) -> None:
         session.compare, session.answers = None, {}
         if session.id:
             session.reload()
-        self._desk.compared.set(())
+        if session is self._desk.opened:
+            self._desk.compared.set(())
         self._desk.show(session)
         self._desk.check_soon()
 
@@ -140,7 +154,7 @@ class Comparing:
         session.reload()
         self._desk.show(session)
         if order.at_once:
-            await asyncio.gather(*(self._writer.write(session, row) for row in rows))
+            await asyncio.gather(*(self._written(session, row) for row in rows))
             return
         for at, row in enumerate(rows):
             if session.answers.get(row.id, row).state.ended:  # it was stopped before its turn
@@ -149,7 +163,7 @@ class Comparing:
             for later in left:
                 self._waits(session, later.id, f"after {_name(session, row.id)}")
             self._waits(session, row.id, "")
-            ended = await self._writer.write(session, row)
+            ended = await self._written(session, row)
             if ended.state is AnswerState.STOPPED and session.stopping:
                 await self._stopped(session, [later for later in left if later.id not in session.unwanted])
                 return
@@ -199,7 +213,8 @@ class Comparing:
             return
         others = [row for row in session.answers.values() if row.id != message]
         await self._keeper.keep(lambda: session.store.add_vote(session.id, view.prompt_id, view.number, winner, others, view.blind))
-        session.compare = named(replace(view, vote=message))
+        if session.compare is view:
+            session.compare = named(replace(view, vote=message))
         self._desk.show(session)
 
     # --- at once, or not

@@ -48,14 +48,15 @@ class Composing:
         sees = Ability.VISION in abilities if abilities else None
         read: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reading.append(read)
-        try:
-            found, refused = await in_daemon_thread(lambda: attachments.read(paths, sees=sees))
-        finally:
-            read.set_result(None)  # who waits goes on once this coroutine has attached what was read
-            self._reading.remove(read)
-        for failure in refused:
-            self._host.notice(failure.sentence(), Severity.WARNING, failure)
-        self._attached(session, found)
+        async with self._desk.using(session):
+            try:
+                found, refused = await in_daemon_thread(lambda: attachments.read(paths, sees=sees))
+            finally:
+                read.set_result(None)  # who waits goes on once this coroutine has attached what was read
+                self._reading.remove(read)
+            for failure in refused:
+                self._host.notice(failure.sentence(), Severity.WARNING, failure)
+            self._attached(session, found)
 
     async def attach_text(self, name: str, text: str) -> None:
         """Attach a large paste."""

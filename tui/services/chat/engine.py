@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -70,11 +70,12 @@ class ChatEngine:
         self._writer = Writer(host, clock, self._keeper, self, tick=tick, look=look)
         self._tooling = Tooling(host, clock, self._keeper, self, self._writer)
         self.comparing = Comparing(host, self._shelf, self._keeper, self, self._writer)
-        self._branching = Branching(host, self._keeper, self)
+        self.branching = Branching(host, self._keeper, self, self.archive)
         self._settling = Settling(host, clock)
         self._marks: dict[int, Mark] = {}
         self._open = Session(self._shelf.memory)
         self.composing = Composing(host, self._drafts, self)
+        self._turn = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._check_timer: asyncio.TimerHandle | None = None
         self._closing = False
@@ -95,7 +96,7 @@ class ChatEngine:
         self._drafts.flush()
         if self._check_timer is not None:
             self._check_timer.cancel()
-        for session in self._shelf.sessions.values():
+        for session in {*self._shelf.sessions.values(), self._open}:
             for answer in tuple(session.active.values()):
                 answer.stop(AnswerState.INTERRUPTED, CLOSED)
             session.stop()
@@ -103,6 +104,7 @@ class ChatEngine:
             _done, left = await asyncio.wait(set(self._tasks), timeout=1.0)
             for task in left:
                 task.cancel()
+        await self._drafts.saved()  # prompts that were not stored are drafts again
         for session in {*self._shelf.sessions.values(), self._open}:
             with contextlib.suppress(PaddockError):
                 await self._shelf.release(session)
@@ -112,11 +114,18 @@ class ChatEngine:
         if CONVERSATIONS in topics:
             self.relist()
         session = self._open
-        if session.read_only and session.id and topics & {CONVERSATIONS, MESSAGES}:
-            if session.store.lease_holder(session.id) is None:
-                await self._shelf.lease(session)
-            session.reload()
-            self.show(session)
+        if session.id > 0 and topics & {CONVERSATIONS, MESSAGES}:
+            async with self.using(session):
+                await self._follow(session)
+
+    async def _follow(self, session: Session) -> None:
+        """What another app changed; where that one is done with it, we become the writer and have its draft."""
+        key = session.draft_key
+        if not await self._shelf.follow(session):
+            self._host.notice(session.read_only, Severity.WARNING)
+        elif key != session.draft_key:
+            await self._drafts.move(session, key)
+        self.show(session)
 
     async def follow_host(self) -> None:
         """Providers, models, what is loaded or settings moved: figures anew, and a model for a chat that has none yet."""
@@ -183,7 +192,7 @@ class ChatEngine:
         """What sending now would mean for the context."""
         self._check_timer = None
         session = self._open
-        session.check = self._branching.check(session)
+        session.check = self.branching.check(session)
         self.show(session)
 
     async def _switch(self, session: Session) -> None:
@@ -199,38 +208,72 @@ class ChatEngine:
             await self._let_go(before)
 
     async def _let_go(self, session: Session) -> None:
-        if session is not self._open and not session.busy and session.id and not self._closing:
+        if session is not self._open and not (session.busy or session.uses or self._closing) and session.id:
             await self._shelf.let_go(session)
+
+    @contextlib.asynccontextmanager
+    async def using(self, session: Session) -> AsyncIterator[None]:
+        """Inside, a conversation stays in use though another one is shown."""
+        session.uses += 1
+        try:
+            yield
+        finally:
+            session.uses -= 1
+            await self._let_go(session)
+
+    @contextlib.asynccontextmanager
+    async def changing(self, session: Session) -> AsyncIterator[None]:
+        """Inside, nothing is sent and nobody else changes the branches; a prompt sent meanwhile follows."""
+        session.busy, waiting = True, len(session.queued)
+        try:
+            yield
+        finally:
+            session.busy = False
+            if len(session.queued) > waiting and not self._closing:
+                self.work(session, self._send_queued(session))
+            else:
+                await self._let_go(session)
 
     # --- conversations
 
     async def begin(self, provider: str, model: str, incognito: bool = False) -> None:
         """An empty conversation."""
+        turn = self._turn = self._turn + 1
         await self._drafts.saved()
+        if turn != self._turn:  # something else was opened meanwhile
+            return
         provider = provider or self._host.default_provider()
         model = model or sending.pick_model(self._host, provider, self.heads.value)
         store = self._shelf.store_for_new(incognito=incognito)
         settings = self._host.settings().chat
         session = Session(store, provider=provider, model=model, incognito=incognito)
         session.settings = ConversationSettings(system=settings.system, tools=settings.tools)
-        session.draft = session.restored = store.draft(session.draft_key)
-        session.attached = store.draft_attachments(session.draft_key)
+        if self._open.id or not self._open.busy:  # else the draft on disk is the prompt that is being stored
+            session.draft = session.restored = store.draft(session.draft_key)
+            session.attached = store.draft_attachments(session.draft_key)
         self._shelf.calibrate(session)
         await self._switch(session)
 
     async def show_stored(self, conversation: int, message: int = 0) -> None:
         """A stored conversation; with a message, the branch that holds it."""
+        turn = self._turn = self._turn + 1
         await self._drafts.saved()
         session = await self._shelf.take(conversation)
-        session.restored = session.draft
-        if message and not session.busy and session.message(message) is None and not session.read_only:
-            await self._keeper.keep(lambda: session.store.set_tip(session.id, session.store.leaf(message)))
-            session.reload()
-        await self._switch(session)
+        async with self.using(session):
+            if message and not session.busy and session.message(message) is None and not session.read_only:
+                async with self.changing(session):
+                    await self._keeper.keep(lambda: session.store.set_tip(session.id, session.store.leaf(message)))
+                    session.reload()
+            if turn == self._turn:  # else something else was opened meanwhile
+                session.restored = session.draft
+                await self._switch(session)
 
     async def use_model(self, provider: str, model: str) -> None:
         """Go on with another model."""
-        session = self._open
+        await self.go_on_with(self._open, provider, model)
+
+    async def go_on_with(self, session: Session, provider: str, model: str) -> None:
+        """The same, of any conversation."""
         if self.refuses(session):
             return
         session.provider, session.model, session.alarm = provider, model, ""
@@ -270,7 +313,11 @@ class ChatEngine:
     async def send(self, text: str) -> None:
         """Store and send a prompt, or queue it."""
         session, text = self._open, clean_door(text)
-        read = await self.composing.settled()  # what was attached a moment ago goes along
+        async with self.using(session):
+            read = await self.composing.settled()  # what was attached a moment ago goes along
+            self._send(session, text, read)
+
+    def _send(self, session: Session, text: str, read: bool) -> None:
         if not (text.strip() or session.attached) or self.refuses(session):
             return
         if not session.model:
@@ -294,23 +341,25 @@ class ChatEngine:
             return
         self.work(session, self._send_queued(session))
 
-    def work(self, session: Session, work: Coroutine[Any, Any, None]) -> None:
-        """Mark a conversation busy, and work on it until its answer has ended."""
+    def work(self, session: Session, work: Coroutine[Any, Any, Any], *, then_queued: bool = False) -> None:
+        """Mark a conversation busy, and work on it until its answer has ended; then, unless it was stopped, on what is queued."""
         session.busy, session.stopping = True, False
         session.unwanted.clear()
-        self._spawn(self._busy(session, work))
+        self._spawn(self._busy(session, work, then_queued))
 
-    async def _busy(self, session: Session, work: Coroutine[Any, Any, None]) -> None:
+    async def _busy(self, session: Session, work: Coroutine[Any, Any, Any], then_queued: bool) -> None:
         try:
             await work
+            if then_queued and session.queued and not session.stopping:
+                await self._send_queued(session)
         finally:
-            session.busy = False
+            session.busy = session.stopping = False
             if session is self._open:
                 self.live.set(None)
             self.show(session)
             if not self._closing:
                 self.check_soon()
-        await self._let_go(session)
+            await self._let_go(session)
 
     async def _send_queued(self, session: Session) -> None:
         """Send what is queued, one after another, while answers end well."""
@@ -320,7 +369,7 @@ class ChatEngine:
             try:
                 rows = await held(session, self, self.store_prompt(session, prompt))
             except (Stopped, asyncio.CancelledError, PaddockError) as error:
-                self._back_to_draft(session)
+                self.back_to_draft(session)
                 if not isinstance(error, Stopped):
                     raise
                 return
@@ -329,14 +378,24 @@ class ChatEngine:
             if ended.state not in _WRITES_ON:
                 return
 
+    async def _answered_and_queued(self, session: Session, row: Message, changes: Mapping[str, Any] | None = None) -> None:
+        """Have an answer written, and where it ends well what is queued."""
+        ended = await self._answered(session, row, changes)
+        if ended.state in _WRITES_ON and session.queued:
+            await self._send_queued(session)
+
     async def _answered(self, session: Session, row: Message, changes: Mapping[str, Any] | None = None) -> Message:
         """Have an answer written, tools and all; what a stop leaves behind is watched."""
         ended = await self._tooling.answer(session, row, changes)
         self.relist()
-        if (mark := self._marks.pop(ended.id, None)) is not None and not self._closing:
-            session.settling = ended.id
-            self._spawn(self._settles(session, ended.id, mark))
+        self.look_whether_free(session, ended.id)
         return ended
+
+    def look_whether_free(self, session: Session, ended: int) -> None:
+        """Whether the server of an answer that was stopped is done with it."""
+        if (mark := self._marks.pop(ended, None)) is not None and not self._closing:
+            session.settling = ended
+            self._spawn(self._settles(session, ended, mark))
 
     async def _settles(self, session: Session, stopped: int, mark: Mark) -> None:
         """Until the server was seen to be free; where it cannot be seen, what is said stays."""
@@ -347,7 +406,7 @@ class ChatEngine:
             session.settling = 0
             self.show(session)
 
-    def _back_to_draft(self, session: Session) -> None:
+    def back_to_draft(self, session: Session) -> None:
         """What could not be stored was not sent: it is typed text again."""
         session.restored = session.draft = session.unsent
         session.attached = session.unsent_files
@@ -359,11 +418,16 @@ class ChatEngine:
         """The prompt and the answer to be, on disk before anything is sent (P01)."""
         if not session.id:
             session.title = asking.title_of(prompt.text) or (prompt.attachments[0].name if prompt.attachments else "")
+            settings, who = session.settings, (session.provider, session.model)
             head = await self._keeper.keep_whole(
                 lambda: session.store.create(session.provider, session.model, title=session.title, settings=session.settings)
             )
             session.id = head.id
             self._shelf.sessions[head.id] = session
+            if session.settings is not settings:  # set while it was created
+                await self._keeper.keep_whole(lambda: session.store.set_settings(session.id, session.settings))
+            if (session.provider, session.model) != who:
+                await self._keeper.keep_whole(lambda: session.store.use(session.id, session.provider, session.model))
         is_first = not session.store.tip(session.id)
         rows = [Message(0, session.id, 0, Role.USER, prompt.text, parent=session.tip, attachments=prompt.attachments)]
         if answer:
@@ -372,6 +436,8 @@ class ChatEngine:
         session.grow(stored)
         if is_first:  # not before: until now the draft was all that the disk had of it, images too
             await self._drafts.forget_new(session)
+            if self._open is not session and not self._open.id:
+                self._drafts.soon(self._open)  # the next one's is kept under the same key
         if session.queued and session.queued[0] is prompt:
             session.queued.pop(0)
         session.alarm = ""
@@ -416,7 +482,7 @@ class ChatEngine:
         if self.refuses(session, tree=True) or target is None:
             return
         if target.id in session.answers:
-            self.work(session, self.comparing.again(session, target, options))
+            self.work(session, self.comparing.again(session, target, options), then_queued=True)
             return
         if target.role is Role.SYSTEM:
             target = next((other for other in reversed(session.messages) if other.role is not Role.SYSTEM), target)
@@ -436,9 +502,7 @@ class ChatEngine:
             (row,) = await self._keeper.keep(lambda: session.store.add_messages((empty,)))
             session.reload()
         self.show(session)
-        ended = await self._answered(session, row, options)
-        if ended.state in _WRITES_ON and session.queued:
-            await self._send_queued(session)
+        await self._answered_and_queued(session, row, options)
 
     async def go_on(self, message: int) -> None:
         """Continue an answer where it ends."""
@@ -462,9 +526,7 @@ class ChatEngine:
         session.put(row)
         session.alarm = ""
         self.show(session)
-        ended = await self._answered(session, row)
-        if ended.state in _WRITES_ON and session.queued:
-            await self._send_queued(session)
+        await self._answered_and_queued(session, row)
 
     async def edit(self, message: int, text: str) -> None:
         """Say something else instead; an edited prompt is answered."""
@@ -478,52 +540,10 @@ class ChatEngine:
             self.work(session, self._edited(session, target, text))
 
     async def _edited(self, session: Session, target: Message, text: str) -> None:
-        rows = await self._branching.edited(session, target, text, self._empty(session))
+        rows = await self.branching.edited(session, target, text, self._empty(session))
         self.relist()
         if rows[-1].state is AnswerState.WAITING:
-            await self._answered(session, rows[-1])
-
-    async def branch(self, message: int) -> None:
-        """Go on from a message."""
-        if not self.refuses(self._open, tree=True):
-            await self._branching.go_to(self._open, message)
-            self.check_soon()
-
-    async def switch(self, message: int, step: int) -> None:
-        """Show a sibling's branch."""
-        if not self.refuses(self._open, tree=True):
-            await self._branching.switch(self._open, message, step)
-            self.check_soon()
-
-    async def delete_message(self, message: int, following: bool) -> None:
-        """Delete a message, or it and what follows."""
-        session = self._open
-        if self.refuses(session, tree=True):
-            return
-        self.archive.deleted(*await self._branching.delete(session, message, following))
-        self.check_soon()
-
-    async def pin_message(self, message: int, on: bool) -> None:
-        """Keep a message in what is sent, or not."""
-        session = self._open
-        if not self.refuses(session) and (target := session.message(message)) is not None:
-            await self._keeper.keep(lambda: session.store.pin_message(target.id, on))
-            session.put(replace(target, pinned=on))
-            self.show(session)
-            self.check_soon()
-
-    # --- context
-
-    async def drop_oldest(self, keep_from: int) -> None:
-        """Send nothing before a message any more."""
-        if not self.refuses(self._open, tree=True):
-            await self._branching.drop(self._open, keep_from, "")
-            self.check_soon()
-
-    async def summarise(self, keep_from: int) -> None:
-        """The same, with a summary instead."""
-        if not self.refuses(self._open, tree=True):
-            self.work(self._open, self._branching.summarise(self._open, keep_from))
+            await self._answered_and_queued(session, rows[-1])
 
     # --- tasks
 

@@ -15,7 +15,7 @@ from tui.core.errors import Failure, FailureKind
 from tui.core.fit import estimate, shape_of
 from tui.core.models import Location, Model
 from tui.core.names import same
-from tui.services.chat import context, tools
+from tui.services.chat import asking, context, tools
 from tui.services.chat.host import ChatHost
 from tui.services.chat.memory import ChatStore
 from tui.services.chat.session import Session
@@ -91,6 +91,13 @@ def build(host: ChatHost, session: Session, row: Message, changes: Mapping[str, 
         format=chosen.format,
         tools=tools.offered(settings, chosen.tools),
     )
+
+
+def same_load(host: ChatHost, session: Session) -> asking.Load:
+    """How the model is loaded for this conversation, for a question beside it."""
+    options = options_of(host.settings(), session.model, session.settings)
+    keep_alive = session.settings.keep_alive or host.settings().models.keep_alive_of(session.model)
+    return asking.Load({name: options[name] for name in ("num_ctx", "num_gpu") if name in options}, keep_alive)
 
 
 def need_of(host: ChatHost, provider: str, model: str, chosen: ConversationSettings | None = None) -> int | None:

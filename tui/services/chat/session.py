@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tui.core.chat import Attachment, ConversationSettings, Message
@@ -37,6 +37,8 @@ class Session:
         stopping: All that is being written is to end, also what had not begun.
         unwanted: Ids of single answers that are to end, whatever they wait for.
         settling: Id of the stopped answer whose server was not seen to be free yet.
+        elsewhere: It is `read_only` because another app writes it, or may write it alone.
+        uses: Verbs that work on it and wait for something; it is not let go before they end.
     """
 
     store: ChatStore
@@ -59,10 +61,12 @@ class Session:
     waits: str = ""
     settling: int = 0
     read_only: str = ""
+    elsewhere: bool = False
     calibration: Calibration = UNMEASURED
     check: ContextCheck | None = None
     busy: bool = False
     stopping: bool = False
+    uses: int = 0
     unwanted: set[int] = field(default_factory=set)
     active: dict[int, Answer] = field(default_factory=dict)
     waiting: dict[asyncio.Task[Any], int] = field(default_factory=dict)
@@ -99,10 +103,17 @@ class Session:
         return self.messages[: ids.index(number) + 1] if number in ids else []
 
     def put(self, message: Message) -> None:
-        """Replace a message by its newer self, wherever it stands."""
-        self.messages = [message if other.id == message.id else other for other in self.messages]
-        if message.id in self.answers:
-            self.answers = {**self.answers, message.id: message}
+        """Replace a message by its newer self, wherever it stands; whether it is pinned stays, that may have changed meanwhile."""
+        self._put(message.id, lambda other: replace(message, pinned=other.pinned))
+
+    def pin(self, number: int, on: bool) -> None:
+        """Mark a message as pinned or not, wherever it stands."""
+        self._put(number, lambda other: replace(other, pinned=on))
+
+    def _put(self, number: int, changed: Callable[[Message], Message]) -> None:
+        self.messages = [changed(other) if other.id == number else other for other in self.messages]
+        if number in self.answers:
+            self.answers = {**self.answers, number: changed(self.answers[number])}
 
     def grow(self, stored: Sequence[Message]) -> None:
         """Add messages to the end of the branch shown, as they were stored."""
@@ -116,7 +127,7 @@ class Session:
 
     def stop(self) -> None:
         """End everything that is being written or waited for."""
-        self.stopping = True
+        self.stopping = self.busy
         for answer in tuple(self.active.values()):
             answer.stop()
         for task in tuple(self.waiting):

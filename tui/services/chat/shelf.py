@@ -80,10 +80,36 @@ class Shelf:
         if session.id < 0 or database is None:
             return
         if database.read_only:
+            session.elsewhere = True
             session.read_only = database.problem.what if database.problem is not None else "The database is open for reading only"
             return
         holder = await session.store.take_lease(session.id)
+        session.elsewhere = holder is not None
         session.read_only = "" if holder is None else f"Another Paddock (pid {holder.pid}) writes this chat; here it is only read"
+
+    async def follow(self, session: Session) -> bool:
+        """Read again what another app may have changed; a conversation that it is done with is ours. False: it was deleted there.
+
+        Raises:
+            PaddockError: The database cannot be read.
+        """
+        head = session.store.head(session.id)
+        if head is None and session.elsewhere:
+            session.elsewhere, session.read_only = False, "This chat no longer exists: another Paddock deleted it; here it is only read"
+            return False
+        if head is None or (session.read_only and not session.elsewhere):
+            return True
+        session.title, session.tags = head.title, head.tags
+        if not session.elsewhere:
+            return True
+        if session.store.lease_holder(session.id) is None:
+            await self.lease(session)
+        session.settings = session.store.settings(session.id)
+        if (head.provider, head.model) != (session.provider, session.model):
+            session.provider, session.model = head.provider, head.model
+            self.calibrate(session)
+        session.reload()
+        return True
 
     async def let_go(self, session: Session) -> None:
         """Forget a conversation that is neither shown nor answered, and let other apps write it."""
@@ -132,11 +158,25 @@ class Drafts:
         if self._saving is not None:
             await asyncio.wait({self._saving}, timeout=1.0)
 
+    async def move(self, session: Session, before: str) -> None:
+        """A conversation has become ours: what its writer had typed, and what we had under another key, are one draft."""
+        store = session.store
+        others, files = store.draft(session.draft_key), store.draft_attachments(session.draft_key)
+        session.draft = session.restored = "\n\n".join(text for text in (others, session.draft) if text)
+        session.attached = (*files, *session.attached)
+        if session.draft or session.attached:
+            await self._save(session)
+            await self._forget(store, before)
+
     async def forget_new(self, session: Session) -> None:
         """A conversation that was new has a number now: nothing is left under the old key."""
+        await self._forget(session.store, "chat:new")
+
+    @staticmethod
+    async def _forget(store: ChatStore, key: str) -> None:
         with contextlib.suppress(PaddockError):
-            await session.store.set_draft("chat:new", "")
-            await session.store.set_draft_attachments("chat:new", ())
+            await store.set_draft(key, "")
+            await store.set_draft_attachments(key, ())
 
     async def _save(self, session: Session) -> None:
         """Queued prompts are kept in front of what is typed: they were not sent either."""

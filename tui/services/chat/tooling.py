@@ -28,9 +28,12 @@ class Tooling:
     async def answer(self, session: Session, row: Message, changes: Mapping[str, Any] | None = None) -> Message:
         """Have a stored answer written; while it asks for tools that are on, they are run and answered in turn."""
         ended = await self._writer.write(session, row, changes)
-        for _ in range(ROUNDS):
-            if ended.state is not AnswerState.COMPLETE or not ended.tool_calls or not session.settings.tools or session.compare is not None:
-                return ended
+        rounds = 0
+        while ended.state is AnswerState.COMPLETE and ended.tool_calls and session.settings.tools and session.compare is None:
+            if rounds == ROUNDS:
+                self._host.notice(f"{clean_name(ended.model)} has asked for tools {ROUNDS} times; go on with a prompt")
+                break
+            rounds += 1
             try:
                 results = await held(session, self._shown, self._results(session, ended))
             except Stopped:
@@ -42,7 +45,6 @@ class Tooling:
             session.grow(stored)
             self._shown.show(session)
             ended = await self._writer.write(session, stored[-1], changes)
-        self._host.notice(f"{clean_name(ended.model)} has asked for tools {ROUNDS} times; go on with a prompt")
         return ended
 
     async def _results(self, session: Session, ended: Message) -> list[Message]:

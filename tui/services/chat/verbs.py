@@ -157,29 +157,29 @@ class ChatVerbs(ChatApi):
 
     def branch(self, message: int) -> None:
         """See `ChatApi`."""
-        self._change("Going on from another message", self.engine.branch, message)
+        self._change("Going on from another message", self.engine.branching.branch, message)
 
     def switch(self, message: int, step: int) -> None:
         """See `ChatApi`."""
-        self._host.post(self.engine.switch, message, step)
+        self._host.post(self.engine.branching.switch, message, step)
 
     def delete_message(self, message: int, *, following: bool = False) -> None:
         """See `ChatApi`."""
-        self._change("Deleting", self.engine.delete_message, message, following)
+        self._change("Deleting", self.engine.branching.delete_message, message, following)
 
     def pin_message(self, message: int, on: bool) -> None:
         """See `ChatApi`."""
-        self._change("Pinning", self.engine.pin_message, message, on)
+        self._change("Pinning", self.engine.branching.pin_message, message, on)
 
     # --- context
 
     def drop_oldest(self, keep_from: int = 0) -> None:
         """See `ChatApi`."""
-        self._change("Dropping messages", self.engine.drop_oldest, keep_from)
+        self._change("Dropping messages", self.engine.branching.drop_oldest, keep_from)
 
     def summarise(self, keep_from: int = 0) -> None:
         """See `ChatApi`."""
-        self._answer("Summarising", self._ours(), self.engine.summarise, keep_from)
+        self._answer("Summarising", self._ours(), self.engine.branching.summarise, keep_from)
 
     # --- comparisons
 
