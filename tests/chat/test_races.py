@@ -15,6 +15,7 @@ from tui.core.errors import FailureKind, PaddockError
 from tui.core.events import Delta, Done
 from tui.core.models import Model
 from tui.services.chat import attachments
+from tui.store.conversations import Conversations
 from tui.store.identity import Identity, myself
 
 Make = Callable[..., Awaitable[Bench]]
@@ -479,3 +480,27 @@ async def test_a_draft_typed_while_a_new_chat_is_stored_stays_on_disk(bench: Mak
 
 async def done_opening(one: Bench) -> None:
     await until(lambda: not one.host.tasks)
+
+
+@pytest.mark.parametrize("step", ["mark_open_answers_interrupted", "purge"])
+async def test_D03_chats_are_read_though_a_full_disk_keeps_the_start_from_writing(
+    bench: Make, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    one = await bench([Delta("a"), DONE])
+    await one.say("go")
+
+    async def full(*_args: Any) -> int:
+        raise PaddockError.of("The disk is full", "", "Make room", FailureKind.DISK)
+
+    monkeypatch.setattr(Conversations, step, full)
+    two = Bench(one.host.database.path.parent if one.host.database else None, Scripted())
+    if step == "purge":
+        await two.begin()
+        await until(lambda: two.host.errors)
+    else:
+        with pytest.raises(PaddockError, match="full"):
+            await two.begin()
+    assert [head.id for head in two.chat.heads.value] == [number(one)] and two.chat.history() == ("go",)
+    assert two.chat.view.value.model == "qwen3:8b"
+    monkeypatch.undo()
+    await two.end()

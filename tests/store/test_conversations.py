@@ -25,7 +25,7 @@ from tui.core.errors import PaddockError
 from tui.core.events import Metrics
 from tui.services.chat.memory import ChatStore, Memory
 from tui.store import rows
-from tui.store.conversations import Conversations
+from tui.store.conversations import UNDO_SECONDS, Conversations
 from tui.store.db import Database
 
 IMAGE = Attachment("cat.png", AttachmentKind.IMAGE, 4, path="/p/cat.png", digest="ab" * 32, data=b"\x89P\0G", media="image/png")
@@ -122,7 +122,7 @@ async def test_deleting_a_chat_for_good_takes_all_of_it(chats: Conversations, da
     await chats.set_draft(f"chat:{head.id}", "typed")
     await chats.set_draft_attachments(f"chat:{head.id}", (IMAGE,))
     await chats.delete(head.id)
-    clock.advance(601)
+    clock.advance(UNDO_SECONDS + 1)
     assert await chats.purge() == 1
     with pytest.raises(PaddockError, match="no longer exists"):
         await chats.add_message(prompt(head.id, "late"))
@@ -136,9 +136,9 @@ async def test_purged_messages_are_gone_and_the_rest_hangs_together(chats: Conve
         [prompt(head.id, "secret", attachments=(IMAGE,)), *(answer(head.id, text, 0) for text in ("b", "c", "secret"))], chain=True
     )
     await chats.delete_messages([one.id, four.id])
-    clock.advance(300)
+    clock.advance(UNDO_SECONDS / 2)
     await chats.delete_messages([three.id])
-    clock.advance(301)
+    clock.advance(UNDO_SECONDS / 2 + 1)
     await chats.purge()
     assert [message.content for message in chats.branch(head.id)] == ["b"]
     assert chats.image(one.attachments[0].id) == b""
@@ -188,7 +188,7 @@ async def test_votes_outlive_their_conversation(chats: Conversations, clock: Man
     one = await chats.add_message(answer(head.id, "a", 0, comparison=1, provider="box", model="a"))
     await chats.add_vote(head.id, 0, 1, one, [], blind=False)
     await chats.delete(head.id)
-    clock.advance(601)
+    clock.advance(UNDO_SECONDS + 1)
     await chats.purge()
     assert chats.votes() == (Votes("box", "a", 1),)
 

@@ -16,7 +16,7 @@ from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import Metrics
 from tui.core.jobs import JobKind, JobState, JobWish, Layer
 from tui.core.models import Endpoint
-from tui.store.conversations import Conversations
+from tui.store.conversations import UNDO_SECONDS, Conversations
 from tui.store.db import Database
 from tui.store.identity import alive, identify, myself
 from tui.store.jobs import JobTable, has_work
@@ -130,7 +130,7 @@ async def test_deleting_hides_undo_brings_back_purge_removes(chats: Conversation
     assert len(chats.heads()) == 1
     await chats.delete(head.id)
     assert await chats.purge() == 0
-    clock.advance(601)
+    clock.advance(UNDO_SECONDS + 1)
     assert await chats.purge() == 1
     assert database.read(lambda connection: connection.execute("SELECT count(*) FROM message").fetchone()[0]) == 0
     with pytest.raises(PaddockError):

@@ -15,7 +15,7 @@ from tui.core.chat import AnswerState, Message, Role
 from tui.core.clock import ManualClock
 from tui.services.chat.memory import ChatStore, Memory
 from tui.store import index
-from tui.store.conversations import Conversations
+from tui.store.conversations import UNDO_SECONDS, Conversations
 from tui.store.db import Database
 from tui.store.search import excerpt
 
@@ -127,12 +127,12 @@ async def test_deleted_ones_are_not_found_until_brought_back(chats: Conversation
     await chats.undo_delete(number)
     assert await found(chats, "banana fruit") == [number]
     await chats.delete_messages([two])
-    clock.advance(601)
+    clock.advance(UNDO_SECONDS + 1)
     await chats.purge()
     await chats.undo_delete_messages([two])
     assert await found(chats, "banana") == []
     await chats.delete(number)
-    clock.advance(601)
+    clock.advance(UNDO_SECONDS + 1)
     await chats.purge()
     assert database.read(lambda connection: connection.execute("SELECT count(*) FROM search").fetchone()[0]) == 0
     check_index(database)

@@ -84,11 +84,14 @@ class ChatEngine:
 
     async def start(self) -> None:
         """Read the list of conversations; answers of apps that died are marked interrupted."""
-        await self._shelf.open()
-        if self._shelf.stored is not None:
-            self.history = self._shelf.stored.prompts()
-        self.relist()
-        await self.begin("", "")
+        try:
+            await self._shelf.open()
+        finally:  # what cannot be written now can be read all the same
+            if self._shelf.stored is not None:
+                self.history = self._shelf.stored.prompts()
+            self.relist()
+            await self.begin("", "")
+            self._spawn(self._shelf.clear_out())
 
     async def aclose(self) -> None:
         """End the answers truthfully and save them and the draft; takes at most about a second."""

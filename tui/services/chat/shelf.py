@@ -36,7 +36,12 @@ class Shelf:
             self.stored = Conversations(database, self._clock)
             if not database.read_only:
                 await self.stored.mark_open_answers_interrupted()
-                await self.stored.purge()
+
+    async def clear_out(self) -> None:
+        """What was deleted long ago goes for good."""
+        database = self._host.database
+        if self.stored is not None and database is not None and not database.read_only:
+            await self.stored.purge()
 
     def heads(self) -> tuple[ConversationHead, ...]:
         """All conversations, those in memory first."""
