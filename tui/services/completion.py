@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tui.core.chat import AnswerState, CompletionRequest, Message, Role, Timeline
 from tui.core.clock import Clock
@@ -18,9 +18,11 @@ from tui.services.chat.answer import Answer, Surroundings
 from tui.services.chat.api import CompletionView, LiveAnswer
 from tui.services.chat.host import ChatHost
 from tui.services.chat.sending import find_model, is_loaded
-from tui.services.filling import Way, abilities_of, filled, ways
 from tui.store.measurements import Measurements
 from tui.text import clean_name
+
+if TYPE_CHECKING:
+    from tui.services.filling import Way
 
 _SEEDS: Final = 2**31
 _SAME: Final = "temperature is 0: another seed changes nothing"
@@ -133,6 +135,8 @@ class Completion:
         self.view.set(replace(self.view.value, state=state, note="", failure=failure))
 
     async def _complete(self, asked: Asked, before: tuple[str, ...], more: bool) -> None:
+        from tui.services.filling import abilities_of, ways  # only where something is completed
+
         name, model, prefix, suffix, raw = asked
         provider = await self._ready(name, model)
         settings = self._host.settings()
@@ -169,6 +173,8 @@ class Completion:
         return provider
 
     async def _write(self, provider: Provider, plan: tuple[Way, ...], before: tuple[str, ...], told: str) -> None:
+        from tui.services.filling import filled
+
         model, text, way = plan[0].request.model, list[str](), plan[0]
 
         def chosen(tried: Way) -> None:

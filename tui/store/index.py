@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from tui.store import codec
@@ -33,12 +34,18 @@ _LETTERS: Final = (
 _SIGNS: Final = ((0x2600, 0x27BF), (0x1F000, 0x1FAFF))
 
 
-def _class(ranges: tuple[tuple[int, int], ...]) -> str:
-    return "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
+def _any_of(ranges: tuple[tuple[int, int], ...]) -> re.Pattern[str]:
+    return re.compile(f"[{''.join(f'{chr(first)}-{chr(last)}' for first, last in ranges)}]")
 
 
-_APART: Final = re.compile(f"[{_class(_LETTERS + _SIGNS)}]")
-_SIGN_CLASS: Final = re.compile(f"[{_class(_SIGNS)}]")
+@cache
+def _apart() -> re.Pattern[str]:
+    return _any_of(_LETTERS + _SIGNS)  # 4 ms: not at every start
+
+
+@cache
+def _sign() -> re.Pattern[str]:
+    return _any_of(_SIGNS)
 
 
 class _Apart(dict[int, int | str]):
@@ -47,9 +54,9 @@ class _Apart(dict[int, int | str]):
     def __missing__(self, code: int) -> int | str:
         char = chr(code)
         made: int | str = code
-        if _SIGN_CLASS.match(char):
+        if _sign().match(char):
             made = f" {_SIGN}{code:x} "
-        elif _APART.match(char):
+        elif _apart().match(char):
             made = f" {char} "
         self[code] = made
         return made
@@ -63,7 +70,7 @@ def fold(text: str) -> str:
     if text.isascii():
         return text
     text = unicodedata.normalize("NFKC", text)
-    return text.translate(_TABLE) if _APART.search(text) else text
+    return text.translate(_TABLE) if _apart().search(text) else text
 
 
 def phrase(word: str) -> str:

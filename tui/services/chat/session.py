@@ -23,7 +23,7 @@ class Prompt:
     attachments: tuple[Attachment, ...] = ()
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False, match_args=False)
 class Session:
     """One conversation in use: shown, being answered, or both.
 

@@ -17,8 +17,6 @@ from tui.core.chat import Attachment, AttachmentKind
 from tui.core.clock import SYSTEM, Clock
 from tui.core.events import ToolCall
 from tui.core.record import record
-from tui.services.chat.calculator import MAX_TEXT, Sum, calculate
-from tui.services.chat.commands import run_command
 from tui.text import clean_door, clean_name
 
 MAX_VALUE: Final = 2000
@@ -222,6 +220,8 @@ async def run(call: ToolCall, context: ToolContext) -> ToolResult:
     if own is not None:
         line = command_line(own, call.arguments)
         assert not isinstance(line, str)
+        from tui.services.chat.commands import run_command  # these two only where a tool runs
+
         content, failed = await run_command(line, own.timeout)
         return ToolResult(content, failed)
     if call.name == "time":
@@ -246,6 +246,8 @@ def _time(arguments: Mapping[str, Any], clock: Clock) -> ToolResult:
 
 
 def _calculator(expression: str) -> ToolResult:
+    from tui.services.chat.calculator import MAX_TEXT, Sum, calculate
+
     try:
         return ToolResult(calculate(expression[: MAX_TEXT + 1]))
     except Sum as error:
