@@ -19,6 +19,7 @@ from tui.core.events import Delta, Done, Thinking
 from tui.core.jobs import Job, JobKind, JobState, JobWish
 from tui.core.models import Endpoint, Model
 from tui.store import db as store_db
+from tui.store.measurements import Measurements
 
 Make = Callable[..., Awaitable[Bench]]
 
@@ -311,6 +312,8 @@ async def test_the_same_certain_question_is_answered_from_the_history(bench: Mak
         assert len(lab.requests) == sent and answer.state is AnswerState.COMPLETE
         assert answer.content == ("42" if sent == 1 else "43")
     assert [message.note != "" for message in one.stored.all_messages(2)] == [False, True]
+    assert one.host.database is not None
+    assert Measurements(one.host.database, one.clock).figures("lab", "qwen3:8b").answers == 2
 
 
 async def test_close_marks_the_answer_interrupted(tmp_path: Path) -> None:

@@ -48,6 +48,14 @@ def test_they_are_listed_with_tags_the_pinned_first(stored: Path, run: Run) -> N
     assert run("chats", "--json").json["chats"][0]["tags"] == ["work"]
 
 
+def test_all_of_them_are_listed(stored: Path, run: Run) -> None:
+    database = Database(stored / "data" / "paddock.db")
+    query = "INSERT INTO conversation (title, provider, model, created_at, updated_at, settings) VALUES ('x', 'a', 'm', 1, 1, '{}')"
+    database.run_sync(lambda connection: [connection.execute(query) for _ in range(5500)], ("conversations",))
+    database.close()
+    assert len(run("chats", "--json").json["chats"]) == 5502
+
+
 def test_they_are_found_by_words_and_tags_with_an_excerpt(stored: Path, run: Run) -> None:
     said = run("chats", "search", "wheels", "iron")
     assert said.code == 0 and len(said.lines) == 2 and "Why do trains have wheels of iron?" in said.lines[1]

@@ -39,7 +39,7 @@ async def chats(context: Context) -> int:
         return USAGE
     if verb == "list":
         store = _to_read(context)
-        return _list(context, () if store is None else store.heads())
+        return _list(context, () if store is None else store.heads(limit=_MAX_ID))
     if verb == "search":
         store = _to_read(context)
         return _found(context, () if store is None else await store.search_async(" ".join(words)))

@@ -77,11 +77,6 @@ def sent(branch: Sequence[Message]) -> Sent:
     return Sent(tuple(chosen), mark.content.strip() if mark is not None else "")
 
 
-def sent_messages(branch: Sequence[Message]) -> tuple[Message, ...]:
-    """The messages of `sent`."""
-    return sent(branch).messages
-
-
 def _index_of(messages: Sequence[Message], keep_from: int) -> int:
     """Where the first message stands that is still sent; if it was deleted, the next one stored after it."""
     for index, message in enumerate(messages):

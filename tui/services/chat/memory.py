@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tui.core.chat import AnswerState, Attachment, ConversationHead, ConversationSettings, Found, Message, Votes
 from tui.core.clock import Clock
-from tui.store.conversations import Conversations, clean_tags
+from tui.store.conversations import LISTED, Conversations, clean_tags
 from tui.store.drafts import same
 from tui.store.identity import Identity
 from tui.store.search import excerpt, parse, plain
@@ -40,7 +40,7 @@ class Memory:
 
     # --- conversations
 
-    def heads(self, *, limit: int = 500, offset: int = 0) -> tuple[ConversationHead, ...]:
+    def heads(self, *, limit: int = LISTED, offset: int = 0) -> tuple[ConversationHead, ...]:
         """Pinned ones first, then the latest."""
         shown = [self._shown(number) for number in self._heads if number not in self._deleted]
         return tuple(sorted(shown, key=lambda head: (not head.pinned, -head.updated_at, head.id))[offset : offset + limit])

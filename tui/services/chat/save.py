@@ -30,11 +30,6 @@ class Keeper:
         self._retry = retry
         self._stuck = 0
 
-    @property
-    def unsaved(self) -> bool:
-        """Something waits to be saved."""
-        return self._stuck > 0
-
     async def keep(self, write: Callable[[], Awaitable[T]]) -> T:
         """Run a write, again and again while the disk or another process is in the way.
 

@@ -284,7 +284,7 @@ class Writer:
 
     async def _measure(self, session: Session, ended: Message, request: ChatRequest) -> None:
         """One row a complete answer: speed, load, and how much text a token is."""
-        complete = ended.state in (AnswerState.COMPLETE, AnswerState.LENGTH)
+        complete = ended.state in (AnswerState.COMPLETE, AnswerState.LENGTH) and ended.request  # without one nothing was sent
         database: Any = self._host.database
         if not complete or session.id < 0 or database is None or database.read_only:
             return
