@@ -464,3 +464,30 @@ async def test_what_is_in_view_is_laid_out_first() -> None:
         assert chat._in_turn(set(range(60)))[:6] == [23, 22, 21, 20, 59, 58]
         chat.action_edge(1)
         assert chat._in_turn(set(range(60)))[0] == 59
+
+
+async def test_what_is_drawn_above_the_view_leaves_the_screen_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "\n\n".join(f"**paragraph** {number} " + "word " * 30 for number in range(400))
+    app = Host()
+    moved: list[int] = []
+    real = Transcript._moved_unseen
+    async with app.run_test(size=(60, 12)) as pilot:
+        chat = app.chat
+        monkeypatch.setattr(transcript_lines, "SLICE", 0.0005)
+        monkeypatch.setattr(Transcript, "_moved_unseen", lambda self: (real(self), moved.append(self.line_count)))
+        chat.load([(number, "m", "", text, "") for number in range(3)])
+        chat.flush()
+        await until(lambda: "paragraph 399" in screen_text(app))
+        shown = screen_lines(app)
+        await until(lambda: not stale(chat) and not any(message.body.sketched for message in chat._order))
+        assert len(moved) > 3
+        assert screen_lines(app) == shown
+        assert chat.scroll_offset.y == chat.max_scroll_y == chat.line_count - chat.size.height
+        strip = chat.render_lines(chat.size.region)[0]
+        assert strip.text == chat.render_line(0).text
+        offsets = {segment.style.meta.get("offset", (0, -1))[1] for segment in strip if segment.style}
+        assert offsets <= {chat.scroll_offset.y, -1}
+        chat.refresh()
+        chat._strips.clear()
+        await pilot.pause()
+        assert screen_lines(app) == shown

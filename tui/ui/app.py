@@ -253,10 +253,10 @@ class TuiApp(App[int]):
         """The last line of defence against foreign control characters comes last."""
         return [*(found for found in super().get_line_filters() if not isinstance(found, (Monochrome, NoColor))), *self._own_filters]
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
         """What the terminal shows after a resize is not known, not even after one to and fro that no layout saw."""
         start.forget_screen(self._driver)
-        if self._screen_stack:
+        if self._screen_stack and (event.size == self.screen.size or self.screen.is_modal):  # else see `AppScreen._screen_resized`
             self.screen.refresh()
 
     # --- the end ------------------------------------------------------------------------------------------------------

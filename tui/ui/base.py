@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -158,6 +159,11 @@ class AppScreen(Screen[None]):
         for follower in self._followers:
             follower.stop()
         self._followers.clear()
+
+    def _screen_resized(self, size: Size) -> None:
+        """See `Screen`; what the terminal shows is not known, so the frame that lays it out draws all of it."""
+        self._compositor._dirty_regions.add(size.region)
+        super()._screen_resized(size)
 
     def on_resize(self, event: events.Resize) -> None:
         """Below the smallest size one line says so."""

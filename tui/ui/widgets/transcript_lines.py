@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final
@@ -26,13 +26,11 @@ from tui.ui.widgets.transcript_message import Message, Row
 PERIOD: Final = 1 / 15
 """Seconds between two flushes."""
 SLICE: Final = 0.008
-"""Seconds of drawing again (for another width) between two frames."""
+"""Seconds of drawing again (for another width) at a time, and between two of them: keys and frames come in between."""
 PATIENCE: Final = 0.05
 """Seconds that a flush may take: 4 MB of conversation take 0.3 s (P22)."""
-FIRST: Final = 0.016
+FIRST: Final = 0.01
 """Seconds that one may take which is the first for another conversation or another width: what is in view comes first."""
-BREATH: Final = 0.002
-"""Seconds between two slices, at least: keys and frames come in between."""
 STYLES: Final = ("heading", "code", "dim", "comment", "keyword", "string", "number", "name", "notice", "header", "here")
 _FONTS: Final = {"strong": Style(bold=True), "emphasis": Style(italic=True), "struck": Style(strike=True)}
 _STRIPS: Final = 2000
@@ -308,10 +306,10 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
     # --- another width, other colours
 
     def _size_updated(self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True) -> bool:
-        """See `ScrollView`; Textual sends no Resize where somebody looked at its map between mounting and laying out."""
+        """See `ScrollView`; the frame in which the size is another one shows lines of that width."""
         changed = super()._size_updated(size, virtual_size, container_size, layout)
-        if changed and not self._look.width:
-            self.call_later(self.on_resize)
+        if changed and self.is_attached:
+            self.on_resize()
         return changed
 
     def on_resize(self) -> None:
@@ -351,9 +349,9 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         """Draw the blocks in view for what `_look` is now."""
         top = self.scroll_offset.y
         drawn = False
-        for start, message in zip(self._starts, self._order, strict=False):
-            if start > top + self.size.height or start + message.height < top:
-                continue
+        begin = max(0, bisect_left(self._starts, top) - 1)
+        for number in range(begin, min(len(self._order), bisect_right(self._starts, top + self.size.height))):
+            start, message = self._starts[number], self._order[number]
             for body, look, inside in message.bodies(self._look):
                 found = body.stale_between(look, top - start - inside, top + self.size.height - start - inside)
                 for laid in found:
@@ -371,21 +369,38 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
             self._again = None
         follow, anchor = self._follows, self._anchor()
         end = self._clock.monotonic() + SLICE
-        drawn = False
-        for message in reversed(self._order):
-            for body, look, _inside in message.bodies(self._look):
+        drawn = seen = False
+        for number in reversed(range(len(self._order))):
+            message, found = self._order[number], False
+            for body, look, inside in message.bodies(self._look):
                 for laid in body.stale(look):
                     if self._clock.monotonic() > end:
-                        self._again = self.set_timer(BREATH, self._redo_some)
+                        self._again = self.set_timer(SLICE, self._redo_some)
                         break
+                    seen = seen or self._in_view(self._starts[number] + inside + body.start_of(laid), laid.height)
                     body.redraw(laid, look)
-                    drawn = True
-            message.take_heights()
+                    found = True
+            if found:
+                drawn = True
+                message.take_heights()
             if self._again is not None:
                 break
             message.body.sketched = False
-        if drawn:
+        if drawn and follow and not seen and self.text_selection is None:
+            self._moved_unseen()
+        elif drawn:
             self._drawn_anew(anchor, follow)
+
+    def _in_view(self, first: int, height: int) -> bool:
+        top = self.scroll_offset.y
+        return first < top + self.size.height and first + height > top
+
+    def _moved_unseen(self) -> None:
+        """Only heights above the view have changed: the lines in view have other numbers, and the screen is as it was."""
+        self._place()
+        self._styles_cache.clear()
+        self.set_reactive(Widget.scroll_y, float(self.max_scroll_y))
+        self.set_reactive(Widget.scroll_target_y, float(self.max_scroll_y))
 
     def _place(self) -> None:
         """Find where each message begins."""
