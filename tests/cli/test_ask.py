@@ -117,6 +117,23 @@ def test_what_is_not_sent_is_said(server: FaultServer, run: Run) -> None:
     assert json.loads(run("chat", "tiny", "x", "--option", "mirostat=2", "--json").lines[-1])["not_sent"] == ["mirostat"]
 
 
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("temprature=1", "There is no option temprature (--option). Did you mean temperature?"),
+        ("bogus=1", "There is no option bogus (--option). There are: temperature, "),
+        ("temperature=99", "temperature must be a number from 0 to 2"),
+        ("num_ctx=8k", "num_ctx must be a whole number"),
+    ],
+)
+def test_an_option_that_is_none_is_refused_before_anything_is_sent(server: FaultServer, run: Run, option: str, words: str) -> None:
+    says(server, "hi")
+    said = run("chat", "tiny", "x", "--option", option)
+    assert said.code == 2 and not said.out and words in said.err
+    assert run("complete", "tiny", "--prefix", os.devnull, "--option", option).code == 2
+    assert not any(request.path in ("/api/chat", "/api/generate") for request in server.requests)
+
+
 def test_the_prompt_may_stand_behind_options(server: FaultServer, run: Run) -> None:
     says(server, "hi")
     assert run("chat", "tiny", "--option", "seed=1", "what?").code == 0

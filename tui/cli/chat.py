@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from tui.cli.answering import Printer, may_answer, tell_dropped, tell_end, within_limits, write
 from tui.cli.context import Context, wrong_usage
 from tui.cli.output import FAILED, USAGE, ask, message, piped, read_input
+from tui.config import schema
 from tui.core.capabilities import Ability, Capability
 from tui.core.chat import AnswerState, Attachment, AttachmentKind, ChatRequest, ConversationSettings, Message, Role
 from tui.core.clock import SYSTEM
@@ -50,6 +51,23 @@ def read_options(pairs: list[str]) -> dict[str, Any]:
             options[key] = json.loads(value)
         except ValueError:
             options[key] = value
+    return options
+
+
+def sampling_options(pairs: list[str]) -> dict[str, Any]:
+    """Read `K=V` pairs as what an answer is sampled with; a value out of range is none that a server should have to mend silently.
+
+    Raises:
+        PaddockError: There is no such option, or the value is not allowed (kind CONFIG).
+    """
+    options = read_options(pairs)
+    known = [field.key for field in schema.fields() if field.section == "chat.options"]
+    for key, value in options.items():
+        if key not in known:
+            near = nearest(key, known)
+            remedy = f"Did you mean {near}?" if near else f"There are: {', '.join(known)}"
+            raise PaddockError.of(f"There is no option {clean_name(key, 60)}", "--option", remedy, FailureKind.CONFIG)
+        schema.raw_value(("chat", "options", key), value)
     return options
 
 
@@ -160,7 +178,7 @@ async def chat(context: Context) -> int:
     """Send one prompt and print the answer; both are stored unless `chat.save` is off."""
     context.allow("Chatting")
     args, settings = context.args, context.settings.chat
-    options, preset, wanted = read_options(args.option), _preset(context), read_format(args.format)
+    options, preset, wanted = sampling_options(args.option), _preset(context), read_format(args.format)
     attachments = read_attachments(args.attach)
     prompt = await make_prompt(context)
     if not prompt.strip() and not attachments:

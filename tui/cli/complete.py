@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tui.cli.answering import Printer, may_answer, tell_dropped, tell_end, within_limits, write
-from tui.cli.chat import read_options
+from tui.cli.chat import sampling_options
 from tui.cli.context import Context, wrong_usage
 from tui.cli.output import DONE, FAILED, USAGE, message, read_input
 from tui.core.capabilities import Ability, Capability
@@ -58,7 +58,7 @@ async def complete(context: Context) -> int:
     """Suggest what stands in a gap, once or several times."""
     context.allow("Completing")
     args, models = context.args, context.settings.models
-    options = read_options(args.option)
+    options = sampling_options(args.option)
     if not 1 <= args.count <= MOST:
         message(f"-n takes 1 to {MOST}.")
         return USAGE
