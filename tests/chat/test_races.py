@@ -478,6 +478,24 @@ async def test_a_draft_typed_while_a_new_chat_is_stored_stays_on_disk(bench: Mak
     await until(lambda: one.stored.draft("chat:new") == "next idea")
 
 
+async def test_what_was_typed_in_a_conversation_that_is_no_longer_shown_is_no_draft_of_the_next(bench: Make) -> None:
+    one = await bench([Delta("a"), DONE])
+    await one.say("go")
+    turn = one.chat.view.value.turn
+    one.chat.save_draft("of the first", turn)
+    await until(lambda: one.stored.draft(f"chat:{number(one)}") == "of the first")
+    one.chat.new()
+    one.chat.save_draft("of the first!", turn)
+    await until(lambda: number(one) == 0)
+    await done(one)
+    one.chat.save_draft("of the first!?", turn)
+    await done(one)
+    assert one.chat.view.value.turn > turn and one.engine.opened.draft == ""
+    one.chat.open(1)
+    await until(lambda: number(one) == 1)
+    assert one.chat.view.value.draft.startswith("of the first")
+
+
 async def done_opening(one: Bench) -> None:
     await until(lambda: not one.host.tasks)
 

@@ -42,8 +42,28 @@ async def test_enter_sends_and_the_draft_is_kept(fake):
         await pilot.press(*"hi", "enter")
         await until(lambda: fake.called("send"))
         assert fake.called("send") == [("hi",)]
-        assert ("hi",) in fake.called("save_draft")
+        assert ("hi", 0) in fake.called("save_draft")
         assert app.screen.query_one(Composer).text == ""
+
+
+async def test_P04_what_is_typed_stays_with_its_conversation(fake):
+    fake.chat.view.set(replace(view(prompt("one"), answer("a")), turn=1))
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        composer = app.screen.query_one(Composer)
+        await pilot.press(*"secret")
+        assert ("secret", 1) in fake.called("save_draft")
+        fake.chat.view.set(replace(view(prompt("two"), answer("b")), id=8, turn=2, draft="typed in the other"))
+        await until(lambda: composer.text == "typed in the other")
+        await pilot.press("!")
+        assert fake.called("save_draft")[-1] == ("typed in the other!", 2)
+        fake.chat.view.set(replace(view(prompt("one"), answer("a")), turn=3, draft="secret"))
+        await until(lambda: composer.text == "secret")
+        fake.chat.view.set(replace(fake.chat.view.value, draft="was queued\n\nsecret"))  # what could not be sent is typed text again
+        await until(lambda: composer.text == "was queued\n\nsecret")
+        fake.chat.view.set(replace(fake.chat.view.value, draft="older"))
+        await pilot.pause()
+        assert composer.text == "was queued\n\nsecret"
 
 
 async def test_pieces_appear_while_it_streams_and_esc_stops(fake):

@@ -144,6 +144,8 @@ class ConversationView:
         waits: What the whole conversation waits for before it can send: "qwen3:8b is being pulled, 43 %"; empty else.
         read_only: Another app holds the lease; says who.
         incognito: Nothing of it is stored.
+        draft: Text that was typed in it and not sent; to be put into the composer.
+        turn: Counts up each time another conversation is shown; with it the composer's text changes hands.
     """
 
     id: int = 0
@@ -168,6 +170,7 @@ class ConversationView:
     incognito: bool = False
     tags: tuple[str, ...] = ()
     draft: str = ""
+    turn: int = 0
 
 
 class ChatApi(Protocol):
@@ -237,8 +240,8 @@ class ChatApi(Protocol):
     def detach(self, index: int) -> None:
         """Take one of `ConversationView.attached` away."""
 
-    def save_draft(self, text: str) -> None:
-        """Keep what is typed and not sent; on disk within 2 s."""
+    def save_draft(self, text: str, turn: int = -1) -> None:
+        """Keep what is typed and not sent; on disk within 2 s. Nothing is kept where another conversation is shown than in this `turn`."""
 
     def history(self) -> Sequence[str]:
         """Prompts sent before, newest first."""

@@ -34,9 +34,11 @@ class Composing:
         reading = tuple(self._reading)
         return not reading or not (await asyncio.wait(reading, timeout=READING))[1]
 
-    async def note_draft(self, text: str) -> None:
-        """Keep what is typed."""
+    async def note_draft(self, text: str, turn: int) -> None:
+        """Keep what is typed, unless that was in a conversation that is no longer shown."""
         session = self._desk.opened
+        if turn not in (-1, self._desk.turn):
+            return
         session.draft = clean_door(text)
         self._drafts.soon(session)
         self._desk.check_soon()

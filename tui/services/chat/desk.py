@@ -17,6 +17,7 @@ class Desk(Shown, Protocol):
     """Where the open conversation lies."""
 
     compared: Observable[tuple[LiveAnswer, ...]]
+    turn: int
 
     def relist(self) -> None:
         """The list of conversations has changed."""

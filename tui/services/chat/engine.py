@@ -75,7 +75,7 @@ class ChatEngine:
         self._marks: dict[int, Mark] = {}
         self._open = Session(self._shelf.memory)
         self.composing = Composing(host, self._drafts, self)
-        self._turn = 0
+        self._wanted, self.turn = 0, 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._check_timer: asyncio.TimerHandle | None = None
         self._closing = False
@@ -166,7 +166,7 @@ class ChatEngine:
                 queued=tuple(prompt.text for prompt in session.queued), attached=session.attached, used=used.used,
                 used_estimated=used.estimated, window=context.window(session.provider, session.model, self._host.running(), options),
                 check=session.check, alarm=session.alarm, settling=session.settling, waits=session.waits, read_only=session.read_only,
-                incognito=session.incognito, tags=session.tags, draft=session.restored,
+                incognito=session.incognito, tags=session.tags, draft=session.restored, turn=self.turn,
             )
         )  # fmt: skip
 
@@ -201,6 +201,7 @@ class ChatEngine:
     async def _switch(self, session: Session) -> None:
         """Show another conversation; a stream of the one before goes on."""
         before, self._open = self._open, session
+        self.turn += before is not session
         self.check_soon()
         self.show(session)
         self.compared.set(())
@@ -241,9 +242,9 @@ class ChatEngine:
 
     async def begin(self, provider: str, model: str, incognito: bool = False) -> None:
         """An empty conversation."""
-        turn = self._turn = self._turn + 1
+        wanted = self._wanted = self._wanted + 1
         await self._drafts.saved()
-        if turn != self._turn:  # something else was opened meanwhile
+        if wanted != self._wanted:  # something else was opened meanwhile
             return
         provider = provider or self._host.default_provider()
         model = model or sending.pick_model(self._host, provider, self.heads.value)
@@ -259,7 +260,7 @@ class ChatEngine:
 
     async def show_stored(self, conversation: int, message: int = 0) -> None:
         """A stored conversation; with a message, the branch that holds it."""
-        turn = self._turn = self._turn + 1
+        wanted = self._wanted = self._wanted + 1
         await self._drafts.saved()
         session = await self._shelf.take(conversation)
         async with self.using(session):
@@ -267,7 +268,7 @@ class ChatEngine:
                 async with self.changing(session):
                     await self._keeper.keep(lambda: session.store.set_tip(session.id, session.store.leaf(message)))
                     session.reload()
-            if turn == self._turn:  # else something else was opened meanwhile
+            if wanted == self._wanted:  # else something else was opened meanwhile
                 session.restored = session.draft
                 await self._switch(session)
 

@@ -129,9 +129,9 @@ class ChatVerbs(ChatApi):
         """See `ChatApi`."""
         self._host.post(self.engine.composing.detach, index)
 
-    def save_draft(self, text: str) -> None:
+    def save_draft(self, text: str, turn: int = -1) -> None:
         """See `ChatApi`."""
-        self._host.post(self.engine.composing.note_draft, text)
+        self._host.post(self.engine.composing.note_draft, text, turn)
 
     def history(self) -> Sequence[str]:
         """See `ChatApi`."""

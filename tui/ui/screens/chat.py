@@ -80,7 +80,7 @@ class ChatScreen(ChatTalks):
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self._heading, self._notice, self._queue = Line(id="chat-heading"), Line(id="chat-notice"), Line(id="chat-queue")
-        self._restored = ""
+        self._restored, self._turn = "", 0
         self._hint = ""
         self._locked = False
         self._offered: tuple[int, int | None] | None = None
@@ -137,12 +137,16 @@ class ChatScreen(ChatTalks):
         if opened:
             self._leave_complete()
             self.composer.set_history(list(self.services.chat.history()))
-            self._restored = ""
             self._offered = None
-        if view.draft != self._restored:  # the history may open after the screen: a draft comes later than its chat
-            self._restored = view.draft
-            if view.draft and not self.composer.text:
-                self.composer.fill(view.draft)
+        self._take_draft(view)
+
+    def _take_draft(self, view: ConversationView) -> None:
+        """Put what was typed in this conversation into the composer; what is typed in it now is kept, but not taken along to another."""
+        another = self._turn and view.turn != self._turn  # the first one comes when something may be typed already
+        fresh = view.draft not in ("", self._restored) and self.composer.text in view.draft
+        if (another or fresh) and self.composer.text != view.draft:
+            self.composer.fill(view.draft)
+        self._turn, self._restored = view.turn, view.draft
 
     def _use_settings(self, enter_sends: bool) -> None:
         self.composer.enter_sends = enter_sends
@@ -285,7 +289,7 @@ class ChatScreen(ChatTalks):
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         """What is typed and not sent is kept."""
         if event.text_area is self.composer:
-            self.services.chat.save_draft(self.composer.text)
+            self.services.chat.save_draft(self.composer.text, self._turn)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """See `_OF_A_MESSAGE`."""
