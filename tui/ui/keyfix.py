@@ -1,4 +1,4 @@
-"""Two corrections to the table by which Textual reads keys.
+"""Two corrections to the table by which Textual reads keys, and the reader that leaves out what is none.
 
 Textual decodes ESC and a digit as the character macOS types with option; everywhere else that is alt and the digit.
 And ESC CR, which terminals send for alt+enter, has no entry: it arrives as a plain enter.
@@ -11,6 +11,8 @@ from typing import Any, cast
 
 from textual import _ansi_sequences
 
+from tui.ui import replies
+
 
 class _Key(Enum):
     """Keys that Textual's own enumeration has no name for."""
@@ -19,7 +21,8 @@ class _Key(Enum):
 
 
 def apply() -> None:
-    """Correct the table, in this process; a second call changes nothing."""
+    """Correct the table and the reader, in this process; a second call changes nothing."""
+    replies.apply()
     table = cast(dict[str, Any], _ansi_sequences.ANSI_SEQUENCES_KEYS)
     for digit in "0123456789":
         table.pop(f"\x1b{digit}", None)
