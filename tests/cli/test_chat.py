@@ -75,6 +75,16 @@ def test_an_answer_cut_at_its_length_is_1_and_says_so(ollama: str, run: Run, hom
     assert stored(home)[1][0] == "length"
 
 
+def test_a_prompt_that_the_server_cut_is_said(ollama: str, run: Run) -> None:
+    long, small = " ".join(f"word{number}" for number in range(900)), ("--option", "num_ctx=256")
+    said = run("chat", "gemma3:4b", long, *small)
+    assert said.out and "The model saw " in said.err and "oldest dropped. Send less, or set num_ctx" in said.err
+    told = json.loads(run("chat", "gemma3:4b", long, *small, "--json").lines[-1])
+    assert told["alarm"].startswith("the model saw ") and told["reported"]["prompt_tokens"] <= 256
+    said = run("chat", "gemma3:4b", "hello", "--json", "--option", "num_ctx=4096")
+    assert json.loads(said.lines[-1])["alarm"] == "" and not said.err
+
+
 def test_an_error_in_the_stream_is_1(server: FaultServer, run: Run, home: Path) -> None:
     async def broken(exchange: Exchange) -> None:
         await exchange.stream(piece("so "), b'{"error":"the runner has died"}\n')

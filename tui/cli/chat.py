@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from tui.cli.answering import Printer, may_answer, tell_dropped, tell_end, within_limits, write
 from tui.cli.context import Context, wrong_usage
 from tui.cli.output import FAILED, USAGE, ask, message, piped, read_input
+from tui.cli.seen import Seen
 from tui.config import schema
 from tui.core.capabilities import Ability, Capability
 from tui.core.chat import AnswerState, Attachment, AttachmentKind, ChatRequest, ConversationSettings, Message, Role
@@ -27,6 +28,7 @@ from tui.services.chat.asking import title_of
 from tui.services.chat.attachments import read_file
 from tui.services.chat.formats import check_format
 from tui.services.chat.memory import ChatStore, Memory
+from tui.services.chat.tokens import estimate
 from tui.store.conversations import Conversations
 from tui.store.measurements import Measurements
 from tui.text import clean_door, clean_name, nearest
@@ -215,17 +217,21 @@ async def _ask(context: Context, provider: Provider, model: Model, kept: Convers
     question = Message(0, head.id, 0, Role.USER, prompt.text, created_at=time.time(), attachments=prompt.attachments)
     asked = {**sent, **({"think": think} if think != "auto" else {}), **({"format": wanted} if wanted else {})}
     row = Message(
-        0, head.id, 0, Role.ASSISTANT, "", state=AnswerState.WAITING, provider=endpoint.name, model=model.key, options=asked
+        0, head.id, 0, Role.ASSISTANT, "", state=AnswerState.WAITING, provider=endpoint.name, model=model.key, options=asked,
+        prompt_estimate=estimate([question], kept.system),
     )  # fmt: skip
     stored, row = await store.add_messages([question, row], chain=True)
     messages = (replace(stored, attachments=prompt.attachments),)  # what is stored comes back without the bytes of images
     request = ChatRequest(model.key, messages, kept.system, think, sent, keep_alive or endpoint.keep_alive, wanted)
+    seen = Seen(provider, request)
 
     def ended(answer: Message) -> Mapping[str, Any]:
         told = {"chat": head.id if save else None, "provider": endpoint.name, "model": answer.model, "not_sent": list(dropped)}
+        told["alarm"] = seen.alarm(answer)
         return {**told, "format": check_format(answer.content, wanted)} if wanted is not None else told
 
     def code_of(answer: Message) -> int:
+        seen.tell(answer)
         code = tell_end(answer)
         if not code and (why := check_format(answer.content, wanted)):
             message(f"The answer is {why}.")
@@ -234,7 +240,7 @@ async def _ask(context: Context, provider: Provider, model: Model, kept: Convers
 
     try:
         printer = Printer(context.json)
-        answer, code = await write(context, row, store, lambda: provider.chat(request), printer, ended=ended, code_of=code_of)
+        answer, code = await write(context, row, store, seen.events, printer, ended=ended, code_of=code_of)
         if save and answer.state in (AnswerState.COMPLETE, AnswerState.LENGTH):
             await Measurements(context.database()).add(endpoint.name, model.key, answer.metrics)
     finally:
