@@ -24,7 +24,7 @@ from tui.core.clock import ManualClock
 from tui.core.errors import PaddockError
 from tui.core.events import Metrics
 from tui.services.chat.memory import ChatStore, Memory
-from tui.store import rows
+from tui.store import drafts, identity, rows
 from tui.store.conversations import UNDO_SECONDS, Conversations
 from tui.store.db import Database
 
@@ -286,3 +286,28 @@ async def test_P13_two_that_write_one_chat_lose_nothing(chats: Conversations, da
     assert chats.tip(head.id) == max(one.id for one in made)
     check_index(database)
     await other.aclose()
+
+
+async def test_P04_apps_that_run_at_once_have_drafts_of_their_own(
+    database: Database, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chats, me = Conversations(database, clock), identity.myself()
+    living = {me, other := replace(me, start="another one")}
+    monkeypatch.setattr(drafts, "alive", lambda one: one in living)
+
+    async def claimed(by: identity.Identity) -> str:
+        monkeypatch.setattr(drafts, "myself", lambda: by)
+        return await chats.claim_new()
+
+    assert (await claimed(me), await claimed(other), await claimed(me)) == ("chat:new", "chat:new:2", "chat:new")
+    await chats.set_draft("chat:new", "mine")
+    await chats.set_draft("chat:new:2", "the other's")
+    await chats.set_draft_attachments("chat:new:2", (TEXT,))
+    living.discard(other)
+    assert (await claimed(me), chats.draft("chat:new")) == ("chat:new", "mine")
+    await chats.set_draft("chat:new", "")
+    living.clear()
+    living.add(third := replace(me, start="a third one"))
+    assert (await claimed(third), chats.draft("chat:new")) == ("chat:new", "the other's")
+    assert [one.name for one in chats.draft_attachments("chat:new")] == [TEXT.name]
+    assert chats.draft("chat:new:2") == "" and chats.draft_attachments("chat:new:2") == ()

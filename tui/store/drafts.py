@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, count
 from typing import TYPE_CHECKING, Final
 
 from tui.core.chat import Attachment
 from tui.store import rows
+from tui.store.identity import Identity, alive, myself
 from tui.store.messages import Repository
 from tui.text import clean_door
 
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     import sqlite3
 
 DRAFTS: Final = "drafts"
+NEW: Final = "chat:new"
+"""The key of the draft of a conversation that is not stored yet; of further apps with a number behind it."""
+_OWNER: Final = "owner of "
 MAX_HISTORY: Final = 1000
 """Prompts remembered for the up key."""
 
@@ -40,6 +45,33 @@ class Drafts(Repository):
                 connection.execute("DELETE FROM draft WHERE key = ?", (key,))
 
         await self._db.run(work, (DRAFTS,))
+
+    async def claim_new(self) -> str:
+        """The key for drafts of new conversations that no other living app uses.
+
+        What apps left there that are gone is taken over: what stands under that key, else what the first of the others had.
+        """
+        me = myself()
+
+        def work(connection: sqlite3.Connection) -> str:
+            kept = dict(connection.execute("SELECT key, text FROM draft WHERE key GLOB ? OR key GLOB ?", (f"{NEW}*", f"{_OWNER}*")))
+            others = {key.removeprefix(_OWNER) for key, text in kept.items() if key.startswith(_OWNER) and _lives(text, me)}
+            free = (key for key in chain((NEW,), (f"{NEW}:{place}" for place in count(2))) if key not in others)
+            key = next(free)
+            connection.execute(
+                "INSERT INTO draft (key, text, updated_at) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET text = excluded.text",
+                (_OWNER + key, f"{me.pid} {me.start} {me.boot}", self._clock.time()),
+            )
+            with_files = {
+                draft for (draft,) in connection.execute("SELECT DISTINCT draft FROM attachment WHERE draft GLOB ?", (f"{NEW}*",))
+            }
+            if key not in kept and key not in with_files:
+                left = next((other for other in sorted({*kept, *with_files}) if other.startswith(NEW) and other not in others), "")
+                connection.execute("UPDATE draft SET key = ? WHERE key = ?", (key, left))
+                connection.execute("UPDATE attachment SET draft = ? WHERE draft = ?", (key, left))
+            return key
+
+        return await self._db.run(work, (DRAFTS,))
 
     def draft_attachments(self, key: str) -> tuple[Attachment, ...]:
         """What goes with the next prompt, without the bytes of images (`image` reads them)."""
@@ -81,6 +113,13 @@ class Drafts(Repository):
             )
 
         await self._db.run(work, (DRAFTS,))
+
+
+def _lives(owner: str, me: Identity) -> bool:
+    """Whether this is another app, and still there."""
+    pid, start, boot = (*owner.split(" "), "", "")[:3]
+    other = Identity(int(pid) if pid.isdecimal() else 0, start, boot)
+    return other != me and alive(other)
 
 
 def same(one: Attachment) -> tuple[object, ...]:

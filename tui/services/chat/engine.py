@@ -250,7 +250,7 @@ class ChatEngine:
         model = model or sending.pick_model(self._host, provider, self.heads.value)
         store = self._shelf.store_for_new(incognito=incognito)
         settings = self._host.settings().chat
-        session = Session(store, provider=provider, model=model, incognito=incognito)
+        session = Session(store, provider=provider, model=model, incognito=incognito, new_key=self._shelf.new_key)
         session.settings = ConversationSettings(system=settings.system, tools=settings.tools)
         if self._open.id or not self._open.busy:  # else the draft on disk is the prompt that is being stored
             session.draft = session.restored = store.draft(session.draft_key)

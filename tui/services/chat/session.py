@@ -13,6 +13,7 @@ from tui.services.chat.answer import Answer
 from tui.services.chat.api import CompareView, ContextCheck
 from tui.services.chat.memory import ChatStore
 from tui.services.chat.tokens import UNMEASURED, Calibration
+from tui.store.drafts import NEW
 
 
 @record(frozen=True)
@@ -36,6 +37,7 @@ class Session:
         waits: What it waits for, in words.
         stopping: All that is being written is to end, also what had not begun.
         unwanted: Ids of single answers that are to end, whatever they wait for.
+        new_key: Where its draft is kept before it is stored.
         settling: Id of the stopped answer whose server was not seen to be free yet.
         elsewhere: It is `read_only` because another app writes it, or may write it alone.
         uses: Verbs that work on it and wait for something; it is not let go before they end.
@@ -57,6 +59,7 @@ class Session:
     attached: tuple[Attachment, ...] = ()
     draft: str = ""
     restored: str = ""
+    new_key: str = NEW
     alarm: str = ""
     waits: str = ""
     settling: int = 0
@@ -74,7 +77,7 @@ class Session:
     @property
     def draft_key(self) -> str:
         """Where its draft is kept; one that only reads leaves the writer's alone."""
-        return f"chat:{self.id or 'new'}" + (":reader" if self.read_only else "")
+        return (f"chat:{self.id}" if self.id else self.new_key) + (":reader" if self.read_only else "")
 
     @property
     def unsent(self) -> str:

@@ -16,6 +16,7 @@ from tui.services.chat.save import Keeper
 from tui.services.chat.session import Session
 from tui.services.chat.tokens import stored_calibration
 from tui.store.conversations import Conversations
+from tui.store.drafts import NEW
 
 DRAFT_AFTER: Final = 1.0
 """Seconds of typing that are collected before a draft is saved."""
@@ -29,12 +30,14 @@ class Shelf:
         self.memory = Memory(clock)
         self.stored: Conversations | None = None
         self.sessions: dict[int, Session] = {}
+        self.new_key = NEW
 
     async def open(self) -> None:
         """Answers of apps that died are marked interrupted, and what was deleted long ago goes for good."""
         if (database := self._host.database) is not None:
             self.stored = Conversations(database, self._clock)
             if not database.read_only:
+                self.new_key = await self.stored.claim_new()
                 await self.stored.mark_open_answers_interrupted()
 
     async def clear_out(self) -> None:
@@ -175,7 +178,7 @@ class Drafts:
 
     async def forget_new(self, session: Session) -> None:
         """A conversation that was new has a number now: nothing is left under the old key."""
-        await self._forget(session.store, "chat:new")
+        await self._forget(session.store, session.new_key)
 
     @staticmethod
     async def _forget(store: ChatStore, key: str) -> None:
