@@ -16,7 +16,10 @@ from tui.text import clean_name
 
 ROUNDS: Final = 12
 """Answers in a row that may ask for tools; then the user has to go on by hand."""
+CALLS: Final = 16
+"""Calls of one answer that the user is asked about."""
 _REFUSED: Final = "The user did not allow this call."
+_TOO_MANY: Final = f"Only {CALLS} calls of one answer are looked at; ask again for what is still needed."
 
 
 class Tooling:
@@ -50,12 +53,14 @@ class Tooling:
     async def _results(self, session: Session, ended: Message) -> list[Message]:
         """What the calls gave; empty where the user wants to stop here."""
         results: list[Message] = []
+        questions = 0
         for at, call in enumerate(ended.tool_calls):
             asked = tools.call_of(call)
             around = tools.ToolContext(self._host.settings(), session.settings.tools, _files(session.messages), self._clock)
-            if why := tools.refusal(asked, around):
+            if why := tools.refusal(asked, around) or (_TOO_MANY if questions == CALLS else ""):
                 result = tools.ToolResult(why, failed=True)
             else:
+                questions += 1
                 session.waits = f"{clean_name(ended.model)} asks for the tool {clean_name(asked.name, 60)}"
                 self._shown.show(session)
                 text = f"{clean_name(ended.model)} wants to use a tool:\n{tools.describe(asked, around)}"
