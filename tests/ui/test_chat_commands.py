@@ -203,6 +203,17 @@ def test_dialogs_of_the_screen(fake):
     assert obey(fake, "/compare blind phi4:14b").asked == [("compare", (("ollama", "phi4:14b"),), True)]
 
 
+def test_a_blind_comparison_is_not_in_the_order_that_was_typed(fake):
+    typed = [("ollama", "qwen3:8b"), ("ollama", "phi4:14b")]
+    orders = set()
+    for _ in range(60):
+        obey(fake, "/compare blind " + " ".join(key for _, key in typed))
+        (_, models), _ = fake.calls[-1][1:]
+        assert sorted(models) == sorted(typed)
+        orders.add(tuple(models))
+    assert len(orders) > 1
+
+
 def test_every_command_is_listed_with_what_it_does(fake):
     names = [command.name for command in COMMANDS]
     assert names == sorted(names)

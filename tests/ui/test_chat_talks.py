@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,6 +47,9 @@ HEADS = (
 OVER = ContextCheck(7900, 4096, over=True, larger=16384, costs="+1.2 GB, 7.9 of 24 GB free after it")
 
 
+TWO = (prompt("q"), answer("a"), prompt("r"), answer("b"))
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
@@ -54,7 +58,8 @@ OVER = ContextCheck(7900, 4096, over=True, larger=16384, costs="+1.2 GB, 7.9 of 
             "! the model saw 4,096 of about 7,900 tokens; oldest dropped",
         ),
         ({"waits": "qwen3:8b is being pulled, 43 %"}, "qwen3:8b is being pulled, 43 %"),
-        ({"check": OVER}, "! about 7,900 of 4,096 tokens would be sent"),
+        ({"check": OVER}, "! about 7,900 of 4,096 tokens would be sent; the oldest would be lost"),
+        ({"check": replace(OVER, tokens=3900)}, "! about 3,900 of 4,096 tokens would be sent; little room is left for an answer"),
         ({"queued": ("and for 16 GB?", "why\nso?")}, '2 queued: "and for 16 GB?" · "why so?"   Q changes'),
         ({"incognito": True}, "incognito, not stored: Which quantization?"),
         ({"tags": ("work", "sql")}, "Which quantization? #work #sql"),
@@ -232,7 +237,7 @@ async def test_X01_hostile_text_in_every_new_place(fake: FakeServices, ready: No
     ],
 )
 async def test_too_much_for_the_context_is_asked_once(fake: FakeServices, downs: int, verbs: list[Any]) -> None:
-    fake.chat.view.set(view(prompt("q"), answer("a"), check=OVER))
+    fake.chat.view.set(view(*TWO, check=OVER))
     app = host(fake)
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press(*"long", "enter")
@@ -241,7 +246,7 @@ async def test_too_much_for_the_context_is_asked_once(fake: FakeServices, downs:
         assert not fake.called("send")
         await pilot.press("escape")
         await until(lambda: app.screen.query_one(Composer).text == "long")
-        fake.chat.view.set(view(prompt("q"), answer("a"), check=replace(OVER, tokens=7901)))
+        fake.chat.view.set(view(*TWO, check=replace(OVER, tokens=7901)))
         await shown(app, "about 7,901")
         await pilot.press("enter")
         await shown(app, "About 7,901 tokens")
@@ -254,7 +259,7 @@ async def test_too_much_for_the_context_is_asked_once(fake: FakeServices, downs:
 
 
 async def test_c_offers_the_same_without_a_prompt(fake: FakeServices) -> None:
-    fake.chat.view.set(view(prompt("q"), answer("a"), alarm="the model saw less"))
+    fake.chat.view.set(view(*TWO, alarm="the model saw less"))
     app = host(fake)
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press("tab", "c")
@@ -263,6 +268,38 @@ async def test_c_offers_the_same_without_a_prompt(fake: FakeServices) -> None:
         await pilot.press("enter")
         await until(lambda: fake.called("drop_oldest"))
         assert not fake.called("send")
+
+
+async def test_files_of_the_prompt_are_weighed_before_it_is_asked(fake: FakeServices, tmp_path: Path) -> None:
+    (tmp_path / "long.txt").write_text("word " * 20_000)
+    fake.chat.view.set(view(*TWO, check=ContextCheck(600, 4096)))
+    app = host(fake)
+    async with app.run_test(size=(100, 30)) as pilot:
+        app.screen.post_message(Composer.Sent(app.screen.query_one(Composer), "look", [str(tmp_path / "long.txt")]))
+        await until(lambda: fake.called("attach"))
+        assert not fake.called("send")
+        fake.chat.view.set(view(*TWO, check=OVER))
+        await shown(app, "About 7,900 tokens would be sent")
+        await pilot.press("enter")
+        await until(lambda: fake.called("send") == [("look",)])
+
+
+async def test_what_is_not_too_much_in_the_end_is_sent(fake: FakeServices, tmp_path: Path) -> None:
+    (tmp_path / "long.txt").write_text("word " * 20_000)
+    fake.chat.view.set(view(*TWO, check=ContextCheck(600, 4096)))
+    app = host(fake)
+    async with app.run_test(size=(100, 30)):
+        app.screen.post_message(Composer.Sent(app.screen.query_one(Composer), "look", [str(tmp_path / "long.txt")]))
+        await until(lambda: fake.called("send") == [("look",)])
+
+
+async def test_nothing_is_offered_that_cannot_be_done(fake: FakeServices) -> None:
+    fake.chat.view.set(view(prompt("q"), answer("a"), check=replace(OVER, larger=None)))
+    app = host(fake)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("tab", "c")
+        await until(lambda: any("There is nothing older to drop" in note.message for note in app._notifications))
+        assert "drop the oldest" not in screen_text(app)
 
 
 # --- queue -------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual import events
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from tui.ui.screens.complete_view import CompleteView
 
 
+_STEP: Final = 0.1
+_WAITS: Final = 15
+"""Steps in seconds, and how many, that a prompt waits for its large files to be weighed."""
 _OF_A_MESSAGE: Final = (
     *("again", "again_with", "copy", "copy_code", "edit", "delete", "times", "save"),
     *("branch", "switch", "pin", "links", "find", "context"),
@@ -232,13 +236,28 @@ class ChatScreen(ChatTalks):
             self.say(event.note)
         if event.files:
             self.services.chat.attach(event.files)
+        if event.files and files.may_be_too_much(event.files, self.view):
+            self._ask_when_known(event.text, self._turn, _WAITS)
+        else:
+            self._ask_or_send(event.text)
+
+    def _ask_when_known(self, text: str, turn: int, tries: int) -> None:
+        """Large files of the prompt are being read: what they come to is known in a moment."""
+        if turn != self._turn:
+            self.composer.fill(text)
+        elif tries and not (self.view.check is not None and self.view.check.over):
+            self.set_timer(_STEP, partial(self._ask_when_known, text, turn, tries - 1))
+        else:
+            self._ask_or_send(text)
+
+    def _ask_or_send(self, text: str) -> None:
         check = self.view.check
         told = (check.tokens, check.window) if check is not None else None
         if check is not None and check.over and told != self._offered:
             self._offered = told
-            self.offer_context(event.text)
+            self.offer_context(text)
         else:
-            self.send(event.text)
+            self.send(text)
 
     def send(self, text: str) -> None:
         """Send a prompt; it is the newest of those sent before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import time
@@ -18,11 +19,13 @@ from tui.ui.widgets.completion import Choice
 from tui.ui.widgets.confirm import ChoiceDialog, ConfirmDialog, InputDialog
 
 if TYPE_CHECKING:
+    from tui.services.chat.api import ConversationView
     from tui.services.chat.references import Expanded
     from tui.ui.screens.chat_commands import CommandHost
 
 SCHEMA_LIMIT: Final = 256_000
 _FRESH: Final = 2.0
+_BYTES_A_TOKEN: Final = 4
 _SAID: Final = 3
 """Failures that are said one by one."""
 
@@ -97,6 +100,18 @@ def ask_files(host: CommandHost, found: Expanded, then: Callable[[], object]) ->
             then()
 
     host.app.push_screen(ConfirmDialog(files_question(found), (("keep", "Not now"), ("attach", "Attach"))), done)
+
+
+def may_be_too_much(names: Sequence[str], view: ConversationView) -> bool:
+    """Whether the context may be full with these files, going by their sizes."""
+    tokens, window = (view.check.tokens, view.check.window) if view.check is not None else (0, view.window)
+    if window is None:
+        return False
+    total = 0
+    for name in names:
+        with contextlib.suppress(OSError):
+            total += Path(name).stat().st_size
+    return tokens + total // _BYTES_A_TOKEN > window
 
 
 def files_question(found: Expanded) -> str:

@@ -6,6 +6,7 @@ Only what was typed is a command (X21): the composer tells (`Composer.Command`),
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tui.core.errors import Failure
@@ -113,6 +114,8 @@ def _compare(host: CommandHost, text: str) -> None:
     if len(found) > 4:
         host.say(f"/compare takes two to four models, not {len(found)}", error=True)
     elif len(found) >= 2 and host.services.chat.view.value.messages:
+        if blind:  # the order must not tell who is who
+            SystemRandom().shuffle(found)
         host.services.chat.compare("", found, blind=blind)
     else:
         host.open_compare(found, blind=blind)

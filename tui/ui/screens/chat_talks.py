@@ -122,8 +122,12 @@ class ChatTalks(ChatActions):
             choices.append(
                 ("larger", f"a context of {count(check.larger)} tokens", clean_label(check.costs, 60) or "loads the model again")
             )
-        choices.append(("drop", "drop the oldest messages", "a mark says so; they stay in the history"))
-        choices.append(("summarise", "summarise the oldest messages", "the model writes it, it is sent instead"))
+        if sum(message.role is Role.USER for message in view.messages) > 1:  # a prompt and its answer are not taken apart
+            choices.append(("drop", "drop the oldest messages", "a mark says so; they stay in the history"))
+            choices.append(("summarise", "summarise the oldest messages", "the model writes it, it is sent instead"))
+        if not choices:
+            self.say("There is nothing older to drop. A shorter prompt or smaller files help, or a model with a larger context", error=True)
+            return
         title = "The context is small for this"
         if check is not None:
             window = f", the context holds {count(check.window)}" if check.window else ""

@@ -256,12 +256,11 @@ def notice(view: ConversationView, queue: QueueView, *, reading: bool = False) -
     if view.alarm:
         return f"! {clean_label(view.alarm)}   {'c what to do' if reading else '/set num_ctx'}", True
     if view.check is not None and view.check.over:
-        window = f" of {count(view.check.window)}" if view.check.window else ""
+        tokens, held = view.check.tokens, view.check.window
+        window = f" of {count(held)}" if held else ""
+        meant = "little room is left for an answer" if held and tokens <= held else "the oldest would be lost"
         key = "   c what to do" if reading else ""
-        return (
-            f"! about {count(view.check.tokens)}{window} tokens would be sent; the oldest would be lost{key}",
-            True,
-        )
+        return f"! about {count(tokens)}{window} tokens would be sent; {meant}{key}", True
     if view.waits:
         return clean_label(view.waits), False
     said = pulling(view, queue)
