@@ -188,6 +188,21 @@ async def test_after_a_stop_a_title_can_be_asked_for(bench: Make) -> None:
     await until(lambda: one.chat.view.value.title == "A title")
 
 
+async def test_a_stop_while_branches_are_switched_stops_nothing_later(bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = await bench([Delta("a1"), DONE], [Delta("A title"), DONE])
+    await one.say("one")
+    gate = Gate(monkeypatch, one.stored, "set_tip")
+    one.chat.branch(ids(one)[0])
+    await gate.reached.wait()
+    one.chat.stop()
+    await asyncio.sleep(0)
+    gate.open.set()
+    await until(lambda: texts(one) == ["one"])
+    await done(one)
+    one.chat.rename(number(one), "")
+    await until(lambda: one.chat.view.value.title == "A title")
+
+
 async def test_nothing_is_brought_back_under_an_answer_that_is_written(bench: Make) -> None:
     hold = asyncio.Event()
     one = await bench([Delta("a1"), DONE], [Delta("a2"), hold, DONE])

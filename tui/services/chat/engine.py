@@ -232,7 +232,7 @@ class ChatEngine:
         try:
             yield
         finally:
-            session.busy = False
+            session.busy = session.stopping = False
             if len(session.queued) > waiting and not self._closing:
                 self.work(session, self._send_queued(session))
             else:
