@@ -95,10 +95,12 @@ class Recorded(Terminal):
 
     def replay(self) -> Iterator[float]:
         """Draw what was kept, piece by piece: the time each came at. Afterwards the terminal draws again."""
-        with self._changed:
-            kept, self._recording = self.chunks, False
-        for at, data in kept:
+        for place in count():
             with self._changed:
+                if place == len(self.chunks):
+                    self._recording = False
+                    return
+                at, data = self.chunks[place]
                 if isinstance(data, bytes):
                     super()._feed(data)
                 else:
