@@ -293,6 +293,27 @@ async def test_what_is_not_too_much_in_the_end_is_sent(fake: FakeServices, tmp_p
         await until(lambda: fake.called("send") == [("look",)])
 
 
+async def test_what_is_said_covers_neither_what_is_typed_nor_the_gauge(fake: FakeServices) -> None:
+    fake.chat.view.set(view(*TWO, check=ContextCheck(600, 4096)))
+    app = host(fake)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await pilot.press(*"typed")
+        app.notify("a remark")
+        await shown(app, "a remark")
+        await shown(app, "~600 of 4k")
+        assert any(line.startswith("│typed") and line.endswith("│") for line in screen_lines(app))
+
+
+async def test_offers_are_told_in_full_on_eighty_columns(fake: FakeServices) -> None:
+    fake.chat.view.set(view(*TWO, check=OVER))
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("tab", "c")
+        await shown(app, "a mark says so; the history keeps them")
+        await shown(app, "the model writes it, it is sent instead")
+        await shown(app, "+1.2 GB, 7.9 of 24 GB free after it")
+
+
 async def test_nothing_is_offered_that_cannot_be_done(fake: FakeServices) -> None:
     fake.chat.view.set(view(prompt("q"), answer("a"), check=replace(OVER, larger=None)))
     app = host(fake)

@@ -23,6 +23,11 @@ class ChatTalks(ChatActions):
 
     _wants_open = False
 
+    if TYPE_CHECKING:
+
+        def open_complete(self) -> None:
+            """`ChatScreen` has it."""
+
     # --- which conversation -------------------------------------------------------------------------------------------
 
     def action_new(self) -> None:
@@ -123,8 +128,8 @@ class ChatTalks(ChatActions):
                 ("larger", f"a context of {count(check.larger)} tokens", clean_label(check.costs, 60) or "loads the model again")
             )
         if sum(message.role is Role.USER for message in view.messages) > 1:  # a prompt and its answer are not taken apart
-            choices.append(("drop", "drop the oldest messages", "a mark says so; they stay in the history"))
-            choices.append(("summarise", "summarise the oldest messages", "the model writes it, it is sent instead"))
+            choices.append(("drop", "drop the oldest messages", "a mark says so; the history keeps them"))
+            choices.append(("summarise", "summarise the oldest", "the model writes it, it is sent instead"))
         if not choices:
             self.say("There is nothing older to drop. A shorter prompt or smaller files help, or a model with a larger context", error=True)
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Final, TypeVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -169,7 +170,7 @@ class ChoiceDialog(ModalScreen[str | None]):
             yield field
             yield Rows[tuple[str, str, str]](
                 [
-                    Column("label", "", lambda choice: Text(choice[1]), flex=3),
+                    Column("label", "", lambda choice: Text(choice[1]), flex=3, max=self._label_width()),
                     Column("note", "", lambda choice: Text(choice[2]), flex=2, align="right"),
                 ],
                 key=lambda choice: choice[0],
@@ -179,10 +180,16 @@ class ChoiceDialog(ModalScreen[str | None]):
                 markable=False,
             )
 
+    def _label_width(self) -> int | None:
+        """No more than the longest label where notes stand beside: theirs is the room."""
+        return max((cell_len(label) for _, label, _ in self._choices), default=1) if any(note for _, _, note in self._choices) else None
+
     def on_mount(self) -> None:
         """Fill the list; typing filters it."""
         rows = self.query_one(Rows)
         rows.styles.height = max(1, min(14, len(self._choices)))
+        longest = max((cell_len(note) for _, _, note in self._choices), default=0)
+        self.query_one(".dialog").styles.width = min(100, max(72, (self._label_width() or 0) + longest + 12))
         rows.set_items(self._choices)
         rows.move_to_key(self._current)
         self.query_one(Input).focus()
