@@ -168,7 +168,7 @@ def test_an_option_is_taken_back_by_its_name(fake):
         ("/set temperature 9", "temperature"),
         ("/set stop", "stop is the model's own"),
         ("/model qwen3:9b", "Did you mean qwen3:8b?"),
-        ("/compare qwen3:8b nothing", "nothing is not installed"),
+        ("/compare qwen3:8b nothing", "nothing is not installed. a on the Library screen pulls it"),
         ("/export pdf", "/export takes one of md, json, html"),
         ("/keep long", "/keep long"),
         ("/tools rm", "There is no tool rm"),

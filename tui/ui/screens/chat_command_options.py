@@ -76,7 +76,8 @@ def find_model(host: CommandHost, word: str) -> ModelKey | None:
 def unknown_model(host: CommandHost, word: str) -> str:
     """The sentence for a model that is not there."""
     near = nearest(word, [model.name for model in host.services.registry.models.value])
-    return f"{clean_name(word, 60)} is not installed" + (f". Did you mean {clean_name(near, 60)}?" if near else "")
+    remedy = f"Did you mean {clean_name(near, 60)}?" if near else "a on the Library screen pulls it"
+    return f"{clean_name(word, 60)} is not installed. {remedy}"
 
 
 def can_see(host: CommandHost) -> bool | None:

@@ -265,7 +265,7 @@ def notice(view: ConversationView, queue: QueueView, *, reading: bool = False) -
         return clean_label(view.waits), False
     said = pulling(view, queue)
     if not said and not view.messages:
-        said = "Type and press enter. ctrl+t chooses the model, ctrl+o opens an earlier chat."
+        said = "Type and press enter. / lists commands, ctrl+t models, ctrl+o earlier chats."
     return said, False
 
 
