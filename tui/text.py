@@ -34,6 +34,15 @@ _INVISIBLE: Final = (
 _SELECTORS: Final = tuple(range(0xFE00, 0xFE10))
 
 
+_LOOKALIKES: Final = (
+    0x0391, 0x0392, 0x0395, 0x0396, 0x0397, 0x0399, 0x039A, 0x039C, 0x039D, 0x039F, 0x03A1, 0x03A4, 0x03A5, 0x03A7, 0x03B1,
+    0x03B9, 0x03BA, 0x03BD, 0x03BF, 0x03C1, 0x03C4, 0x03C5, 0x03C7, 0x0405, 0x0406, 0x0408, 0x0410, 0x0412, 0x0415, 0x041A,
+    0x041C, 0x041D, 0x041E, 0x0420, 0x0421, 0x0422, 0x0423, 0x0425, 0x0430, 0x0435, 0x043E, 0x0440, 0x0441, 0x0443, 0x0445,
+    0x0455, 0x0456, 0x0458, 0x04BB, 0x04CF, 0x0501, 0x051B, 0x051D,
+)  # fmt: skip
+"""Letters of Greek and Cyrillic that are drawn like Latin ones (Unicode TR 39, single-character confusables)."""
+
+
 def _named(code: int) -> str:
     return f"\u2039U+{code:04X}\u203a"
 
@@ -57,6 +66,9 @@ def _class(codes: Iterable[int]) -> str:
 
 _PLAIN: Final = re.compile(r"[\x20-\x7e]*\Z")
 _PLAIN_BLOCK: Final = re.compile(r"[\x20-\x7e\n]*\Z")
+_LOOKALIKE: Final = re.compile(f"[{_class(_LOOKALIKES)}]")
+_WORD: Final = re.compile(r"[^\W_]+")
+_LATIN: Final = re.compile("[A-Za-z]")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BREAK: Final = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _BREAKS: Final = re.compile("[\r\x0b\x0c\x85\u2028\u2029]")
@@ -127,7 +139,14 @@ def clean_name(text: str, limit: int = 256) -> str:
     if not _PLAIN.match(text):
         text = _BREAK.sub("\n", _SURROGATE.sub("\ufffd", text)).translate(_STRICT)
         text = _limit_marks(text.replace("\n", "\u23ce").replace("\t", " "))
+        if _LOOKALIKE.search(text):
+            text = _WORD.sub(_unmixed, text)
     return _cut(text, limit)
+
+
+def _unmixed(word: re.Match[str]) -> str:
+    """A letter that only looks Latin, in a word with Latin letters, is made visible."""
+    return _LOOKALIKE.sub(lambda letter: _named(ord(letter[0])), word[0]) if _LATIN.search(word[0]) else word[0]
 
 
 def strip_line(text: str) -> str:

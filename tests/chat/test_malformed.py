@@ -170,3 +170,14 @@ async def test_P22_X05_a_thousand_calls_in_one_answer_cost_no_thousand_questions
     assert len(one.host.asked) == CALLS == len(one.host.audited)
     told = [message["content"] for message in seen[1] if message["role"] == "tool"]
     assert len(told) == 1000 and told.count("1") == CALLS and "Only 16 calls" in told[-1]
+
+
+async def test_X23_a_name_that_imitates_another_is_chosen_by_nobody_but_the_user(one: Bench) -> None:
+    one.host.listed = (Model("lab", "qwen3\u043e:8b", "qwen3\u043e:8b"), Model("lab", "\u043c\u0438\u0440:1b", "\u043c\u0438\u0440:1b"))
+    one.chat.new("lab")
+    await until(lambda: one.chat.view.value.model == "\u043c\u0438\u0440:1b")
+    one.host.listed = one.host.listed[:1]
+    one.chat.new("lab")
+    await until(lambda: one.chat.view.value.model == "")
+    one.chat.use_model("lab", "qwen3\u043e:8b")
+    await until(lambda: one.chat.view.value.model == "qwen3\u043e:8b")

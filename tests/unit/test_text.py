@@ -116,3 +116,19 @@ def test_tokens(number, shown):
 def test_nearest_word():
     assert text.nearest("retrys", ["retries", "margin"]) == "retries"
     assert text.nearest("zzz", ["retries"]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("ll\u0430ma3:8b", "ll\u2039U+0430\u203ama3:8b"),
+        ("qwen3\u03bfx", "qwen3\u2039U+03BF\u203ax"),
+        ("\u043b\u0430\u043c\u0430", "\u043b\u0430\u043c\u0430"),
+        ("my \u043c\u0430\u043c\u0430", "my \u043c\u0430\u043c\u0430"),
+        ("\u0394t r\u00e9sum\u00e9 stra\u00dfe", "\u0394t r\u00e9sum\u00e9 stra\u00dfe"),
+        ("\u03b1\u03b2\u03b3", "\u03b1\u03b2\u03b3"),
+    ],
+)
+def test_X23_letters_that_only_look_latin_are_shown_in_names(name: str, shown: str) -> None:
+    assert text.clean_name(name) == shown == text.clean_name(shown)
+    assert text.clean_block(name) == name

@@ -51,6 +51,7 @@ def pick_model(host: ChatHost, provider: str, heads: Sequence[ConversationHead])
         return settings.general.default_model
     offered = [model for model in host.models() if model.provider == provider]
     usable = [model for model in offered if not model.abilities or Ability.COMPLETION in model.abilities]
+    usable = [model for model in usable if clean_name(model.key, len(model.key) + 1) == model.key]  # no unusual name is chosen for anybody
 
     def known(name: str) -> str:
         return next((model.key for model in usable if model.key == name or same(model.name, name)), "")
