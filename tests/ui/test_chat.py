@@ -221,3 +221,12 @@ async def test_the_pull_of_its_model_is_said(fake, one, words):
     async with app.run_test(size=(80, 24)):
         fake.jobs.view.set(QueueView((job(1, "phi4:14b", JobState.FETCHING), one)))
         await until(lambda: words in screen_text(app))
+
+
+async def test_a_prompt_stands_in_the_lines_it_was_typed_in(fake):
+    fake.chat.view.set(view(prompt("first line\nsecond line\n\n- a point"), answer("one\ntwo")))
+    app = host(fake)
+    async with app.run_test(size=(80, 24)):
+        await until(lambda: "one two" in screen_text(app))
+        lines = [line.strip() for line in screen_text(app).splitlines()]
+        assert "first line" in lines and "second line" in lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -296,18 +297,19 @@ def test_whether_the_model_sees_is_known_or_not(fake):
     assert can_see(Host(fake)) is False
 
 
-def test_the_question_about_files_names_the_figures(fake, tmp_path):
+def test_the_question_about_files_names_the_figures(fake):
     from tui.services.chat.references import expand
 
-    home = tmp_path / "home"
-    home.mkdir()
-    (tmp_path / "secret").write_text("x")
-    (home / "blob").write_bytes(b"\0")
-    (home / "a").write_text("x" * 2_000_000)
-    assert files.files_question(expand(["../secret"], home, home=home)) == (
-        f"Attach {home}/../secret, 1 B? {home}/../secret is outside your home folder and the one Paddock was started in."
-    )
-    assert files.files_question(expand(["*"], home, home=home)) == f"Attach {home}/a, 2.0 MB? 1 that is not text is left out."
+    with tempfile.TemporaryDirectory(prefix="p") as short:  # names are cut where they are long
+        home = Path(short, "home")
+        home.mkdir()
+        Path(short, "secret").write_text("x")
+        (home / "blob").write_bytes(b"\0")
+        (home / "a").write_text("x" * 2_000_000)
+        assert files.files_question(expand(["../secret"], home, home=home)) == (
+            f"Attach {home}/../secret, 1 B? {home}/../secret is outside your home folder and the one Paddock was started in."
+        )
+        assert files.files_question(expand(["*"], home, home=home)) == f"Attach {home}/a, 2.0 MB? 1 that is not text is left out."
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ class PaddockCommands(Provider):
     def _commands(self) -> Iterator[tuple[str, str, Callable[[], Any]]]:
         app = cast("TuiApp", self.app)
         seen: set[str] = set()
-        for active in self.screen.active_bindings.values():
+        shown_first = sorted(self.screen.active_bindings.values(), key=lambda active: not active.binding.show)
+        for active in shown_first:
             binding = active.binding
             if not active.enabled or not binding.description or not binding.id or binding.action in seen:
                 continue

@@ -210,7 +210,7 @@ def preset(host: CommandHost, text: str) -> None:
         with_settings(host, preset=text)
     elif text:
         near = nearest(text, names)
-        host.say(f"There is no preset {clean_label(text, 30)}. {f'Did you mean {near}?' if near else ' '.join(names)}", error=True)
+        host.say(f"There is no preset {clean_label(text, 30)}. {f'Did you mean {near}?' if near else ', '.join(names)}", error=True)
     else:
         notes = [(name, _sends(chat.preset_options(name))) for name in names]
         _choose(host, "Preset", notes, host.services.chat.view.value.settings.preset, lambda name: with_settings(host, preset=name))

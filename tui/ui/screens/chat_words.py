@@ -168,6 +168,7 @@ def row(
         _folds(message),
         ((clean_label(message.note), "dim"),) if message.note else (),
         tuple(below),
+        typed=message.role is Role.USER,
     )
 
 
@@ -233,6 +234,8 @@ def gauge(view: ConversationView, *, ascii: bool) -> str:
 def heading(view: ConversationView) -> tuple[str, str]:
     """Title and tags at the left; model, provider, preset and thinking at the right."""
     model = f"{clean_label(view.model, 40)} on {clean_label(view.provider, 24)}" if view.model else "no model chosen, ctrl+t"
+    if view.compare is not None:
+        model = f"{len(view.compare.columns)} models side by side"
     preset = clean_label(view.settings.preset, 40) or "model's own"
     think = "think" if view.settings.think == "auto" else f"think {clean_label(view.settings.think, 10)}"
     title = clean_label(view.title, 60) or "new chat"

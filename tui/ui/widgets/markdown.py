@@ -68,7 +68,7 @@ def _with(name: str, more: str) -> str:
     return f"{name}+{more}" if name else more
 
 
-def _inline(token: Token) -> Text:
+def _inline(token: Token, typed: bool = False) -> Text:
     """Inline tokens as one text; targets of links and images stand in full behind their words."""
     text, stack, targets = Text(), [""], [""]
     names = {"strong": "strong", "em": "emphasis", "s": "struck"}
@@ -93,7 +93,7 @@ def _inline(token: Token) -> Text:
         elif kind == "hardbreak":
             text.append("\n")
         elif kind == "softbreak":
-            text.append(" ")
+            text.append("\n" if typed else " ")
         else:
             text.append(child.content, stack[-1] or None)
     return text
@@ -215,7 +215,7 @@ def draw(block: Block, width: int, ascii: bool = False) -> list[Text]:
     elif block.head:
         lines = render(block.head + block.source, room, ascii, headless=True)
     else:
-        lines = render(block.source, room, ascii) or wrap(Text(block.source), room)  # nested deeper than the parser goes
+        lines = render(block.source, room, ascii, typed=block.typed) or wrap(Text(block.source), room)  # nested deeper than the parser goes
     return [Text(" " * indent).append_text(line) for line in lines] if indent else lines
 
 
@@ -225,7 +225,7 @@ def _led(head: str, line: Text) -> Text:
     return led
 
 
-def render(source: str, width: int, ascii: bool = False, *, headless: bool = False) -> list[Text]:
+def render(source: str, width: int, ascii: bool = False, *, headless: bool = False, typed: bool = False) -> list[Text]:
     """Draw cleaned Markdown as lines of at most `width` cells.
 
     The styles of the texts are names joined by `+`, so that a change of colours needs no drawing anew: heading, strong,
@@ -236,6 +236,7 @@ def render(source: str, width: int, ascii: bool = False, *, headless: bool = Fal
         width: Cells.
         ascii: Draw rules and gutters without Unicode graphics.
         headless: Leave out the heads of tables.
+        typed: End lines of a paragraph where the source does.
     """
     out: list[Text] = []
     lead: list[str] = []
@@ -260,7 +261,7 @@ def render(source: str, width: int, ascii: bool = False, *, headless: bool = Fal
             heading.stylize("heading")
             lines, at = wrap(heading, room), at + 2
         elif token.type == "inline":
-            lines = wrap(_inline(token), room)
+            lines = wrap(_inline(token, typed), room)
         elif token.type in ("fence", "code_block"):
             words = token.info.split()
             lines = _code(token.content.removesuffix("\n"), strip_line(words[0] if words else "")[:20], room, ascii)

@@ -39,6 +39,7 @@ class Block:
         more: Goes on from the block before, which was cut.
         info: Language of a fenced block; empty where it is not to be coloured.
         head: The first two lines of a table that was cut.
+        typed: A person wrote it: lines end where they end.
     """
 
     kind: Kind
@@ -48,6 +49,7 @@ class Block:
     more: bool = False
     info: str = ""
     head: str = ""
+    typed: bool = False
 
 
 def _cut(line: str) -> int:
@@ -72,14 +74,15 @@ class Splitter:
 
     Args:
         plain: The text is no Markdown (thoughts): only cut, never parsed.
+        typed: A person wrote it: lines end where they end.
     """
 
-    def __init__(self, *, plain: bool = False) -> None:
+    def __init__(self, *, plain: bool = False, typed: bool = False) -> None:
         self.rest = ""
         """The begun line."""
         self.lines: list[str] = []
         """Whole lines of the open block, as they came."""
-        self._plain = plain
+        self._plain, self._typed = plain, typed
         self._kind: Kind = "plain" if plain else "text"
         self._indent = self._strip = self._size = self._coloured = 0
         self._gap = self._more = self._blank = False
@@ -285,7 +288,9 @@ class Splitter:
         source = "\n".join(dedent(line, self._strip) for line in self.lines)
         info = self._info if self._coloured <= HIGHLIGHT else ""
         self._coloured += self._size
-        self._out.append(Block(self._kind, source, self._indent, self._gap, self._more, info, self._head if self._more else ""))
+        self._out.append(
+            Block(self._kind, source, self._indent, self._gap, self._more, info, self._head if self._more else "", self._typed)
+        )
 
     def _reset(self) -> None:
         self.lines, self._size, self._gap, self._more, self._head = [], 0, False, False, ""

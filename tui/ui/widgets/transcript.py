@@ -313,7 +313,10 @@ class Transcript(Lines, inherit_bindings=False):
         text = self._hint_now()
         if text != self._hint:
             self._hint = text
-            self.post_message(self.Hint(self, text))
+            self.call_later(self._say)  # from here: a screen that lays out would be taken for its sender, and not be told
+
+    def _say(self) -> None:
+        self.post_message(self.Hint(self, self._hint))
 
     def _hint_now(self) -> str:
         if self._range is not None:

@@ -136,14 +136,14 @@ class Keep:
 
 
 class Body:
-    """A text of a model as lines: an answer (Markdown), or thoughts (plain)."""
+    """A text as lines: an answer (Markdown), a prompt as it was typed, or thoughts (plain)."""
 
-    def __init__(self, keep: Keep, *, plain: bool = False) -> None:
+    def __init__(self, keep: Keep, *, plain: bool = False, typed: bool = False) -> None:
         self._keep = keep
         self.parts: list[str] = []
         self.finished = False
         self.sketched = False
-        self._splitter = Splitter(plain=plain)
+        self._splitter = Splitter(plain=plain, typed=typed)
         self._ended = False
         self._new: list[str] = []
         self._look: Look | None = None

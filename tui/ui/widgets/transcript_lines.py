@@ -80,7 +80,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
                 self._messages[row.id] = message
                 continue
             if message is None or not message.holds(row):
-                old, message = message, Message(row.left, row.right, self._keep)
+                old, message = message, Message(row.left, row.right, self._keep, typed=row.typed)
                 message.thinking.unfolded = old is not None and old.thinking.unfolded
                 message.fill(row)
                 self._whole = self._whole or old is not None

@@ -44,6 +44,7 @@ class Row:
         folds: Below the text.
         notes: Our own lines between header and text.
         footer: Our own lines below all of it.
+        typed: A person wrote it: lines end where they end.
     """
 
     id: Hashable
@@ -55,6 +56,7 @@ class Row:
     folds: tuple[Fold, ...] = ()
     notes: tuple[Said, ...] = ()
     footer: tuple[Said, ...] = ()
+    typed: bool = False
 
 
 def narrower(look: Look) -> Look:
@@ -102,11 +104,11 @@ class _Placed:
 class Message:
     """A header, folded thoughts, the body, what else is folded, our own lines, and an empty line."""
 
-    def __init__(self, left: str, right: str, keep: Keep) -> None:
+    def __init__(self, left: str, right: str, keep: Keep, *, typed: bool = False) -> None:
         self.left, self.right = left, right
         self.here = False
         """The cursor stands on it, and is shown."""
-        self.body = Body(keep)
+        self.body = Body(keep, typed=typed)
         self.thinking = Section("", Body(keep, plain=True))
         self.thought_seconds: float | None = None
         self.thought_tokens: int | None = None
