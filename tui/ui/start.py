@@ -144,6 +144,8 @@ def _end_on_signals(app: Any) -> None:
     def handle(number: int, _frame: FrameType | None) -> None:
         code = 128 + number
         if getattr(app, "_ending", False):
+            if number == signal.SIGHUP:
+                return  # one closed window is told by the kernel, by the guard and by the terminal itself
             os._exit(code)
         app._ending = True
         end_by_deadline(code)
