@@ -396,3 +396,19 @@ async def test_an_answer_that_is_not_the_json_asked_for_says_so(bench: Make) -> 
     assert (await one.say("go")).note.startswith("the answer is not valid JSON: line 1")
     assert one.stored.branch(1)[-1].note.startswith("the answer is not valid JSON")
     assert one.host.lab.requests[0].format == "json"
+
+
+async def test_P03_what_was_left_in_the_middle_is_named_at_the_next_start(tmp_path: Path) -> None:
+    one = await Bench(tmp_path, Scripted([Delta("a"), DONE], [Delta("b"), asyncio.Event()])).begin()
+    await one.say("the first")
+    one.chat.new()
+    await until(lambda: one.chat.view.value.id == 0)
+    one.chat.send("the second")
+    await until(lambda: one.chat.live.value and one.chat.live.value.buffer.text)
+    await one.end()
+    two = await Bench(tmp_path, Scripted()).begin()
+    assert (two.chat.view.value.id, two.chat.view.value.unfinished) == (0, "the second")
+    two.chat.open(1)
+    await until(lambda: two.chat.view.value.id == 1)
+    assert two.chat.view.value.unfinished == ""
+    await two.end()

@@ -536,3 +536,14 @@ async def test_what_goes_along_reaches_the_engine(fake: FakeServices) -> None:
         assert fake.called("attach_text") == [("paste.txt", "long text")]
         assert fake.called("attach")[1:] == [(("/tmp/cat.png",),)]
         assert fake.called("detach") == [(1,)]
+
+
+async def test_a_comparison_is_shown_again_from_one_of_its_answers(fake):
+    fake.chat.view.set(view(prompt("which?"), replace(answer("this one"), comparison=3)))
+    app = host(fake)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(lambda: "this one" in screen_text(app))
+        await pilot.press("tab", "=")
+        await until(lambda: fake.called("show_comparison"))
+        number = fake.chat.view.value.messages[-1].id
+        assert fake.called("show_comparison") == [(number,)]

@@ -144,6 +144,7 @@ class ConversationView:
         waits: What the whole conversation waits for before it can send: "qwen3:8b is being pulled, 43 %"; empty else.
         read_only: Another app holds the lease; says who.
         incognito: Nothing of it is stored.
+        unfinished: Of an empty one: title of the conversation that was left in the middle when the program ended last.
         draft: Text that was typed in it and not sent; to be put into the composer.
         turn: Counts up each time another conversation is shown; with it the composer's text changes hands.
     """
@@ -168,6 +169,7 @@ class ConversationView:
     waits: str = ""
     read_only: str = ""
     incognito: bool = False
+    unfinished: str = ""
     tags: tuple[str, ...] = ()
     draft: str = ""
     turn: int = 0

@@ -91,6 +91,8 @@ class ChatEngine:
                 self.history = self._shelf.stored.prompts()
             self.relist()
             await self.begin("", "")
+            self._open.unfinished = self._shelf.unfinished()
+            self.show(self._open)
             self._spawn(self._shelf.clear_out())
 
     async def aclose(self) -> None:
@@ -166,7 +168,7 @@ class ChatEngine:
                 queued=tuple(prompt.text for prompt in session.queued), attached=session.attached, used=used.used,
                 used_estimated=used.estimated, window=context.window(session.provider, session.model, self._host.running(), options),
                 check=session.check, alarm=session.alarm, settling=session.settling, waits=session.waits, read_only=session.read_only,
-                incognito=session.incognito, tags=session.tags, draft=session.restored, turn=self.turn,
+                incognito=session.incognito, unfinished=session.unfinished, tags=session.tags, draft=session.restored, turn=self.turn,
             )
         )  # fmt: skip
 

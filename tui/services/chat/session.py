@@ -38,6 +38,7 @@ class Session:
         stopping: All that is being written is to end, also what had not begun.
         unwanted: Ids of single answers that are to end, whatever they wait for.
         new_key: Where its draft is kept before it is stored.
+        unfinished: Title of the conversation that was left in the middle when the program ended last.
         settling: Id of the stopped answer whose server was not seen to be free yet.
         elsewhere: It is `read_only` because another app writes it, or may write it alone.
         uses: Verbs that work on it and wait for something; it is not let go before they end.
@@ -63,6 +64,7 @@ class Session:
     alarm: str = ""
     waits: str = ""
     settling: int = 0
+    unfinished: str = ""
     read_only: str = ""
     elsewhere: bool = False
     calibration: Calibration = UNMEASURED

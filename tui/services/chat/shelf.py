@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, Final
 
-from tui.core.chat import ConversationHead
+from tui.core.chat import AnswerState, ConversationHead
 from tui.core.clock import Clock
 from tui.core.errors import FailureKind, PaddockError
 from tui.services.chat.host import ChatHost
@@ -45,6 +45,15 @@ class Shelf:
         database = self._host.database
         if self.stored is not None and database is not None and not database.read_only:
             await self.stored.purge()
+
+    def unfinished(self) -> str:
+        """Title of the latest conversation, where its answer was cut off or what was typed in it was not sent; empty else."""
+        latest = max(self.stored.heads(), key=lambda head: head.updated_at, default=None) if self.stored is not None else None
+        if self.stored is None or latest is None:
+            return ""
+        tip = self.stored.message(self.stored.tip(latest.id))
+        cut = tip is not None and tip.state is AnswerState.INTERRUPTED
+        return latest.title if cut or self.stored.draft(f"chat:{latest.id}") else ""
 
     def heads(self) -> tuple[ConversationHead, ...]:
         """All conversations, those in memory first."""

@@ -220,8 +220,12 @@ class ChatTalks(ChatActions):
         self.app.push_screen(CompareDialog(self.services, self.composer.text, again=last, marked=marked, blind=blind), done)
 
     def action_compare(self) -> None:
-        """Ask two to four models the same."""
-        self.open_compare()
+        """Ask two to four models the same; on an answer of a comparison: show that one side by side again."""
+        here = next((message for message in self.view.messages if message.id == self.transcript.cursor), None)
+        if here is not None and here.comparison and self.transcript.has_focus:
+            self.services.chat.show_comparison(here.id)
+        else:
+            self.open_compare()
 
     def open_votes(self) -> None:
         """The table of past votes and speeds."""

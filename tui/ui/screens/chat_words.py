@@ -268,7 +268,8 @@ def notice(view: ConversationView, queue: QueueView, *, reading: bool = False) -
         return clean_label(view.waits), False
     said = pulling(view, queue)
     if not said and not view.messages:
-        said = "Type and press enter. / lists commands, ctrl+t models, ctrl+o earlier chats."
+        said = f"{clean_label(view.unfinished, 40)!r} was left in the middle; ctrl+o opens it." if view.unfinished else ""
+        said = said or "Type and press enter. / lists commands, ctrl+t models, ctrl+o earlier chats."
     return said, False
 
 
