@@ -70,7 +70,7 @@ class ChatScreen(ChatTalks):
         Binding("less_than_sign", "switch(-1)", show=False, id="chat.older_branch", tooltip="previous branch of this message"),
         Binding("greater_than_sign", "switch(1)", show=False, id="chat.newer_branch", tooltip="next branch of this message"),
         Binding("p", "pin", "pin", id="chat.pin", tooltip="always send this message, or no longer"),
-        Binding("equals_sign", "compare", "compare", id="chat.compare", tooltip="two to four models side by side; on one of their answers: again"),
+        Binding("equals_sign", "compare", "compare", id="chat.compare", tooltip="models side by side; on a compared answer: again"),
         Binding("c", "context", show=False, id="chat.context", tooltip="a larger context, dropping or summarising the oldest"),
         Binding("Q", "queued", show=False, id="chat.queued", tooltip="change or take back prompts that wait"),
         Binding("x", "links", show=False, id="chat.links", tooltip="links of this message: copy, or open after asking"),
