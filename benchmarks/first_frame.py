@@ -40,7 +40,7 @@ def main() -> None:
     with home() as env:
         for _round in range(rounds):
             bare += seconds_until([sys.executable, "-c", BARE], env, "ready")
-            one, two = seconds_until(PROGRAM, env, "1 Providers", "4 models")
+            one, two = seconds_until(PROGRAM, env, "1 Providers", "5 models")
             first.append(one)
             models.append(two)
     base = statistics.median(bare)

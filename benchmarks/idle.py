@@ -34,7 +34,7 @@ def monitor(env: dict[str, str], size: tuple[int, int], seconds: float) -> None:
 def nothing(env: dict[str, str], seconds: float) -> None:
     """Sampling off, nothing changes."""
     with Terminal(PROGRAM, env, rows=40, cols=120) as terminal:
-        terminal.wait_for("4 models")
+        terminal.wait_for("5 models")
         wait(10, terminal)
         sent = len(terminal.raw)
         wait(seconds, terminal)

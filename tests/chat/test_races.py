@@ -537,3 +537,12 @@ async def test_D03_chats_are_read_though_a_full_disk_keeps_the_start_from_writin
     assert two.chat.view.value.model == "qwen3:8b"
     monkeypatch.undo()
     await two.end()
+
+
+async def test_P04_what_is_typed_before_the_history_is_open_is_kept(tmp_path: Path) -> None:
+    one = Bench(tmp_path, Scripted())
+    turn = one.chat.view.value.turn
+    await one.begin()
+    one.chat.save_draft("half a thought", turn)
+    await until(lambda: one.stored.draft(one.engine._open.draft_key) == "half a thought")
+    await one.end()

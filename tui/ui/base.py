@@ -163,7 +163,18 @@ class AppScreen(Screen[None]):
     def _screen_resized(self, size: Size) -> None:
         """See `Screen`; what the terminal shows is not known, so the frame that lays it out draws all of it."""
         self._compositor._dirty_regions.add(size.region)
+        self._take_breakpoints(size)
         super()._screen_resized(size)
+
+    def _take_breakpoints(self, size: Size) -> None:
+        """Style for the new size before it is laid out; Textual lays out first, styles, and does both again."""
+        chosen = {name: False for points in (self.app.HORIZONTAL_BREAKPOINTS, self.app.VERTICAL_BREAKPOINTS) for _, name in points or ()}
+        for length, points in ((size.width, self.app.HORIZONTAL_BREAKPOINTS), (size.height, self.app.VERTICAL_BREAKPOINTS)):
+            chosen |= dict.fromkeys(self._get_breakpoint_classes(length, points or []), True)
+        if all(self.has_class(name) == on for name, on in chosen.items()):
+            return
+        self.update_classes(chosen, update=False)
+        self.app.stylesheet.update_nodes(set(self.walk_children(with_self=True)), animate=False)
 
     def on_resize(self, event: events.Resize) -> None:
         """Below the smallest size one line says so."""

@@ -78,7 +78,7 @@ class ChatEngine:
         self._wanted, self.turn = 0, 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._check_timer: asyncio.TimerHandle | None = None
-        self._closing = False
+        self._began = self._closing = False
 
     # --- beginning and end
 
@@ -91,6 +91,7 @@ class ChatEngine:
                 self.history = self._shelf.stored.prompts()
             self.relist()
             await self.begin("", "")
+            self._began = True
             self._open.unfinished = self._shelf.unfinished()
             self.show(self._open)
             self._spawn(self._shelf.clear_out())
@@ -203,7 +204,7 @@ class ChatEngine:
     async def _switch(self, session: Session) -> None:
         """Show another conversation; a stream of the one before goes on."""
         before, self._open = self._open, session
-        self.turn += before is not session
+        self.turn += self._began and before is not session  # what was typed before the first one was there is its own
         self.check_soon()
         self.show(session)
         self.compared.set(())
