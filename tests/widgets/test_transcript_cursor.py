@@ -222,3 +222,18 @@ async def test_T22_wide_and_right_to_left_text_stays_within_its_cells() -> None:
         for at, line in enumerate(plain):
             stream.feed(f"\x1b[{at + 1};1H{line}")
         assert [line.rstrip() for line in screen.display][: len(plain)] == plain
+
+
+async def test_a_message_that_is_replaced_keeps_its_mark() -> None:
+    app = Host()
+    async with app.run_test(size=(60, 12)):
+        chat = app.chat
+        chat.show([Row(1, "you", text="ask"), Row(2, "m", text="one")])
+        chat.focus()
+        await until(lambda: "> m" in screen_text(app))
+        chat.show([Row(1, "you", text="ask"), Row(2, "m", text="another text")])
+        await until(lambda: "another text" in screen_text(app))
+        await until(lambda: "> m" in screen_text(app))
+        chat.clear()
+        chat.show([Row(1, "you", text="ask"), Row(2, "m", text="again")])
+        await until(lambda: "again" in screen_text(app) and "> m" in screen_text(app))

@@ -109,7 +109,8 @@ class Transcript(Lines, inherit_bindings=False):
     def _mark(self) -> None:
         """Show the cursor while it can be moved."""
         here = self.cursor if self.has_focus else None
-        if here == self._marked:
+        shown = self._messages.get(here) if here is not None else None
+        if here == self._marked and (shown is None or shown.here):  # a message that was replaced has lost its mark
             return
         for name in (self._marked, here):
             if name in self._messages:
