@@ -11,7 +11,8 @@ import pytest
 from tui.hardware import cpu
 from tui.hardware.cpu import Machine
 from tui.hardware.machine import machine_facts
-from tui.hardware.sample import Memory, Network, Sample, format_sample, parse_sample
+from tui.hardware.sample import Memory, Network, Sample
+from tui.hardware.sample_line import format_sample, parse_sample
 
 
 class Clock:

@@ -9,7 +9,8 @@ import pytest
 
 from tests.hardware.stub import DEFAULTS, Stub
 from tui.hardware.nvidia import Nvidia
-from tui.hardware.sample import GpuProcess, Sample, format_sample, parse_sample
+from tui.hardware.sample import GpuProcess, Sample
+from tui.hardware.sample_line import format_sample, parse_sample
 
 
 class Clock:

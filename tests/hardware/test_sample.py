@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui.hardware.sample import LINE_LIMIT, Cpu, Disk, Gpu, GpuProcess, Memory, Network, Sample, format_sample, parse_sample
+from tui.hardware.sample import Cpu, Disk, Gpu, GpuProcess, Memory, Network, Sample
+from tui.hardware.sample_line import LINE_LIMIT, format_sample, parse_sample
 
 FULL = Sample(
     time=1_700_000_000.5,

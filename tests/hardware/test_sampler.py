@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tui.hardware.sample import parse_sample
+from tui.hardware.sample_line import parse_sample
 
 ROOT = Path(__file__).parents[2]
 RUN = "import sys; from tui.sampler import main; sys.exit(main(sys.argv[1:]))"

@@ -276,10 +276,10 @@ async def test_figures_of_a_model(database: Database, clock: ManualClock) -> Non
 
 async def test_samples_meta_and_servers(database: Database) -> None:
     samples = Samples(database)
-    for at in (1.0, 2.0, 3.0):
-        await samples.append(at, {"cpu": at * 10, "gpu0": None}, keep=1.5)
-    assert samples.range("cpu", 0, 9) == ((2.0, 20.0), (3.0, 30.0))
-    assert samples.range("gpu0", 0, 2) == ((2.0, None),)
+    await samples.append(10, [(at, {"cpu": at * 10.0, "gpu:x": None}) for at in (1, 2, 3)], keep=2)
+    await samples.append(60, [(1, {"cpu": 5.0})])
+    assert samples.read(10, 0, 9) == {2: {"cpu": 20.0}, 3: {"cpu": 30.0}}
+    assert samples.read(60, 0, 9) == {1: {"cpu": 5.0}}
     meta = Meta(database)
     await meta.set("k", "v")
     await meta.set("k", "w")

@@ -19,7 +19,7 @@ from tui.core.errors import PaddockError
 from tui.store import backup
 from tui.store.conversations import Conversations
 from tui.store.db import Database
-from tui.store.schema import MIGRATIONS
+from tui.store.schema import MIGRATIONS, SCHEMA
 
 ROOT = Path(__file__).parents[2]
 OLD = MIGRATIONS[:2]
@@ -153,12 +153,12 @@ def test_D09_on_a_disk_that_gets_full(path: Path, room: int, monkeypatch: pytest
     except PaddockError as error:
         assert "full" in error.failure.what
     else:
-        assert database.opened.schema == 3
+        assert database.opened.schema == SCHEMA
         database.close()
     monkeypatch.undo()
     assert contents(path) == before
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone()[0] in (2, 3)
+        assert connection.execute("PRAGMA user_version").fetchone()[0] in (2, SCHEMA)
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
     database = Database(path)
     assert len(Conversations(database).branch(4)) == 200

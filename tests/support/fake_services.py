@@ -11,6 +11,7 @@ from textual.app import App
 from tui.config.paths import find_paths
 from tui.config.store import ConfigStore
 from tui.core.jobs import QueueView
+from tui.core.monitor import AlertsView, Points
 from tui.core.observe import Observable
 from tui.resources import resource
 from tui.services.api import DiscoveryView, MonitorView
@@ -92,13 +93,45 @@ class FakeJobs(Recorder):
         self.past: Observable[Any] = Observable(())
 
 
-class FakeMonitor:
-    def __init__(self) -> None:
+class FakeMonitor(Recorder):
+    """One value a second in `values`; the newest is of the sample's second."""
+
+    def __init__(self, calls: list[Call]) -> None:
+        super().__init__(calls)
         self.latest: Observable[Any] = Observable(MonitorView())
+        self.loaded: Observable[Any] = Observable(())
+        self.maps: Observable[Any] = Observable(())
+        self.servers: Observable[Any] = Observable({})
+        self.alerts: Observable[Any] = Observable(AlertsView())
+        self.enforced: Observable[Any] = Observable(())
+        self.profiles: Observable[Any] = Observable({})
+        self.slow: Observable[Any] = Observable(None)
         self.values: dict[str, list[float | None]] = {}
+        self.moments: dict[int, Any] = {}
+        self.takes: dict[tuple[str, str], Any] = {}
+
+    def _now(self) -> int:
+        sample = self.latest.value.sample
+        return int(sample.time) if sample is not None else 0
 
     def series(self, name: str, seconds: float) -> Sequence[float | None]:
         return self.values.get(name, [])[-int(seconds) or None :]
+
+    def points(self, name: str, seconds: float, until: float | None = None) -> Points:
+        values = self.values.get(name, [])
+        newest = self._now() if until is None else min(self._now(), int(until))
+        end = max(0, len(values) - (self._now() - newest))
+        return Points(tuple(values[max(0, end - int(seconds)) : end]), 1.0, newest)
+
+    def moment(self, at: float) -> Any:
+        return self.moments.get(int(at), self.latest.value.sample)
+
+    def oldest(self) -> float | None:
+        longest = max((len(values) for values in self.values.values()), default=0)
+        return self._now() - longest + 1 if longest else None
+
+    def would_take(self, provider: str, model: str, context: int | None = None) -> Any:
+        return self.takes.get((provider, model))
 
     def machine(self) -> str:
         return "gpu-box"
@@ -117,7 +150,7 @@ class FakeServices:
         self.chat = FakeChat(self.calls)
         self.completion = FakeCompletion(self.calls)
         self.jobs = FakeJobs(self.calls)
-        self.monitor = FakeMonitor()
+        self.monitor = FakeMonitor(self.calls)
         self.notices: Observable[Any] = Observable(())
         self.questions: Observable[Any] = Observable(())
         self.ready: Observable[bool] = Observable(True)

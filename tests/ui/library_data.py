@@ -89,7 +89,7 @@ def fill(fake: FakeServices) -> FakeServices:
     fake.registry.models.set(models())
     fake.registry.running.set(running())
     fake.monitor.latest.set(sample())
-    fake.monitor.values = {"cpu": [10.0, 30.0, 34.0, 50.0, 20.0, 34.0], "gpu0": [97.0] * 6}
+    fake.monitor.values = {"cpu": [10.0, 30.0, 34.0, 50.0, 20.0, 34.0], "gpu:GPU-1": [97.0] * 6}
     return fake
 
 

@@ -46,9 +46,9 @@ def models(now: float) -> tuple[RunningModel, ...]:
 
 def fill(fake: FakeServices, sample: Sample = SAMPLE, tick: int = 120, **changes: Any) -> None:
     wave = [50 + 40 * math.sin(index / 7) for index in range(600)]
-    for name in ("cpu", "gpu0", "gpu0_memory", "gpu0_temperature"):
+    for name in ("cpu", "gpu:GPU-1", "gpu:GPU-1:memory", "gpu:GPU-1:temperature"):
         fake.monitor.values[name] = list(wave)
-    fake.monitor.values |= {"memory": [41.0] * 600, "swap": [0.0] * 600, "gpu0_power": [300.0] * 600}
+    fake.monitor.values |= {"memory": [41.0] * 600, "swap": [0.0] * 600, "gpu:GPU-1:power": [300.0] * 600}
     for name in ("disk_read", "disk_write", "net_in", "net_out"):
         fake.monitor.values[name] = [value * 1e6 for value in wave]
     fake.registry.providers.set((provider("ollama"),))

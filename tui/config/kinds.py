@@ -214,6 +214,8 @@ class Seconds(Kind):
 
     def check(self, raw: object) -> float:
         """See `Kind`."""
+        if self.zero and raw == "":
+            return 0.0
         expected = f"a duration: {self.range_text}, as in {_quoted(str(self.literal(max(self.low, 1.0))))}"
         value = round(_amount(raw, _TIME_UNITS, expected, upper=False), 6)
         if not (self.low <= value <= self.high or (self.zero and value == 0)):

@@ -40,6 +40,7 @@ from tui.core.names import same
 
 Flag = Annotated[bool, SWITCH]
 HOURS: Final = Words(f"(?:{PATTERN})?", "empty, or HH:MM-HH:MM", "23:00-07:00")
+EXPORTER: Final = Words(r"(?:https?://[^\s]{1,200})?", "empty, or an address with http:// or https://", "http://gpu-box:9345/metrics")
 PROVIDER_NAME: Final = Words("[A-Za-z0-9][A-Za-z0-9_.-]{0,39}", "letters, digits, - _ . (at most 40)", "gpu-box")
 COMMAND_NAME: Final = Words("[A-Za-z_][A-Za-z0-9_-]{0,39}", "letters, digits, - _ (at most 40), not beginning with a digit", "weather")
 MODEL_NAME: Final = Words(r"\S(?:[^\x00-\x1f]{0,398}\S)?", "the name of a model", "qwen3:8b")
@@ -103,6 +104,8 @@ class ProviderSettings(Section):
     """Where the server keeps its models, for disk checks. Empty: guessed and shown."""
     health_interval: Annotated[float, Seconds(5, 3600)] = 30.0
     """How often the server is asked whether it is well."""
+    exporter: Annotated[str, EXPORTER] = ""
+    """Where `paddock monitor --prometheus` of that machine answers: the Monitor shows its figures under the provider's name."""
     fallback: Annotated[tuple[str, ...], Names()] = ()
     """Providers that are asked instead, in this order, where this one fails before the first token of an answer."""
 
@@ -179,6 +182,8 @@ class Models(Section):
     """Models offered first, in this order."""
     excluded: Annotated[tuple[str, ...], Names()] = ()
     """Models that are hidden; * and ? stand for anything. Pulling one asks first."""
+    pinned: Annotated[tuple[str, ...], Names()] = ()
+    """Models that are never updated by `update --all`, and never unloaded for room or for idling."""
     max_size: Annotated[int | None, Bytes(empty=True)] = None
     """Larger models are not pulled without asking. Empty: no limit."""
     hf_token: Annotated[Secret, KeyReference()] = Secret()
@@ -318,6 +323,37 @@ class Limits(Section):
     """GPU memory that must stay free. Empty: no limit."""
     action: Annotated[str, Choice(("warn", "ask", "refuse"))] = "warn"
     """What to do where a limit is passed: say so, ask, or not do it."""
+    idle_unload: Annotated[float, Seconds(60, 604_800, zero=True)] = 0.0
+    """Unload models on this machine that nobody used for this long; 0: leave that to the server. Pinned ones stay."""
+    memory_pressure: Annotated[str, Choice(("warn", "unload", "off"))] = "warn"
+    """When this machine runs out of memory: say so, or unload the model that was not used for longest first; others may use that server."""
+
+
+class Alerts(Section):
+    """When to raise an alert: percent and °C, 0 is never; each must last for `after`; counted as [limits] count says."""
+
+    cpu: Annotated[int, Whole(0, 100)] = 70
+    """Use of the processor."""
+    memory: Annotated[int, Whole(0, 100)] = 70
+    """Memory in use."""
+    gpu: Annotated[int, Whole(0, 100)] = 80
+    """Use of a GPU."""
+    gpu_temperature: Annotated[int, Whole(0, 120)] = 85
+    """Temperature of a GPU in °C."""
+    vram: Annotated[int, Whole(0, 100)] = 95
+    """Memory of a GPU in use."""
+    disk: Annotated[int, Whole(0, 100)] = 90
+    """How full a disk with models is."""
+    provider_down: Annotated[float, Seconds(5, 86_400, zero=True)] = 30.0
+    """A provider that has not answered for this long; 0: never."""
+    after: Annotated[float, Seconds(1, 3600)] = 60.0
+    """How long a figure must stay over its limit."""
+    notify: Flag = True
+    """A desktop notice, where the terminal can."""
+    bell: Flag = False
+    """Ring the terminal's bell."""
+    command: Annotated[tuple[str, ...], Arguments()] = ()
+    """A program that gets each alert as JSON on its standard input, when it begins and when it ends. It is run without a shell."""
 
 
 class Security(Section):
@@ -362,6 +398,7 @@ class Settings(BaseSettings):
     chat: Chat = Chat()
     monitor: Monitor = Monitor()
     limits: Limits = Limits()
+    alerts: Alerts = Alerts()
     appearance: Appearance = Appearance()
     keys: Annotated[Mapping[str, str], BINDINGS] = Field(default_factory=dict)
     security: Security = Security()

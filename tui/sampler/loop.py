@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 from tui.hardware.cpu import Machine
 from tui.hardware.nvidia import Nvidia
-from tui.hardware.sample import Sample, format_sample
+from tui.hardware.sample import Sample
+from tui.hardware.sample_line import format_sample
 
 _SIGNAL_WITH_PARENT = 1  # PR_SET_PDEATHSIG, linux/prctl.h
 

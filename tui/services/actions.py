@@ -193,6 +193,24 @@ class Actions:
 
         self._run(f"unloading {model}", provider, Capability.UNLOAD, work)
 
+    async def load_now(self, provider: str, model: str) -> None:
+        """As `load`, awaited; on the engine only.
+
+        Raises:
+            PaddockError: It is not loaded: the server or `[limits]` refused.
+        """
+        if self._allowed is not None and (refused := await self._allowed(provider, model)) is not None:
+            raise PaddockError(refused)
+        await self._activity(f"loading {model}", provider, lambda: self._load(provider, model, "", "load"))
+
+    async def unload_now(self, provider: str, model: str) -> None:
+        """As `unload`, awaited; on the engine only.
+
+        Raises:
+            PaddockError: It is not gone.
+        """
+        await self._activity(f"unloading {model}", provider, lambda: self._unloaded(provider, model))
+
     async def _unloaded(self, provider: str, model: str) -> None:
         connection = self._registry.require(provider)
         with self._audit.noting("unload", f"{provider}/{model}"):

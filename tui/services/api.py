@@ -13,6 +13,7 @@ from tui.core.capabilities import Capability
 from tui.core.errors import Failure
 from tui.core.jobs import Ask, PastJob, Plan, QueueView
 from tui.core.models import Activity, Location, Model, ModelDetail, Notice, ProviderState, ProviderStatus, RunningModel
+from tui.core.monitor import AlertsView, Enforcement, Loaded, MemoryMap, Points, Profile, ServerFigures, SlowView, Take
 from tui.core.observe import Observable
 from tui.core.record import record
 from tui.services.asks import OFFLINE
@@ -260,14 +261,31 @@ class MonitorView:
 
 
 class MonitorApi(Protocol):
-    """This machine's figures."""
+    """What this machine does, and for whom."""
 
     latest: Observable[MonitorView]
+    loaded: Observable[tuple[Loaded, ...]]
+    maps: Observable[tuple[MemoryMap, ...]]  # GPUs in their order, then main memory; while `GPU_PROCESSES` is wanted
+    servers: Observable[Mapping[str, ServerFigures]]  # by provider name
+    alerts: Observable[AlertsView]
+    enforced: Observable[tuple[Enforcement, ...]]  # what `[limits]` did, newest first, at most 50
+    profiles: Observable[Mapping[ModelKey, Profile]]
+    slow: Observable[SlowView | None]  # what `why_slow` asked for last
 
     def series(self, name: str, seconds: float) -> Sequence[float | None]:
-        """One value an interval for the last seconds, oldest first. Names: cpu, memory, swap, disk_read, disk_write,
-        net_in, net_out, gpu0, gpu0_memory, gpu0_temperature, gpu0_power, gpu1 …
-        """
+        """One value an interval for the last seconds, oldest first. Names: see `tui.hardware.series`."""
+        ...
+
+    def points(self, name: str, seconds: float, until: float | None = None) -> Points:
+        """The last `seconds` before `until` (epoch seconds; None: now), in the finest step that is kept for so long."""
+        ...
+
+    def moment(self, at: float) -> Sample | None:
+        """All figures of a moment (epoch seconds); None where nothing was measured then."""
+        ...
+
+    def oldest(self) -> float | None:
+        """Epoch seconds of the first moment that is known."""
         ...
 
     def machine(self) -> str:
@@ -277,6 +295,28 @@ class MonitorApi(Protocol):
     def summary(self) -> str:
         """`8 cores, 31.2 GB RAM (22.8 free), RTX 3090 24.0 GB`."""
         ...
+
+    def want(self, who: str, names: Iterable[str]) -> None:
+        """Say what `who` (a screen, a page) shows of `hardware.sample.WANTED`; nothing ends it. What nobody wants is not measured."""
+
+    def would_take(self, provider: str, model: str, context: int | None = None) -> Take | None:
+        """What a model would take with this context (None: as it would be loaded); None while its details are not known, asks for them."""
+        ...
+
+    def why_slow(self, provider: str, model: str) -> None:
+        """Find out why a loaded model is slow; the answer comes in `slow`."""
+
+    def make_room(self, provider: str, model: str) -> None:
+        """Load a model, after unloading those not used for longest until it fits; asks first, naming them and what each frees."""
+
+    def acknowledge(self, ids: Iterable[int] = ()) -> None:
+        """Mark alerts as seen; none: all."""
+
+    def mute(self, seconds: float) -> None:
+        """Ring, tell and run nothing for so long; 0 ends it."""
+
+    def export(self, kind: str, seconds: float) -> None:
+        """Write the history of the last seconds as "csv" or "jsonl" into the data folder; a notice says where it went."""
 
 
 class Services(Protocol):

@@ -14,10 +14,8 @@ from tui.config.settings import Settings
 from tui.config.store import ConfigStore
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import Failure, PaddockError
-from tui.core.fit import Machine
-from tui.core.jobs import Job, JobKind, JobState, QueueView
-from tui.core.models import Model, ModelDetail, Notice, Origin, RunningModel, Severity
-from tui.core.names import normal
+from tui.core.jobs import JobKind, JobState, QueueView
+from tui.core.models import Notice, Severity
 from tui.core.observe import Observable
 from tui.core.options import AppOptions
 from tui.core.threads import in_daemon_thread
@@ -32,12 +30,12 @@ from tui.services.engine import Engine
 from tui.services.job_verbs import JobVerbs
 from tui.services.limits import Limits
 from tui.services.logs import know_secret, start_log
-from tui.services.machine import machine_of
-from tui.services.monitor import Monitor
+from tui.services.monitor.verbs import MonitorVerbs
 from tui.services.notices import Notices
 from tui.services.ports import Ports
 from tui.services.previews import Previews
 from tui.services.registry import Registry
+from tui.services.sides import ChatSide, MonitorSide
 from tui.text import clean_name
 
 if TYPE_CHECKING:
@@ -79,88 +77,6 @@ class RegistryVerbs(Actions):
         self.can = registry.can
 
 
-class ChatSide:
-    """`sending.ChatHost` over the hub."""
-
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-        self.post = hub.post
-        self.settings = hub.settings
-        self.ask = hub.said.ask
-        self.notice = hub.said.say
-        self.banner = hub.said.stand
-        self.provider = hub.watching.provider
-        self.provider_state = hub.watching.state
-
-    @property
-    def database(self) -> Database | None:
-        """Where conversations are stored."""
-        return self._hub.database
-
-    def default_provider(self) -> str:
-        """Name of the default provider, empty where there is none."""
-        state = self._hub.watching.default()
-        return state.name if state is not None else ""
-
-    def running(self) -> tuple[RunningModel, ...]:
-        """What is loaded, on all providers."""
-        return self._hub.watching.running.value
-
-    def models(self) -> tuple[Model, ...]:
-        """What is installed, on all providers."""
-        return self._hub.watching.models.value
-
-    def detail(self, provider: str, model: str) -> ModelDetail | None:
-        """Details of a model; fetched where they are not known."""
-        found = self._hub.watching.details.value.get((provider, model))
-        if found is None and model:
-            self._hub.registry.show(provider, model)
-        return found if isinstance(found, ModelDetail) else None
-
-    def machine(self) -> Machine | None:
-        """This machine's memory, from the newest sample."""
-        watching = self._hub.watching
-        return machine_of(self._hub.monitor.latest.value.sample, watching.providers.value, watching.running.value)
-
-    def queue(self) -> tuple[Job, ...]:
-        """The jobs of the queue."""
-        return self._hub.jobs.view.value.jobs
-
-    def refresh(self, provider: str) -> None:
-        """Look at a server again."""
-        self._hub.watching.refresh(provider)
-
-    def look_at_loaded(self, provider: str) -> None:
-        """Ask now what a server has in memory."""
-        if (watch := self._hub.watching.watch(provider)) is not None:
-            watch.look_at_loaded()
-
-    def log_line(self, provider: str) -> str:
-        """The last line of the log of a server we started."""
-        return self._hub.registry.log_line(provider)
-
-    def audit(self, what: str, target: str, result: str = "ok") -> None:
-        """Write to the audit trail."""
-        self._hub.audit.write(what, target, result)
-
-    def add_pull(self, model: str, provider: str) -> None:
-        """Queue a pull for a chat."""
-        self._hub.jobs.add(normal(model), provider, asked_by="chat")
-
-    async def within_limits(self, provider: str, model: str) -> Failure | None:
-        """Why `[limits]` forbid an answer there now; asks or warns as they say."""
-        need = sending.need_of(self, provider, model)
-        return await self._hub.limits.allow(provider, need, ask=self.ask, notice=self.notice)
-
-    async def may_send(self, provider: str) -> bool:
-        """Before a prompt goes to a port that another person's account holds: ask once for each such port and account."""
-        watch = self._hub.watching.watch(provider)
-        if watch is None or watch.state.origin is Origin.DEMO:
-            return True
-        await watch.examined()
-        return await self._hub.ports.ask_trust(watch.state.endpoint.url, watch.holder, "your prompt")
-
-
 class Hub:
     """`api.Services`."""
 
@@ -196,8 +112,8 @@ class Hub:
         self._chat_stale = True
         self._said_logout = False
         self._done: frozenset[tuple[int, str]] | None = None
-        self._environ = environ
-        self._demo = options.demo
+        self.environ = environ
+        self.is_demo = options.demo
         self._start_sampler = start_sampler
         self._meta: Meta | None = None
         self._queue: Jobs | None = None
@@ -214,7 +130,7 @@ class Hub:
             ports=self.ports,
             clock=clock,
         )
-        self.monitor = Monitor(self.settings, clock=clock, command=sampler)
+        self.monitor = MonitorVerbs(MonitorSide(self), command=sampler)
         self.limits = Limits(self.settings, self.monitor, self.watching, clock=clock)
         self.registry = RegistryVerbs(self.watching, self.audit, lambda: self._servers, lambda: self._queue, self._may_load)
         self.previewing = Previews(
@@ -426,7 +342,7 @@ class Hub:
         if self._plans is None:
             from tui.services.plan import Planner
 
-            self._plans = Planner(self.settings, self._environ, self.clock, demo=self._demo)
+            self._plans = Planner(self.settings, self.environ, self.clock, demo=self.is_demo)
         return self._plans
 
     # --- for its parts ------------------------------------------------------------------------------------------------
@@ -436,7 +352,7 @@ class Hub:
         return self.config.current.value
 
     def _key(self, reference: str) -> str:
-        key = resolve_secret(reference, settings=self.settings(), environ=self._environ)
+        key = resolve_secret(reference, settings=self.settings(), environ=self.environ)
         if key:
             know_secret(key)
         return key

@@ -198,7 +198,38 @@ _VERSION_3: Final[tuple[Step, ...]] = (
     index.rebuild,
 )
 
-MIGRATIONS: Final[tuple[tuple[Step, ...], ...]] = (_VERSION_1, _VERSION_2, _VERSION_3)
+_VERSION_4: Final = (
+    # Means over time are many: their series are numbers, and each step has rows of its own.
+    "DROP TABLE sample",
+    "CREATE TABLE series (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    """CREATE TABLE sample (
+        step INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        series INTEGER NOT NULL REFERENCES series (id),
+        value REAL NOT NULL,
+        PRIMARY KEY (step, at, series)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE alert (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        rule TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        figure REAL NOT NULL,
+        limit_value REAL NOT NULL,
+        started_at REAL NOT NULL,
+        ended_at REAL,
+        culprit TEXT NOT NULL DEFAULT '',
+        acknowledged INTEGER NOT NULL DEFAULT 0
+    )""",
+    "CREATE INDEX alert_ended ON alert (ended_at)",
+    "ALTER TABLE measurement ADD COLUMN first_token REAL",
+    "ALTER TABLE measurement ADD COLUMN prompt_rate REAL",
+    "ALTER TABLE measurement ADD COLUMN memory INTEGER",
+    "ALTER TABLE measurement ADD COLUMN vram INTEGER",
+    "ALTER TABLE measurement ADD COLUMN context INTEGER",
+    "ALTER TABLE measurement ADD COLUMN joules REAL",
+)
+
+MIGRATIONS: Final[tuple[tuple[Step, ...], ...]] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 """`MIGRATIONS[n]` takes a database of schema n to n + 1."""
 
 SCHEMA: Final = len(MIGRATIONS)

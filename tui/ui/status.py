@@ -10,6 +10,7 @@ from textual import events
 
 from tui.core.jobs import JobState, QueueView
 from tui.core.models import ProviderState, ProviderStatus
+from tui.hardware.series import gpu_series
 from tui.text import clean_name, rate
 from tui.ui.frame import Line, Part
 from tui.ui.widgets.graph import braille_line
@@ -71,7 +72,7 @@ class StatusBar(Line):
             if memory.total and memory.used is not None:
                 groups.append([("RAM", "$text-muted"), _percent(100 * memory.used / memory.total)])
             for gpu in sample.gpus[: 1 if width < 120 else 4]:
-                graph_text = spark(monitor.series(f"gpu{gpu.index}", graph * 2), graph, ascii=ascii)
+                graph_text = spark(monitor.series(gpu_series(gpu), graph * 2), graph, ascii=ascii)
                 groups.append([(f"GPU{gpu.index} ", "$text-muted"), (graph_text, "$success"), _percent(gpu.percent)])
                 if gpu.memory_used is not None and gpu.memory_total:
                     groups.append([("VRAM ", "$text-muted"), (f"{gpu.memory_used / 1e9:.1f}/{gpu.memory_total / 1e9:.0f}G", "")])

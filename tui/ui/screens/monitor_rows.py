@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from tui.core.models import RunningModel
 from tui.core.record import record
 from tui.hardware.sample import Gpu, Sample
+from tui.hardware.series import gpu_series
 from tui.text import clean_name, duration, size, tokens
 from tui.ui.widgets.columns import Cell, Column
 
@@ -173,15 +174,15 @@ def gpu_memory(moment: Moment, gpu: Gpu) -> Value:
     """Bytes in use on a GPU at this moment."""
     if not moment.back:
         return None if gpu.memory_used is None else float(gpu.memory_used)
-    percent = moment.figure(f"gpu{gpu.index}_memory", None)
+    percent = moment.figure(gpu_series(gpu, "memory"), None)
     return percent / 100 * gpu.memory_total if percent is not None and gpu.memory_total else None
 
 
 def _gpu(moment: Moment, gpu: Gpu, several: bool) -> Meter:
-    name = f"gpu{gpu.index}"
+    name, series = f"gpu{gpu.index}", gpu_series(gpu)
     if gpu.lost:
-        return Meter(name, f"GPU{gpu.index}", None, gpu.note or "the GPU does not answer", moment.series(name))
-    power = moment.figure(f"{name}_power", gpu.power)
+        return Meter(name, f"GPU{gpu.index}", None, gpu.note or "the GPU does not answer", moment.series(series))
+    power = moment.figure(gpu_series(gpu, "power"), gpu.power)
     watts = ""
     if power is not None:
         watts = f"{power:.0f} of {gpu.power_limit:.0f} W" if gpu.power_limit and not several else f"{power:.0f} W"
@@ -189,10 +190,10 @@ def _gpu(moment: Moment, gpu: Gpu, several: bool) -> Meter:
     used = gpu_memory(moment, gpu)
     if several and gpu.memory_total:
         memory = f"{'–' if used is None else _gb(used, moment.binary)}/{_gb(gpu.memory_total, moment.binary)} {_unit(moment.binary)}"
-    heat = degrees(moment.figure(f"{name}_temperature", gpu.temperature), moment.fahrenheit)
+    heat = degrees(moment.figure(gpu_series(gpu, "temperature"), gpu.temperature), moment.fahrenheit)
     card = gpu.name.removeprefix("NVIDIA ").removeprefix("GeForce ")
     words = _together(memory, heat, watts, card) if several else _together(card, heat, watts, gpu.note)
-    return Meter(name, f"GPU{gpu.index}", moment.figure(name, gpu.percent), words, moment.series(name))
+    return Meter(name, f"GPU{gpu.index}", moment.figure(series, gpu.percent), words, moment.series(series))
 
 
 @record(frozen=True)

@@ -12,9 +12,10 @@ import pytest
 
 from tests.chat.host import until
 from tui.config.settings import Settings, build
-from tui.hardware.sample import Cpu, Disk, Gpu, Memory, Network, Sample, format_sample
-from tui.services import monitor as monitor_module
-from tui.services.monitor import Monitor, sampler_command
+from tui.hardware.sample import Cpu, Disk, Gpu, Memory, Network, Sample
+from tui.hardware.sample_line import format_sample
+from tui.services.monitor import sampling as monitor_module
+from tui.services.monitor.sampling import Sampling, sampler_command
 
 _HELP = """
 import json, os, sys, time
@@ -50,7 +51,7 @@ class Bench:
         self.settings: Settings = build({"monitor": {"interval": 0.5}})
         self.count = folder / "count"
         self.script = folder / "sampler.py"
-        self.monitor = Monitor(lambda: self.settings, command=self._command)
+        self.monitor = Sampling(lambda: self.settings, command=self._command)
         self.notes: list[str] = []
         self.monitor.latest.watch(lambda view: self.notes.append(view.note))
         self.task: asyncio.Task[Any] | None = None
@@ -58,7 +59,7 @@ class Bench:
     def _command(self, settings: Settings) -> list[str]:
         return [sys.executable, "-S", str(self.script), "--gpu" if settings.monitor.gpu else "--no-gpu"]
 
-    def run(self, text: str) -> Monitor:
+    def run(self, text: str) -> Sampling:
         line = format_sample(sample())
         text_line = line.decode() if isinstance(line, bytes) else line
         self.script.write_text(_HELP.format(line=text_line if text_line.endswith("\n") else text_line + "\n", count=str(self.count)) + text)
@@ -188,42 +189,6 @@ async def test_settings_take_effect_at_once(bench: Bench, monkeypatch: pytest.Mo
     await until(lambda: not _alive(bench.pids[0]))
     bench.settings = build({"monitor": {"interval": 2}})
     await until(lambda: len(bench.pids) == 2 and monitor.latest.value.sample is not None)
-
-
-def test_a_gap_is_a_gap_in_the_graph_too() -> None:
-    settings = build({"monitor": {"interval": 1}})
-    monitor = Monitor(lambda: settings)
-    for at in (0.0, 1.0, 2.02, 7.0, 8.0):
-        monitor._keep(at, sample(at))
-    assert list(monitor.series("cpu", 60)) == [0.0, 1.0, 2.02, None, None, None, None, 7.0, 8.0]
-    assert list(monitor.series("cpu", 3)) == [None, 7.0, 8.0]
-    assert monitor.latest.value.tick == 9  # whoever counts back by ticks lands on the same sample
-    monitor._keep(5000.0, sample(1.0))
-    assert list(monitor.series("cpu", 60))[-1:] == [1.0]
-    assert len(monitor.series("cpu", 10_000)) <= 602
-
-
-def test_samples_of_another_interval_are_not_drawn_on_this_ones_scale() -> None:
-    settings = [build({"monitor": {"interval": 1}})]
-    monitor = Monitor(lambda: settings[0])
-    monitor._keep(0.0, sample(1.0))
-    monitor._keep(1.0, sample(2.0))
-    settings[0] = build({"monitor": {"interval": 5}})
-    monitor._keep(6.0, sample(3.0))
-    assert list(monitor.series("cpu", 60)) == [3.0]
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("memory", 40.0), ("swap", 50.0), ("disk_read", 4.0), ("disk_write", 4.0), ("net_in", 7.0), ("net_out", 8.0),
-        ("gpu0", 50.0), ("gpu0_memory", 25.0), ("gpu0_temperature", 60.0), ("gpu0_power", 200.0), ("gpu1", None), ("gpu0_odd", None),
-    ],
-)  # fmt: skip
-def test_figures_by_name(name: str, value: float | None) -> None:
-    monitor = Monitor(build)
-    monitor._keep(0.0, sample())
-    assert list(monitor.series(name, 1)) == [value]
 
 
 def test_the_command_line_follows_the_settings() -> None:

@@ -1,15 +1,13 @@
-"""This machine's figures: the sampler process, its newest sample and the last ten minutes."""
+"""The sampler process: started, told what is wanted, read strictly, and started again where it dies, hangs or talks nonsense."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import math
-import os
-import platform
 import signal
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +16,13 @@ from tui.config.settings import Settings
 from tui.core.clock import SYSTEM, Clock
 from tui.core.observe import Observable
 from tui.core.spawn import own_command
-from tui.hardware.sample import LINE_LIMIT, Sample, parse_sample
+from tui.hardware.sample import Sample
+from tui.hardware.sample_line import LINE_LIMIT, parse_sample
 from tui.services.api import MonitorView
-from tui.text import clean_name, duration
+from tui.text import duration
 
-SPAN: Final = 600.0
-"""Seconds kept."""
+RECENT: Final = 60.0
+"""Seconds of samples that limits and alerts look at."""
 SILENT_AFTER: Final = 5.0
 """Seconds beyond the interval until a sampler that says nothing is ended."""
 PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
@@ -40,7 +39,7 @@ HEALTHY: Final = 60.0
 """Seconds after which a death counts as the first again."""
 
 
-class Monitor:
+class Sampling:
     """Starts, reads and restarts the sampler; runs on the engine's loop.
 
     Args:
@@ -55,44 +54,13 @@ class Monitor:
         self._settings = settings
         self._clock = clock
         self._command = command or sampler_command
-        self._samples: deque[tuple[float, Sample | None]] = deque()
-        self._interval = 0.0
+        self.taken: list[Callable[[Sample, float], None]] = []
+        self._recent: deque[tuple[float, Sample]] = deque()
         self._process: asyncio.subprocess.Process | None = None
         self._no_gpu_until = float("-inf")
         self._gpu_note = ""
         self._silent = 0.0
-        self._machine = clean_name(platform.node().split(".")[0], 24) or "this machine"
         self._tick = 0
-
-    # --- what screens ask ---------------------------------------------------------------------------------------------
-
-    def machine(self) -> str:
-        """This machine's name, cleaned."""
-        return self._machine
-
-    def samples(self) -> tuple[tuple[float, Sample], ...]:
-        """Monotonic time and sample, oldest first; gaps are left out."""
-        return tuple((at, sample) for at, sample in tuple(self._samples) if sample is not None)
-
-    def series(self, name: str, seconds: float) -> Sequence[float | None]:
-        """See `api.MonitorApi.series`."""
-        interval = self._settings().monitor.interval
-        wanted = max(1, round(seconds / interval))
-        return [_figure(sample, name) if sample is not None else None for _at, sample in tuple(self._samples)[-wanted:]]
-
-    def summary(self) -> str:
-        """`8 cores, 31.2 GB RAM (22.8 free), RTX 3090 24.0 GB`."""
-        sample = self.latest.value.sample
-        parts = [f"{os.cpu_count() or 1} cores"]
-        if sample is not None and sample.memory.total and sample.memory.used is not None:
-            free = (sample.memory.total - sample.memory.used) / 1e9
-            parts.append(f"{sample.memory.total / 1e9:.1f} GB RAM ({free:.1f} free)")
-        for gpu in sample.gpus if sample is not None else ():
-            total = f" {gpu.memory_total / 1e9:.1f} GB" if gpu.memory_total else ""
-            parts.append(f"{gpu.name or 'GPU'}{total}")
-        return ", ".join(parts)
-
-    # --- the loop -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Keep a sampler going while settings say so, until cancelled."""
@@ -187,21 +155,18 @@ class Monitor:
         return settings.monitor.gpu and self._clock.monotonic() >= self._no_gpu_until
 
     def _keep(self, at: float, sample: Sample) -> None:
-        interval = self._settings().monitor.interval
-        if interval != self._interval:  # a graph has one scale
-            self._samples.clear()
-            self._interval = interval
-        if self._samples:
-            last = self._samples[-1][0]
-            missed = min(round((at - last) / interval) - 1, int(SPAN / interval))
-            for number in range(missed):
-                self._samples.append((last + (number + 1) * interval, None))
-                self._tick += 1
-        self._samples.append((at, sample))
-        while self._samples and (self._samples[0][0] < at - SPAN - 1 or len(self._samples) > SPAN / interval + 1):
-            self._samples.popleft()
+        self._recent.append((at, sample))
+        while self._recent[0][0] < at - RECENT:
+            self._recent.popleft()
         self._tick += 1
+        interval = self._settings().monitor.interval
+        for take in self.taken:
+            take(sample, interval)
         self.latest.set(MonitorView(sample, at, 0.0, self._gpu_note or sample.gpu_note, self._tick))
+
+    def recent(self) -> tuple[tuple[float, Sample], ...]:
+        """Monotonic time and sample of the last `RECENT` seconds, oldest first."""
+        return tuple(self._recent)
 
     def _tell(self, note: str, silent: float | None = None) -> None:
         view = self.latest.value
@@ -233,25 +198,3 @@ def sampler_command(settings: Settings) -> list[str]:
 
 def _without_gpu(settings: Settings) -> Settings:
     return settings.model_copy(update={"monitor": settings.monitor.model_copy(update={"gpu": False})})
-
-
-def _figure(sample: Sample, name: str) -> float | None:
-    if name == "cpu":
-        return sample.cpu.percent
-    if name in ("memory", "swap"):
-        memory = sample.memory
-        total, used = (memory.total, memory.used) if name == "memory" else (memory.swap_total, memory.swap_used)
-        return 100 * used / total if total and used is not None else None
-    if name in ("disk_read", "disk_write"):
-        figures = [disk.read if name == "disk_read" else disk.write for disk in sample.disks]
-        known = [figure for figure in figures if figure is not None]
-        return sum(known) if known else None
-    if name in ("net_in", "net_out"):
-        return sample.network.received if name == "net_in" else sample.network.sent
-    index, _underscore, what = name.removeprefix("gpu").partition("_")
-    gpu = next((gpu for gpu in sample.gpus if str(gpu.index) == index), None)
-    if gpu is None:
-        return None
-    if what == "memory":
-        return 100 * gpu.memory_used / gpu.memory_total if gpu.memory_used is not None and gpu.memory_total else None
-    return {"": gpu.percent, "temperature": gpu.temperature, "power": gpu.power}.get(what)

@@ -1,0 +1,1 @@
+"""What this machine does, and for whom: samples, history, alerts, limits that act, profiles of models."""

@@ -1,0 +1,120 @@
+"""`api.MonitorApi` over its parts: samples, history, whose memory it is, loaded models, alerts, limits that act, profiles."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tui.core.monitor import AlertsView, Enforcement, Loaded, MemoryMap, Points, Profile, ServerFigures, SlowView, Take
+from tui.core.observe import Observable
+from tui.services.api import ModelKey
+from tui.services.monitor.history import History
+from tui.services.monitor.sampling import Sampling
+from tui.text import clean_name
+
+if TYPE_CHECKING:
+    from tui.config.settings import Settings
+    from tui.hardware.sample import Sample
+    from tui.services.monitor.host import MonitorHost
+    from tui.store.db import Database
+
+
+class MonitorVerbs:
+    """What screens ask of the monitor. Built before the first frame: what that does not need is imported in `open`.
+
+    Args:
+        command: Makes the sampler's command line; tests give their own.
+    """
+
+    def __init__(self, host: MonitorHost, *, command: Callable[[Settings], list[str]] | None = None) -> None:
+        self._host = host
+        self.sampling = Sampling(host.settings, clock=host.clock, command=command)
+        self.history = History()
+        self.sampling.taken.append(self.history.add)
+        self.latest = self.sampling.latest
+        self.loaded: Observable[tuple[Loaded, ...]] = Observable(())
+        self.maps: Observable[tuple[MemoryMap, ...]] = Observable(())
+        self.servers: Observable[Mapping[str, ServerFigures]] = Observable({})
+        self.alerts: Observable[AlertsView] = Observable(AlertsView())
+        self.enforced: Observable[tuple[Enforcement, ...]] = Observable(())
+        self.profiles: Observable[Mapping[ModelKey, Profile]] = Observable({})
+        self.slow: Observable[SlowView | None] = Observable(None)
+        self._machine = clean_name(platform.node().split(".")[0], 24) or "this machine"
+        self._wants: dict[str, frozenset[str]] = {}
+
+    async def run(self) -> None:
+        """Keep the sampler going, until cancelled."""
+        await self.sampling.run()
+
+    async def open(self, database: Database) -> None:
+        """Read what is kept, and watch the rules; once the database is there."""
+
+    async def aclose(self) -> None:
+        """Keep what is not written yet, and give up the rules."""
+
+    # --- figures ------------------------------------------------------------------------------------------------------
+
+    def machine(self) -> str:
+        """See `api.MonitorApi`."""
+        return self._machine
+
+    def samples(self) -> tuple[tuple[float, Sample], ...]:
+        """Monotonic time and sample of the last minute, oldest first."""
+        return self.sampling.recent()
+
+    def series(self, name: str, seconds: float) -> Sequence[float | None]:
+        """See `api.MonitorApi`."""
+        return self.history.points(name, seconds).values
+
+    def points(self, name: str, seconds: float, until: float | None = None) -> Points:
+        """See `api.MonitorApi`."""
+        return self.history.points(name, seconds, until)
+
+    def moment(self, at: float) -> Sample | None:
+        """See `api.MonitorApi`."""
+        return self.history.moment(at)
+
+    def oldest(self) -> float | None:
+        """See `api.MonitorApi`."""
+        return self.history.oldest()
+
+    def want(self, who: str, names: Iterable[str]) -> None:
+        """See `api.MonitorApi`."""
+        self._wants[who] = frozenset(names)
+
+    def summary(self) -> str:
+        """See `api.MonitorApi`."""
+        sample = self.latest.value.sample
+        parts = [f"{os.cpu_count() or 1} cores"]
+        if sample is not None and sample.memory.total and sample.memory.used is not None:
+            free = (sample.memory.total - sample.memory.used) / 1e9
+            parts.append(f"{sample.memory.total / 1e9:.1f} GB RAM ({free:.1f} free)")
+        for gpu in sample.gpus if sample is not None else ():
+            total = f" {gpu.memory_total / 1e9:.1f} GB" if gpu.memory_total else ""
+            parts.append(f"{gpu.name or 'GPU'}{total}")
+        return ", ".join(parts)
+
+    # --- models and memory --------------------------------------------------------------------------------------------
+
+    def would_take(self, provider: str, model: str, context: int | None = None) -> Take | None:
+        """See `api.MonitorApi`."""
+        return None
+
+    def why_slow(self, provider: str, model: str) -> None:
+        """See `api.MonitorApi`."""
+
+    def make_room(self, provider: str, model: str) -> None:
+        """See `api.MonitorApi`."""
+
+    # --- alerts and history -------------------------------------------------------------------------------------------
+
+    def acknowledge(self, ids: Iterable[int] = ()) -> None:
+        """See `api.MonitorApi`."""
+
+    def mute(self, seconds: float) -> None:
+        """See `api.MonitorApi`."""
+
+    def export(self, kind: str, seconds: float) -> None:
+        """See `api.MonitorApi`."""

@@ -1,0 +1,158 @@
+"""The hub, as its parts see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tui.core.errors import Failure
+from tui.core.fit import Machine
+from tui.core.jobs import Job
+from tui.core.models import Model, ModelDetail, Origin, RunningModel
+from tui.core.names import normal
+from tui.services.chat import sending
+from tui.services.machine import machine_of
+
+if TYPE_CHECKING:
+    from tui.services.chat.api import LiveAnswer
+    from tui.services.hub import Hub
+    from tui.store.db import Database
+
+
+class ChatSide:
+    """`sending.ChatHost` over the hub."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self.post = hub.post
+        self.settings = hub.settings
+        self.ask = hub.said.ask
+        self.notice = hub.said.say
+        self.banner = hub.said.stand
+        self.provider = hub.watching.provider
+        self.provider_state = hub.watching.state
+
+    @property
+    def database(self) -> Database | None:
+        """Where conversations are stored."""
+        return self._hub.database
+
+    def default_provider(self) -> str:
+        """Name of the default provider, empty where there is none."""
+        state = self._hub.watching.default()
+        return state.name if state is not None else ""
+
+    def running(self) -> tuple[RunningModel, ...]:
+        """What is loaded, on all providers."""
+        return self._hub.watching.running.value
+
+    def models(self) -> tuple[Model, ...]:
+        """What is installed, on all providers."""
+        return self._hub.watching.models.value
+
+    def detail(self, provider: str, model: str) -> ModelDetail | None:
+        """Details of a model; fetched where they are not known."""
+        found = self._hub.watching.details.value.get((provider, model))
+        if found is None and model:
+            self._hub.registry.show(provider, model)
+        return found if isinstance(found, ModelDetail) else None
+
+    def machine(self) -> Machine | None:
+        """This machine's memory, from the newest sample."""
+        watching = self._hub.watching
+        return machine_of(self._hub.monitor.latest.value.sample, watching.providers.value, watching.running.value)
+
+    def queue(self) -> tuple[Job, ...]:
+        """The jobs of the queue."""
+        return self._hub.jobs.view.value.jobs
+
+    def refresh(self, provider: str) -> None:
+        """Look at a server again."""
+        self._hub.watching.refresh(provider)
+
+    def look_at_loaded(self, provider: str) -> None:
+        """Ask now what a server has in memory."""
+        if (watch := self._hub.watching.watch(provider)) is not None:
+            watch.look_at_loaded()
+
+    def log_line(self, provider: str) -> str:
+        """The last line of the log of a server we started."""
+        return self._hub.registry.log_line(provider)
+
+    def audit(self, what: str, target: str, result: str = "ok") -> None:
+        """Write to the audit trail."""
+        self._hub.audit.write(what, target, result)
+
+    def add_pull(self, model: str, provider: str) -> None:
+        """Queue a pull for a chat."""
+        self._hub.jobs.add(normal(model), provider, asked_by="chat")
+
+    async def within_limits(self, provider: str, model: str) -> Failure | None:
+        """Why `[limits]` forbid an answer there now; asks or warns as they say."""
+        need = sending.need_of(self, provider, model)
+        return await self._hub.limits.allow(provider, need, ask=self.ask, notice=self.notice)
+
+    async def may_send(self, provider: str) -> bool:
+        """Before a prompt goes to a port that another person's account holds: ask once for each such port and account."""
+        watch = self._hub.watching.watch(provider)
+        if watch is None or watch.state.origin is Origin.DEMO:
+            return True
+        await watch.examined()
+        return await self._hub.ports.ask_trust(watch.state.endpoint.url, watch.holder, "your prompt")
+
+
+class MonitorSide:
+    """`monitor.host.MonitorHost` over the hub."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self.clock = hub.clock
+        self.paths = hub.paths
+        self.settings = hub.settings
+        self.watching = hub.watching
+        self.say = hub.said.say
+        self.ask = hub.said.ask
+        self.post = hub.post
+
+    @property
+    def demo(self) -> bool:
+        """Everything is simulated."""
+        return self._hub.is_demo
+
+    @property
+    def database(self) -> Database | None:
+        """None while it is not open."""
+        return self._hub.database
+
+    def live(self) -> tuple[LiveAnswer, ...]:
+        """Our answers that are being written."""
+        chat = self._hub.chat
+        return tuple(live for live in (chat.live.value, *chat.compared.value) if live is not None and not live.state.ended)
+
+    def detail(self, provider: str, model: str) -> ModelDetail | None:
+        """Details of a model; fetched where they are not known yet."""
+        return self._hub.side.detail(provider, model)
+
+    def look_at_loaded(self, provider: str) -> None:
+        """Ask now what a server has in memory."""
+        self._hub.side.look_at_loaded(provider)
+
+    async def load(self, provider: str, model: str) -> None:
+        """Load a model, as an activity; limits are asked."""
+        await self._hub.registry.load_now(provider, model)
+
+    async def unload(self, provider: str, model: str) -> None:
+        """Unload a model and wait until it is gone, as an activity."""
+        await self._hub.registry.unload_now(provider, model)
+
+    def audit(self, what: str, target: str, result: str = "ok") -> None:
+        """Write to the audit trail."""
+        self._hub.audit.write(what, target, result)
+
+    def keep_going(self, made: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """Run something until the end, again where it fails."""
+        self._hub.engine.keep_going(made, name)
+
+    def environ(self) -> Mapping[str, str]:
+        """Of this process."""
+        return self._hub.environ
