@@ -31,7 +31,7 @@ def test_what_is_written_is_read():
 @pytest.mark.parametrize(
     "line",
     [
-        b"", b"\n", b"null", b"[]", b"{}", b'{"v":1}', b"\xff\xfe", b"[" * 100_000,
+        b"", b"\n", b"null", b"[]", b"{}", b'{"v":2}', b"\xff\xfe", b"[" * 100_000,
         b'{"v":1e999}',
         format_sample(FULL)[:-20], format_sample(FULL) * 2, b" " * (LINE_LIMIT + 1), b"9" * 5000,
     ],
@@ -43,7 +43,7 @@ def test_G11_garbage_and_half_lines_are_nothing(line: bytes):
 @pytest.mark.parametrize(
     ("place", "value"),
     [
-        (("v",), 2), (("time",), "now"), (("time",), True), (("cpu", "percent"), 101), (("cpu", "percent"), -1),
+        (("v",), 3), (("time",), "now"), (("time",), True), (("cpu", "percent"), 101), (("cpu", "percent"), -1),
         (("cpu", "cores"), [200]),
         (("memory", "total"), -5), (("memory", "total"), 1.5), (("memory", "total"), 2**70), (("gpus",), {}), (("gpus", 0, "index"), None),
         (("gpus", 0, "lost"), 1), (("gpus", 0, "temperature"), 9999), (("gpus", 0, "name"), None),

@@ -83,7 +83,7 @@ def shown(messages: tuple[Message, ...]) -> list[str]:
 async def test_P10_old_chats_become_trees(path: Path) -> None:
     before = contents(path)
     database = Database(path)
-    assert (database.opened.migrated_from, database.opened.schema) == (2, 3)
+    assert (database.opened.migrated_from, database.opened.schema) == (2, SCHEMA)
     assert contents(path) == before
     assert len(backup.backups(path)) == 1
     chats = Conversations(database)

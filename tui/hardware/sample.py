@@ -36,12 +36,12 @@ class Cpu:
 
     percent: float | None = None
     cores: tuple[float, ...] = ()
-    count: int | None = None
-    physical: int | None = None
     load: tuple[float, ...] = ()
     frequency: float | None = None
-    frequency_max: float | None = None
     temperature: float | None = None
+    count: int | None = None
+    physical: int | None = None
+    frequency_max: float | None = None
     pressure: float | None = None
 
 
@@ -60,10 +60,10 @@ class Memory:
 
     total: int | None = None
     used: int | None = None
-    available: int | None = None
-    cache: int | None = None
     swap_total: int | None = None
     swap_used: int | None = None
+    available: int | None = None
+    cache: int | None = None
     swap_in: float | None = None
     swap_out: float | None = None
     pressure: float | None = None
@@ -195,18 +195,21 @@ class Gpu:
     uuid: str
     index: int
     name: str = ""
-    source: str = ""
     percent: float | None = None
     memory_total: int | None = None
     memory_used: int | None = None
-    memory_percent: float | None = None
     temperature: float | None = None
     power: float | None = None
     power_limit: float | None = None
-    fan: float | None = None
     clock: float | None = None
-    clock_max: float | None = None
     memory_clock: float | None = None
+    processes: tuple[GpuProcess, ...] = ()
+    lost: bool = False
+    note: str = ""
+    source: str = ""
+    memory_percent: float | None = None
+    fan: float | None = None
+    clock_max: float | None = None
     pcie_generation: int | None = None
     pcie_generation_max: int | None = None
     pcie_width: int | None = None
@@ -217,11 +220,8 @@ class Gpu:
     ecc_corrected: int | None = None
     ecc_uncorrected: int | None = None
     mig: tuple[MigInstance, ...] = ()
-    processes: tuple[GpuProcess, ...] = ()
     hidden: int = 0
     unified: bool = False
-    lost: bool = False
-    note: str = ""
 
 
 @record(frozen=True)

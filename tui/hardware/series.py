@@ -81,7 +81,7 @@ def _gpu(like: Gpu, values: Mapping[str, Value]) -> Gpu:
         like.uuid,
         like.index,
         like.name,
-        like.source,
+        source=like.source,
         percent=told(""),
         memory_total=like.memory_total,
         memory_used=_whole(told("memory_used")),
