@@ -12,7 +12,7 @@ from tui.core.capabilities import Capability
 from tui.core.errors import PaddockError
 from tui.core.models import Endpoint, RunningModel
 from tui.hardware.cpu import Machine
-from tui.hardware.nvidia import Nvidia
+from tui.hardware.gpus import Gpus
 from tui.hardware.sample import Sample
 from tui.services.locks import WORKER_LOCK, read_holder
 
@@ -23,7 +23,7 @@ PATIENCE = 2.0
 async def monitor(context: Context) -> int:
     """Measure once, or until interrupted."""
     settings = context.settings.monitor
-    machine, gpus = Machine([str(context.paths.data if context.paths.data.exists() else "/")]), Nvidia() if settings.gpu else None
+    machine, gpus = Machine([str(context.paths.data if context.paths.data.exists() else "/")]), Gpus() if settings.gpu else None
     machine.cpu()
     machine.network()
     began = time.monotonic()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from tui.hardware.sample import Gpu, GpuProcess
@@ -49,6 +50,11 @@ def _memory(raw: object) -> int | None:
     return None if found is None else int(found)
 
 
+def find(root: Path = Path("/")) -> Nvidia | None:
+    """The source, where something suggests an NVIDIA driver."""
+    return Nvidia()
+
+
 class Nvidia:
     """Reads all NVIDIA GPUs; never raises.
 
@@ -56,6 +62,8 @@ class Nvidia:
         load: Imports the library; for tests.
         clock: Monotonic seconds.
     """
+
+    name = "NVML"
 
     def __init__(self, load: Callable[[], Any] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._load = load or _import
@@ -67,7 +75,7 @@ class Nvidia:
         self._known: dict[int, Gpu] = {}
         self.note = ""
 
-    def read(self) -> tuple[Gpu, ...]:
+    def read(self, wanted: frozenset[str] = frozenset()) -> tuple[Gpu, ...]:
         """Measure; `note` says why there is nothing, where there is nothing."""
         if not self._ready():
             return ()

@@ -342,9 +342,9 @@ async def check_here(
 
 def _sample(disks: list[str], gpu: bool) -> Sample:
     from tui.hardware.cpu import Machine
-    from tui.hardware.nvidia import Nvidia
+    from tui.hardware.gpus import Gpus
 
-    machine, gpus = Machine(disks), Nvidia() if gpu else None
+    machine, gpus = Machine(disks), Gpus() if gpu else None
     machine.cpu()
     time.sleep(APART)
     found = gpus.read() if gpus is not None else ()
