@@ -18,7 +18,7 @@ COMMANDS = (
     "ls", "ps", "show", "search", "rm", "cp", "load", "unload", "pull", "pulls", "push", "create", "import", "update",
     "chat", "complete", "chats", "providers", "monitor", "status", "doctor", "config", "completions",
 )  # fmt: skip
-_INTERNAL = ("worker", "sampler", "demo-server")
+_INTERNAL = ("worker", "sampler", "demo-server", "demo-sampler")
 _FLAGS = ("--demo", "--readonly", "--ascii", "--no-mouse", "--version", "--help", "--inside-guard")
 _VALUES = ("--provider", "--config", "--log-level")
 _LEVELS = ("debug", "info", "warning", "error")
@@ -205,8 +205,8 @@ def _demo_server(home: Path) -> str:
 def _internal(name: str, arguments: list[str]) -> int:
     from importlib import import_module
 
-    module = import_module({"worker": "tui.worker", "sampler": "tui.sampler", "demo-server": "tui.demo"}[name])
-    return int(module.main(arguments))
+    module = import_module({"worker": "tui.worker", "sampler": "tui.sampler"}.get(name, "tui.demo"))
+    return int((module.sampler if name == "demo-sampler" else module.main)(arguments))
 
 
 def _command(rest: list[str], options: Mapping[str, str]) -> int:

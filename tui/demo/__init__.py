@@ -10,3 +10,10 @@ def main(argv: Sequence[str]) -> int:
     from tui.demo.process import run
 
     return run(argv)
+
+
+def sampler(argv: Sequence[str]) -> int:
+    """Print the demo machine's figures as the sampler does a real one's, until nobody reads; returns the exit code."""
+    from tui.demo.machine import run
+
+    return run(argv)

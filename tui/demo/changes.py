@@ -54,6 +54,7 @@ class Changes:
         self._world = world
         self._pace = pace
         self._pushed: set[str] = set()
+        self.pulling = 0
 
     async def pull(self, request: Request, answer: Exchange) -> None:
         """`POST /api/pull`."""
@@ -69,10 +70,12 @@ class Changes:
             await answer.line({"error": "pull model manifest: file does not exist"})
             return False
         fetched = False
+        self.pulling += 1
         try:
             for digest, size in layers_of(spec):
                 fetched |= await self._layer(answer, digest, size)
         finally:
+            self.pulling -= 1
             self._world.save()
         await answer.line({"status": "verifying sha256 digest"})
         if fetched:

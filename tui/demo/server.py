@@ -16,11 +16,15 @@ from tui.demo.answers import READS, Counted, Memory, limit_of, paced, pieces, re
 from tui.demo.changes import Changes, registry
 from tui.demo.http import UPLOADS, Exchange, Request, read_request
 from tui.demo.models import Loaded, Spec, World, details_of, digest_of, info_of, layers_of, manifest_of, memory_of
-from tui.demo.prompts import given
+from tui.demo.prompts import Given, given
 
 VERSION: Final = "0.24.0"
 CONTEXT: Final = 4096
 FOR_EVER: Final = 292 * 365 * 86_400
+GPU_ROOM: Final = 17_600_000_000
+"""Bytes of the demo machine's GPU that are left for models."""
+SLOWER: Final = 8
+"""How many times as long the part of a model takes that is not on the GPU."""
 Handler = Callable[[Request, Exchange], Awaitable[None]]
 
 
@@ -75,6 +79,7 @@ class DemoServer:
         self.open_connections = 0
         self._read = Memory()
         self._loading: dict[str, asyncio.Lock] = {}
+        self._writing = 0
         changes = self._changes = Changes(world, pace.pull)
         self._routes: dict[tuple[str, str], Handler] = {
             ("GET", "/"): lambda _request, answer: answer.text("Ollama is running"),
@@ -82,6 +87,7 @@ class DemoServer:
             ("GET", "/api/status"): lambda _request, answer: answer.json({"cloud": {"disabled": True, "source": "demo"}}),
             ("GET", "/api/tags"): self._tags,
             ("GET", "/api/ps"): self._ps,
+            ("GET", "/demo/work"): self._work,
             ("GET", "/v1/models"): self._v1_models,
             ("POST", "/api/show"): self._show,
             ("POST", "/api/chat"): self._chat,
@@ -152,10 +158,29 @@ class DemoServer:
                 spec = self.world.spec(name)
                 size = memory_of(spec, loaded.context)
                 ends = stamp(loaded.expires_at if loaded.expires_at is not None else time.time() + FOR_EVER)
+                vram = self._placed().get(name, 0)
                 found.append(
-                    {**self._entry(name, spec), "size": size, "size_vram": 0, "expires_at": ends, "context_length": loaded.context}
+                    {**self._entry(name, spec), "size": size, "size_vram": vram, "expires_at": ends, "context_length": loaded.context}
                 )
         await answer.json({"models": found})
+
+    def _placed(self) -> dict[str, int]:
+        """Bytes of each loaded model that are on the demo machine's GPU: who came first has the room."""
+        room, found = GPU_ROOM, dict[str, int]()
+        for name, loaded in self.world.loaded.items():
+            if name in self.world.installed:
+                found[name] = min(room, memory_of(self.world.spec(name), loaded.context))
+                room -= found[name]
+        return found
+
+    async def _work(self, _request: Request, answer: Exchange) -> None:
+        """For the demo's machine: what its graphs follow."""
+        self.world.expire()
+        vram = self._placed()
+        size = sum(memory_of(self.world.spec(name), self.world.loaded[name].context) for name in vram)
+        on_gpu = sum(vram.values())
+        pulling = self._changes.pulling * self.pace.pull
+        await answer.json({"vram": on_gpu, "ram": size - on_gpu, "writing": self._writing, "pulling": pulling})
 
     async def _v1_models(self, _request: Request, answer: Exchange) -> None:
         data = [
@@ -273,7 +298,24 @@ class DemoServer:
         if asked.over and body.get("truncate") is False:
             await answer.error(400, "the input length exceeds the context length")
             return
-        speed = self.pace.tokens * speed_of(spec)
+        size, on_gpu = memory_of(spec, context), self._placed().get(name, 0)
+        speed = self.pace.tokens * speed_of(spec) * size / (on_gpu + SLOWER * (size - on_gpu))
+        self._writing += 1
+        try:
+            await self._told(body, answer, chat, (name, spec, asked, context), (started, load, speed))
+        finally:
+            self._writing -= 1
+
+    async def _told(
+        self,
+        body: Mapping[str, Any],
+        answer: Exchange,
+        chat: list[Any] | None,
+        what: tuple[str, Spec, Given, int],
+        times: tuple[float, float, float],
+    ) -> None:
+        name, spec, asked, context = what
+        started, load, speed = times
         begun = time.monotonic()
         await asyncio.sleep(self._read.seconds(name, asked, speed * READS))
         reading = time.monotonic() - begun

@@ -35,7 +35,7 @@ from tui.services.notices import Notices
 from tui.services.ports import Ports
 from tui.services.previews import Previews
 from tui.services.registry import Registry
-from tui.services.sides import ChatSide, MonitorSide
+from tui.services.sides import ChatSide, MonitorSide, demo_sampler
 from tui.text import clean_name
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Hub:
             ports=self.ports,
             clock=clock,
         )
-        self.monitor = MonitorVerbs(MonitorSide(self), command=sampler)
+        self.monitor = MonitorVerbs(MonitorSide(self), command=sampler or (demo_sampler(paths) if options.demo else None))
         self.limits = Limits(self.settings, self.monitor, self.watching, clock=clock)
         self.registry = RegistryVerbs(self.watching, self.audit, lambda: self._servers, lambda: self._queue, self._may_load)
         self.previewing = Previews(

@@ -10,10 +10,13 @@ from tui.core.fit import Machine
 from tui.core.jobs import Job
 from tui.core.models import Model, ModelDetail, Origin, RunningModel
 from tui.core.names import normal
+from tui.core.spawn import own_command
 from tui.services.chat import sending
 from tui.services.machine import machine_of
 
 if TYPE_CHECKING:
+    from tui.config.paths import Paths
+    from tui.config.settings import Settings
     from tui.services.chat.api import LiveAnswer
     from tui.services.hub import Hub
     from tui.store.db import Database
@@ -156,3 +159,8 @@ class MonitorSide:
     def environ(self) -> Mapping[str, str]:
         """Of this process."""
         return self._hub.environ
+
+
+def demo_sampler(paths: Paths) -> Callable[[Settings], list[str]]:
+    """The demo's simulated machine, as a sampler's command line."""
+    return lambda settings: own_command("demo-sampler", "--home", str(paths.data.parent), "--interval", f"{settings.monitor.interval:g}")
