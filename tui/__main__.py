@@ -127,30 +127,9 @@ def foreign_home(environ: Mapping[str, str]) -> str | None:
 
 def _log_folder(environ: Mapping[str, str], demo: bool = False) -> str:
     """Where the log is; `tui.config.paths` decides, and is too heavy for the guard."""
-    home = environ.get("PADDOCK_HOME")
-    if home:
-        home = os.path.abspath(home)
-        return os.path.join(home, "data", "demo", "state", "logs") if demo else os.path.join(home, "state", "logs")
-    user = environ.get("HOME", "")
-    if not user.startswith("/"):
-        import pwd
+    from tui.core.places import folders
 
-        try:
-            user = pwd.getpwuid(os.getuid()).pw_dir
-        except KeyError:
-            user = "/nonexistent"
-    if sys.platform == "darwin":
-        data = os.path.join(user, "Library", "Application Support", "paddock")
-        state = os.path.join(data, "state")
-    else:
-        data = os.path.join(_xdg(environ, "XDG_DATA_HOME") or os.path.join(user, ".local", "share"), "paddock")
-        state = os.path.join(_xdg(environ, "XDG_STATE_HOME") or os.path.join(user, ".local", "state"), "paddock")
-    return os.path.join(data, "demo", "state", "logs") if demo else os.path.join(state, "logs")
-
-
-def _xdg(environ: Mapping[str, str], variable: str) -> str:
-    given = environ.get(variable, "")
-    return given if given.startswith("/") else ""
+    return os.path.join(folders(environ, demo=demo)[0], "logs")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -213,6 +192,12 @@ def _command(rest: list[str], options: Mapping[str, str]) -> int:
     if rest[0] not in COMMANDS:
         print(f"There is no command {_shown(rest[0])}.{_near(rest[0], COMMANDS)}", file=sys.stderr)
         return 2
+    if rest[0] == "status":
+        from tui.cli.line import answer
+
+        code = answer(rest[1:], options)
+        if code is not None:
+            return code
     from importlib import import_module
 
     app = _app_options(options)

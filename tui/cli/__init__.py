@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # importing `typing` for it would cost as much as the rest
 if TYPE_CHECKING:
     from tui.core.options import AppOptions
 

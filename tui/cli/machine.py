@@ -78,7 +78,7 @@ async def status(context: Context) -> int:
         emit({"provider": name, "up": running is not None, "running": running or (), "pulls": counts, "worker": worker})
         return code
     if context.args.line:
-        return quick.show(name, running is not None, loaded, counts)
+        return quick.show(name, running is not None, loaded, counts, context.args.for_)
     where = (
         "none answers"
         if not name

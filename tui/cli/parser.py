@@ -214,7 +214,11 @@ def _machine(add: Any) -> None:
     group = command.add_mutually_exclusive_group()
     group.add_argument("--once", action="store_true", help="one measurement (also without an option)")
     group.add_argument("--watch", action="store_true", help="go on until interrupted")
-    add("status", "how things are, shortly").add_argument("--line", action="store_true", help="one line, for tmux")
+    command = add("status", "how things are, shortly")
+    command.add_argument("--line", action="store_true", help="one line, of what a running Paddock measured last")
+    command.add_argument(
+        "--for", dest="for_", default="", choices=("tmux", "starship", "waybar"), help="write that line as this one reads it"
+    )
     add("doctor", "check the installation")
     command = add("config", "the configuration")
     command.add_argument("verb", choices=("path", "init", "check", "show", "get", "set", "unset"))

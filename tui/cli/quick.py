@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+import time
 import tomllib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 0.8
 """Seconds the server is given."""
+LIMIT: Final = 262_144
+"""Bytes its answer may have."""
 OLLAMA: Final = "http://127.0.0.1:11434"
 _DECIDING: Final = ("PADDOCK_PROVIDERS__", "PADDOCK_GENERAL__", "PADDOCK_APPEARANCE__UNITS")
 _PLAIN: Final = {
@@ -42,7 +44,10 @@ class Plan(NamedTuple):
 
 def status_line(argv: Sequence[str], options: AppOptions, demo_url: str = "") -> int | None:
     """Print the line of `status --line`; None where only the whole program can tell, which then does."""
-    if list(argv) != ["--line"] or options.provider:
+    from tui.cli.line import form_of
+
+    form = form_of(argv)
+    if form is None or options.provider:
         return None
     from tui.config.paths import find_paths
     from tui.core.errors import PaddockError
@@ -50,7 +55,7 @@ def status_line(argv: Sequence[str], options: AppOptions, demo_url: str = "") ->
     try:
         paths = find_paths(config=options.config, demo=options.demo)
         plan = Plan("demo", demo_url, False, False) if options.demo else make_plan(paths, os.environ)
-        return None if plan is None else _ask(paths, plan)
+        return None if plan is None else _ask(paths, plan, form)
     except (PaddockError, OSError):
         return None
 
@@ -91,30 +96,80 @@ def _unconfigured(look_around: bool, binary: bool, environ: Mapping[str, str]) -
     return Plan("ollama", OLLAMA, True, binary) if look_around and not environ.get("OLLAMA_HOST") else None
 
 
-def _ask(paths: Paths, plan: Plan) -> int | None:
-    import asyncio
-
-    from tui.core.errors import PaddockError
-    from tui.providers import probe
-    from tui.providers.address import parse
+def _ask(paths: Paths, plan: Plan, form: str) -> int | None:
     from tui.text import clean_name, size
 
-    async def loaded() -> list[tuple[str, int | None]] | None:
-        try:
-            reply = await probe.get(parse(plan.url), "/api/ps", timeout=PATIENCE)
-        except (PaddockError, OSError, TimeoutError):
-            return None
-        return read_loaded(reply.json()) if reply.status == 200 else None
-
-    running = asyncio.run(loaded())
+    try:
+        running = read_loaded(get(plan.url, "/api/ps"))
+    except (OSError, ValueError, RecursionError):
+        running = None
     if running is None and plan.guessed:
         if _somebody_else():
             return None  # another kind of server may be there: the whole program finds out which
-        return show("", False, [], pulls(paths))
+        return show("", False, [], pulls(paths), form)
     shown = [
         clean_name(name) if count is None else f"{clean_name(name)} {size(count, binary=plan.binary)}" for name, count in running or ()
     ]
-    return show(plan.name, running is not None, shown, pulls(paths))
+    return show(plan.name, running is not None, shown, pulls(paths), form)
+
+
+def get(url: str, path: str) -> Any:
+    """The JSON a server answers with, within `PATIENCE`; over a plain socket, because asyncio takes as long to import as all else.
+
+    Raises:
+        OSError: Nobody answers, or not in time.
+        ValueError: It is no whole answer of a server that speaks HTTP, or no JSON.
+        PaddockError: The address is none.
+    """
+    import json
+    import socket
+
+    from tui.providers.address import host_port, parse
+
+    address = parse(url)
+    end = time.monotonic() + PATIENCE
+    request = f"GET {address.path}{path} HTTP/1.0\r\nHost: {host_port(address.host, address.port)}\r\nAccept: application/json\r\n\r\n"
+    with socket.create_connection((address.host, address.port), timeout=PATIENCE) as line:
+        line.sendall(request.encode())
+        data = b""
+        while len(data) <= LIMIT:
+            line.settimeout(max(0.001, end - time.monotonic()))
+            piece = line.recv(65_536)
+            data += piece
+            if not piece or _whole(data):
+                break
+    head, _, body = data.partition(b"\r\n\r\n")
+    status = head.split(b" ", 2)
+    if not _whole(data, ended=True) or not status[0].startswith(b"HTTP/1.") or status[1:2] != [b"200"]:
+        raise ValueError
+    return json.loads(_dechunked(body) if _CHUNKED in head.lower() else body)
+
+
+_CHUNKED: Final = b"transfer-encoding: chunked"
+
+
+def _whole(data: bytes, *, ended: bool = False) -> bool:
+    """Whether all of an answer is there, as its length says; where it names none, its end does."""
+    head, gap, body = data.partition(b"\r\n\r\n")
+    if not gap or len(data) > LIMIT:
+        return False
+    head = head.lower()
+    if _CHUNKED in head:
+        return body.endswith(b"0\r\n\r\n")
+    _, named, length = head.partition(b"\r\ncontent-length:")
+    count = length.split(b"\r\n", 1)[0].strip()
+    return len(body) >= int(count) if named and count.isdigit() else ended
+
+
+def _dechunked(body: bytes) -> bytes:
+    found = b""
+    while body:
+        count, _, rest = body.partition(b"\r\n")
+        length = int(count.split(b";", 1)[0], 16)
+        if length <= 0:
+            break
+        found, body = found + rest[:length], rest[length + 2 :]
+    return found
 
 
 def read_loaded(answer: Any) -> list[tuple[str, int | None]] | None:
@@ -170,16 +225,9 @@ def pulls(paths: Paths) -> dict[str, int]:
     return {state.value: number for state in JobState if (number := sum(job.state is state for job in jobs))}
 
 
-def show(name: str, up: bool, loaded: Sequence[str], counts: Mapping[str, int]) -> int:
-    """Print the line; 4 where nobody answers."""
-    from tui.cli.output import DONE, NO_PROVIDER, line
+def show(name: str, up: bool, loaded: Sequence[str], counts: Mapping[str, int], form: str = "") -> int:
+    """Print the line; 4 where nobody answers, which a prompt or a bar has no use for."""
+    from tui.cli.line import of_answer, show
 
-    live = ("waiting", "fetching", "checking", "paused", "failed")
-    parts = [f"{name} {'up' if up else 'down'}" if name else "no server", *loaded]
-    parts += [f"{number} {state}" for state, number in counts.items() if state in live]
-    try:
-        line("  ".join(parts))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return DONE if up else NO_PROVIDER
+    show(of_answer(name, up, loaded, counts), form)
+    return 0 if up or form else 4

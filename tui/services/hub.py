@@ -39,7 +39,9 @@ from tui.services.sides import ChatSide, MonitorSide, demo_sampler
 from tui.text import clean_name
 
 if TYPE_CHECKING:
+    from tui.hardware.sample import Sample
     from tui.services.jobs import Jobs
+    from tui.services.monitor.last import LastFile
     from tui.services.plan import Planner
     from tui.services.servers import ServerJobs
     from tui.store.db import Database
@@ -116,6 +118,7 @@ class Hub:
         self.is_demo = options.demo
         self._start_sampler = start_sampler
         self._meta: Meta | None = None
+        self._last: LastFile | None = None
         self._queue: Jobs | None = None
         self._plans: Planner | None = None
         self._servers: ServerJobs | None = None
@@ -137,12 +140,21 @@ class Hub:
             self._planner, self.watching.require, lambda: self.jobs.view.value.jobs, self.settings, clock, disks=not options.demo
         )
         self.jobs = JobVerbs(self)
+        self.monitor.sampling.taken.append(self._tell_last)
         self._build_chats()
 
     async def _may_load(self, provider: str, model: str) -> Failure | None:
         """Why `[limits]` forbid a load now; asks or warns as they say."""
         need = sending.need_of(self.side, provider, model)
         return await self.limits.allow(provider, need, what="loaded", ask=self.said.ask, notice=self.said.say)
+
+    def _tell_last(self, sample: Sample, interval: float) -> None:
+        """Keep the newest figures where `paddock status --line` looks."""
+        if self._last is None:
+            from tui.services.monitor.last import last_of
+
+            self._last = last_of(self)
+        self._last.take(sample, interval)
 
     def _build_chats(self) -> None:
         side = self.side = ChatSide(self)
