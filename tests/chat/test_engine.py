@@ -313,7 +313,7 @@ async def test_the_same_certain_question_is_answered_from_the_history(bench: Mak
         assert answer.content == ("42" if sent == 1 else "43")
     assert [message.note != "" for message in one.stored.all_messages(2)] == [False, True]
     assert one.host.database is not None
-    assert Measurements(one.host.database, one.clock).figures("lab", "qwen3:8b").answers == 2
+    assert Measurements(one.host.database, one.clock).profile("lab", "qwen3:8b").answers == 2
 
 
 async def test_close_marks_the_answer_interrupted(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from tui.store.conversations import UNDO_SECONDS, Conversations
 from tui.store.db import Database
 from tui.store.identity import alive, identify, myself
 from tui.store.jobs import JobTable, has_work
-from tui.store.measurements import Measurements
 from tui.store.meta import Meta, ServerRow, Servers, servers_have_work
 from tui.store.samples import Samples
 
@@ -258,20 +257,6 @@ async def test_adding_again(jobs: JobTable) -> None:
     assert third.id != first.id
     assert len(jobs.list()) == 1
     assert has_work(jobs.list())
-
-
-async def test_figures_of_a_model(database: Database, clock: ManualClock) -> None:
-    measurements = Measurements(database, clock)
-    for rate, load in ((10, 3.0), (30, None), (20, 0.1)):
-        await measurements.add("box", "a", Metrics(output_tokens=rate, output_seconds=1.0, load_seconds=load))
-        clock.advance(1)
-    await measurements.add("box", "b", Metrics())
-    figures = measurements.figures("box", "a")
-    assert (figures.answers, figures.rate, figures.load_seconds) == (3, 20.0, 3.0)
-    assert figures.last_used == pytest.approx(clock.time() - 1)
-    assert measurements.figures("box", "b").rate is None
-    assert measurements.figures("box", "c").answers == 0
-    assert set(measurements.all_figures()) == {("box", "a"), ("box", "b")}
 
 
 async def test_samples_meta_and_servers(database: Database) -> None:

@@ -45,7 +45,7 @@ class AnswerState(StrEnum):
 
 @record(frozen=True)
 class Timeline:
-    """One answer's time as *we* measured it, seconds; None where that phase did not happen or was not seen (yet).
+    """One answer's time and energy as *we* measured them, seconds; None where that phase did not happen or was not seen (yet).
 
     What the server itself reports is `Metrics`; the two are shown side by side and never mixed.
 
@@ -59,6 +59,7 @@ class Timeline:
         thought: From the first thought to the first text.
         rate: Tokens a second while it wrote, silences left out: of the server's count of tokens and our clock, else of pieces
             (`rate_estimated`).
+        joules: Energy of the GPUs it ran on, from sending to the end.
     """
 
     waited: float | None = None
@@ -70,6 +71,7 @@ class Timeline:
     thought: float | None = None
     rate: float | None = None
     rate_estimated: bool = False
+    joules: float | None = None
 
 
 class AttachmentKind(StrEnum):

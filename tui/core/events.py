@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any
+from typing import Any, Final
 
 from tui.core.record import record
 
@@ -51,6 +51,7 @@ class Metrics:
         output_seconds: Time to write.
         load_seconds: Waiting in the queue and loading the model.
         total_seconds: All of it, as the server saw it.
+        cached_tokens: Tokens of the prompt that came from a cache and were not read.
     """
 
     prompt_tokens: int | None = None
@@ -59,6 +60,7 @@ class Metrics:
     output_seconds: float | None = None
     load_seconds: float | None = None
     total_seconds: float | None = None
+    cached_tokens: int | None = None
 
     @property
     def rate(self) -> float | None:
@@ -66,6 +68,22 @@ class Metrics:
         if not self.output_tokens or not self.output_seconds:
             return None
         return self.output_tokens / self.output_seconds
+
+    @property
+    def prompt_rate(self) -> float | None:
+        """Tokens a second of the prompt read; None where it is not told how many came from a cache, or too few were read to say."""
+        return None if self.cached_tokens is None else prompt_rate(self.prompt_tokens, self.cached_tokens, self.prompt_seconds)
+
+
+FEW: Final = 16
+"""Tokens of a prompt below which the time to read them says nothing of the speed."""
+
+
+def prompt_rate(tokens: int | None, cached: int, seconds: float | None) -> float | None:
+    """Tokens a second of a prompt of which `cached` were not read."""
+    if tokens is None or not seconds or tokens - cached < FEW:
+        return None
+    return (tokens - cached) / seconds
 
 
 @record(frozen=True)

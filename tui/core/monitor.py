@@ -169,12 +169,18 @@ class Check:
 
 @record(frozen=True)
 class SlowView:
-    """The checks of one model, in order, first true cause first; empty while they are made."""
+    """The checks of one model, in order, first true cause first; empty while they are made.
+
+    Attributes:
+        at: Epoch seconds of the result.
+        summary: "writes 12 tok/s, usually 48"; empty where neither is known.
+    """
 
     provider: str
     model: str
     checks: tuple[Check, ...] = ()
     at: float = 0.0
+    summary: str = ""
 
 
 @record(frozen=True)

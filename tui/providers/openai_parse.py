@@ -171,4 +171,5 @@ def metrics_of(usage: Mapping[str, Any], timings: Mapping[str, Any]) -> Metrics:
         output_tokens=output if output is not None else int_of(timings.get("predicted_n")),
         prompt_seconds=None if prompt_ms is None else prompt_ms / 1000,
         output_seconds=None if output_ms is None else output_ms / 1000,
+        cached_tokens=cached if cached is not None else int_of(map_of(usage.get("prompt_tokens_details")).get("cached_tokens")),
     )

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import statistics
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
 
 from tui.core.clock import SYSTEM, Clock
 from tui.core.events import Metrics
-from tui.core.record import record
+from tui.core.models import RunningModel
+from tui.core.monitor import Profile
 from tui.text import clean_name
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from tui.store.db import Database
 
 MEASUREMENTS: Final = "measurements"
 RECENT: Final = 20
 """Answers of a model that its figures are made from."""
-
-
-@record(frozen=True)
-class ModelFigures:
-    """What is known of a model's speed on one provider.
-
-    Attributes:
-        answers: How many were measured in all.
-        rate: Median tokens a second of the latest answers, None where the server does not say.
-        load_seconds: Of the last load that took noticeable time (0.5 s), None where none did.
-        last_used: Epoch seconds.
-    """
-
-    answers: int = 0
-    rate: float | None = None
-    load_seconds: float | None = None
-    last_used: float | None = None
+NOTICEABLE: Final = 0.5
+"""Seconds from which a load counts as one."""
+_COLUMNS: Final = (
+    "at", "kind", "provider", "model", "rate", "load_seconds", "prompt_tokens", "output_tokens", "total_seconds", "note",
+    "first_token", "prompt_rate", "memory", "vram", "context",
+)  # fmt: skip
+_ADD: Final = f"INSERT INTO measurement ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+_LATEST: Final = (
+    "SELECT at, rate, load_seconds, output_tokens, first_token, prompt_rate, memory, vram, context, joules FROM measurement"
+    " WHERE provider = ? AND model = ? ORDER BY id DESC LIMIT ?"
+)
 
 
 class Measurements:
@@ -42,45 +40,100 @@ class Measurements:
         self._db = database
         self._clock = clock
 
-    async def add(self, provider: str, model: str, metrics: Metrics, *, kind: str = "chat", note: str = "") -> None:
-        """Append what one answer cost."""
+    async def add(
+        self,
+        provider: str,
+        model: str,
+        metrics: Metrics,
+        *,
+        kind: str = "chat",
+        note: str = "",
+        first_token: float | None = None,
+        prompt_rate: float | None = None,
+        loaded: RunningModel | None = None,
+    ) -> int:
+        """Append what one complete answer cost; returns the row's id.
+
+        Args:
+            provider: By the user's name.
+            model: Its exact name.
+            metrics: What the server told.
+            kind: "chat" or "complete".
+            note: See `services.chat.tokens.prompt_note`.
+            first_token: Seconds from sending to the first token, by our own clock.
+            prompt_rate: Tokens a second of the prompt read, where none of it came from a cache that the count includes.
+            loaded: The model as it was in memory at the end of the answer.
+        """
+        held = loaded or RunningModel(provider, model, model)
         values = (
             self._clock.time(), kind, clean_name(provider), clean_name(model), metrics.rate, metrics.load_seconds,
             metrics.prompt_tokens, metrics.output_tokens, metrics.total_seconds, clean_name(note),
+            first_token, prompt_rate if prompt_rate is not None else metrics.prompt_rate, held.size, held.vram, held.context,
         )  # fmt: skip
+
+        def append(connection: sqlite3.Connection) -> int:
+            return connection.execute(_ADD, values).lastrowid or 0
+
+        return await self._db.run(append, (MEASUREMENTS,))
+
+    async def set_energy(self, row: int, joules: float) -> None:
+        """Add the energy of an answer, which is known some moments after its end."""
         await self._db.run(
-            lambda connection: connection.execute(
-                "INSERT INTO measurement (at, kind, provider, model, rate, load_seconds, prompt_tokens, output_tokens, total_seconds, note)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                values,
-            ),
-            (MEASUREMENTS,),
+            lambda connection: connection.execute("UPDATE measurement SET joules = ? WHERE id = ?", (joules, row)), (MEASUREMENTS,), False
         )
 
-    def figures(self, provider: str, model: str) -> ModelFigures:
-        """The figures of one model."""
-        return self.all_figures(provider, model).get((clean_name(provider), clean_name(model)), ModelFigures())
+    def profile(self, provider: str, model: str) -> Profile:
+        """How one model does."""
+        key = (clean_name(provider), clean_name(model))
 
-    def all_figures(self, provider: str = "", model: str = "") -> dict[tuple[str, str], ModelFigures]:
-        """The figures by provider and model; of all, or of those that match."""
+        def read(connection: sqlite3.Connection) -> Profile:
+            query = "SELECT count(*) FROM measurement WHERE provider = ? AND model = ?"
+            return _profile(connection, *key, connection.execute(query, key).fetchone()[0])
+
+        return self._db.read(read)
+
+    async def profiles(self) -> dict[tuple[str, str], Profile]:
+        """How each model does, by provider and model; off the loop."""
+
+        def read(connection: sqlite3.Connection) -> dict[tuple[str, str], Profile]:
+            counts = connection.execute("SELECT provider, model, count(*) FROM measurement GROUP BY provider, model").fetchall()
+            return {(provider, model): _profile(connection, provider, model, count) for provider, model, count in counts}
+
+        return await self._db.read_async(read)
+
+    def longest(self, provider: str, model: str) -> int | None:
+        """Tokens of the longest prompt and answer together of its latest answers, None where no server counted."""
         rows = self._db.read(
             lambda connection: connection.execute(
-                "SELECT provider, model, at, rate, load_seconds, n, count FROM (SELECT provider, model, at, rate, load_seconds,"
-                " row_number() OVER (PARTITION BY provider, model ORDER BY id DESC) AS n,"
-                " count(*) OVER (PARTITION BY provider, model) AS count"
-                " FROM measurement WHERE ?1 IN ('', provider) AND ?2 IN ('', model)) WHERE n <= ?3 ORDER BY n",
+                "SELECT prompt_tokens, output_tokens FROM measurement WHERE provider = ? AND model = ? ORDER BY id DESC LIMIT ?",
                 (clean_name(provider), clean_name(model), RECENT),
             ).fetchall()
         )
-        found: dict[tuple[str, str], list[tuple[float, float | None, float | None, int]]] = {}
-        for name, of, at, rate, load, _, count in rows:
-            found.setdefault((name, of), []).append((at, rate, load, count))
-        return {
-            key: ModelFigures(
-                answers=values[0][3],
-                rate=statistics.median(rates) if (rates := [value[1] for value in values if value[1]]) else None,
-                load_seconds=next((value[2] for value in values if value[2] is not None and value[2] >= 0.5), None),
-                last_used=values[0][0],
-            )
-            for key, values in found.items()
-        }
+        return max((prompt + (output or 0) for prompt, output in rows if prompt), default=None)
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value]
+    return statistics.median(known) if known else None
+
+
+def _profile(connection: sqlite3.Connection, provider: str, model: str, answers: int) -> Profile:
+    """Medians of the latest answers; loads and memory as they were last."""
+    if not answers:
+        return Profile()
+    rows: list[tuple[Any, ...]] = connection.execute(_LATEST, (provider, model, RECENT)).fetchall()
+    at, rates, loads, outputs, firsts, prompts, memories, vrams, contexts, joules = zip(*rows, strict=True)
+    reported = next((number for number, memory in enumerate(memories) if memory), None)
+    return Profile(
+        answers=answers,
+        load_seconds=next((load for load in loads if load is not None and load >= NOTICEABLE), None),
+        first_token=_median(firsts),
+        rate=_median(rates),
+        prompt_rate=_median(prompts),
+        memory=None if reported is None else memories[reported],
+        vram=None if reported is None else vrams[reported],
+        context=None if reported is None else contexts[reported],
+        joules=_median(joules),
+        joules_per_token=_median(energy / tokens for energy, tokens in zip(joules, outputs, strict=True) if energy and tokens),
+        last_used=at[0],
+    )

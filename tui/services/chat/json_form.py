@@ -294,7 +294,7 @@ def _call(node: Node) -> dict[str, Any]:
     return {"id": identity, "function": called} if identity else {"function": called}
 
 
-_WHOLE: Final = ("prompt_tokens", "output_tokens")
+_WHOLE: Final = ("prompt_tokens", "output_tokens", "cached_tokens")
 
 
 def _read_figures(kind: type[T], node: Node) -> T:

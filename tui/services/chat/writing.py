@@ -229,7 +229,7 @@ class Writer:
         last_load: float | None = None
         if self._host.database is not None:
             with contextlib.suppress(PaddockError):
-                last_load = Measurements(self._host.database, self._clock).figures(row.provider, row.model).load_seconds
+                last_load = Measurements(self._host.database, self._clock).profile(row.provider, row.model).load_seconds
         around = Surroundings(
             self._clock,
             lambda: sending.is_loaded(self._host, row.provider, row.model),
