@@ -48,7 +48,14 @@ def test_G01_no_library_is_said_once_and_not_tried_again():
 
 
 @pytest.mark.parametrize(
-    ("code", "words"), [(9, "not loaded"), (12, "not installed"), (4, "no permission"), (18, "versions differ: reboot"), (77, "code 77")]
+    ("code", "words"),
+    [
+        (9, "not loaded"),
+        (12, "not installed"),
+        (4, "no permission"),
+        (18, "driver and library versions differ; reboot or reload the driver"),
+        (77, "code 77"),
+    ],
 )
 def test_G01_G02_a_driver_that_refuses_says_which_and_is_tried_again_later(code: int, words: str):
     stub = Stub()
@@ -76,15 +83,16 @@ def test_G03_P31_a_lost_card_is_marked_and_tried_every_minute_while_the_other_go
     gpus, clock = made(stub)
     gpus.read()
     stub.errors[where, 0] = 15
+    clock.now = 60
     first, second = gpus.read()
     assert first.lost and first.uuid == "GPU-0" and first.name and "lost" in first.note and first.percent is None
     assert not second.lost and second.percent == 97
     before = len([call for call in stub.calls if call[1] == 0])
-    clock.now = 30
+    clock.now = 119
     gpus.read()
     assert len([call for call in stub.calls if call[1] == 0]) == before
     del stub.errors[where, 0]
-    clock.now = 61
+    clock.now = 121
     assert not gpus.read()[0].lost
 
 
@@ -128,11 +136,12 @@ def test_G06_X_a_hostile_name_is_cleaned(name: object):
 
 def test_G07_the_number_of_cards_may_change():
     stub = Stub(16)
-    gpus, _ = made(stub)
+    gpus, clock = made(stub)
     assert [gpu.uuid for gpu in gpus.read()] == [f"GPU-{index}" for index in range(16)]
     stub.cards = 1
     assert len(gpus.read()) == 1
     stub.answers["nvmlDeviceGetUUID", 0] = "GPU-7"
+    clock.now = 60
     assert gpus.read()[0].uuid == "GPU-7"
 
 
