@@ -11,6 +11,8 @@ from tui.text import duration
 PROVIDER_DOWN: Final = "provider_down"
 NOT_WATCHED: Final = "it is not watched any more"
 """`Alert.culprit` of a provider that did not come back but was removed or turned off."""
+NOBODY_LOOKED: Final = "then nobody looked"
+"""The same of one that was down when this machine slept or the program crashed."""
 _NAMES: Final = {"cpu": "CPU", "memory": "Memory", "gpu": "GPU", "gpu_temperature": "GPU", "vram": "VRAM", "disk": "Disk"}
 
 

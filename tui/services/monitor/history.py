@@ -1,12 +1,15 @@
-"""The figures of this machine over time: every sample of ten minutes, means of 10 s for two hours, of a minute for a day."""
+"""The figures of this machine over time: every sample of ten minutes, means of 10 s for two hours, of a minute for a day.
+
+Memory is bounded by the number of series: eight bytes for each of 600 + 720 + 1440 places (at an interval of 0.5 s 600 more) of a figure,
+so 8 GPUs and 128 cores take about 3 MB; whole samples are kept for `WHOLE` seconds only.
+"""
 
 from __future__ import annotations
 
-import math
 from array import array
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from tui.core.monitor import Points
@@ -15,6 +18,8 @@ from tui.hardware.series import CORE, Value, figures, rebuilt
 
 FINE: Final = 600.0
 """Seconds for which single samples are kept."""
+WHOLE: Final = 150.0
+"""Seconds of them with everything that was measured; of the others the figures."""
 COARSE: Final = ((10.0, 720), (60.0, 1440))
 """Step in seconds and number of the means that are kept longer."""
 _NOTHING: Final = float("nan")
@@ -27,37 +32,95 @@ class Ring:
         self.step, self.size = step, size
         self.newest = -1
         self._series: dict[str, array[float]] = {}
-        self._since: dict[str, int] = {}
+        self._gap = array("d", [_NOTHING]) * size
+        self._looked = 0
+        self._begun = 0
+
+    @property
+    def first(self) -> int:
+        """Number of the oldest bucket that is kept."""
+        return max(0, self.newest - self.size + 1)
 
     def put(self, number: int, values: Mapping[str, Value]) -> None:
-        """Set a bucket; buckets between it and the newest one before are gaps."""
-        if self.newest >= 0 and number > self.newest:
-            for gap in range(max(self.newest + 1, number - self.size + 1), number):
-                self._clear(gap)
-            self._clear(number)
-        self.newest = max(self.newest, number)
+        """Set a bucket. Those between it and the newest before are gaps; where time went back, what was to come is dropped."""
+        if number != self.newest:
+            self._move(number)
+        place = number % self.size
+        series = self._series
         for name, value in values.items():
-            if name not in self._series:
-                self._series[name] = array("d", [_NOTHING]) * self.size
-            self._series[name][number % self.size] = _NOTHING if value is None else value
+            if value is None:
+                continue
+            kept = series.get(name)
+            if kept is None:
+                kept = series[name] = self._gap[:]
+            kept[place] = value
 
-    def _clear(self, number: int) -> None:
-        for values in self._series.values():
-            values[number % self.size] = _NOTHING
+    def _move(self, number: int) -> None:
+        before, self.newest = self.newest, number
+        if abs(number - before) >= self.size or before < 0:
+            self._series.clear()
+            self._looked = self._begun = number
+            return
+        if number > before:
+            self._clear(before + 1, number)
+        else:
+            self._clear(number + 1, before)
+            self._looked, self._begun = min(self._looked, number), min(self._begun, number)
+        if number - self._looked >= self.size:  # GPUs come and go
+            self._looked = number
+            self._series = {name: kept for name, kept in self._series.items() if any(value == value for value in kept)}
+
+    def _clear(self, first: int, last: int) -> None:
+        begin, count = first % self.size, last - first + 1
+        head = min(count, self.size - begin)
+        for kept in self._series.values():
+            kept[begin : begin + head] = self._gap[:head]
+            if head < count:
+                kept[: count - head] = self._gap[: count - head]
 
     def get(self, name: str, first: int, last: int) -> list[Value]:
         """The values of these buckets; None outside of what is kept."""
-        values = self._series.get(name)
-        found: list[Value] = []
-        for number in range(first, last + 1):
-            inside = values is not None and self.newest - self.size < number <= self.newest
-            value = values[number % self.size] if inside and values is not None else _NOTHING
-            found.append(None if math.isnan(value) else value)
-        return found
+        kept = self._series.get(name)
+        low, high = max(first, self.first), min(last, self.newest)
+        if kept is None or low > high:
+            return [None] * max(0, last - first + 1)
+        begin, count = low % self.size, high - low + 1
+        part = kept[begin : begin + count]
+        if len(part) < count:
+            part += kept[: count - len(part)]
+        found: list[Value] = [None if value != value else value for value in part]
+        return [None] * (low - first) + found + [None] * (last - high)
+
+    def bucket(self, number: int) -> dict[str, float]:
+        """What is known of a bucket."""
+        if not self.first <= number <= self.newest:
+            return {}
+        place = number % self.size
+        return {name: kept[place] for name, kept in self._series.items() if kept[place] == kept[place]}
 
     def names(self) -> tuple[str, ...]:
         """All series."""
         return tuple(self._series)
+
+    def oldest(self) -> int | None:
+        """Number of the oldest bucket of which anything is known."""
+        kept = self._series.values()
+        for number in range(max(self._begun, self.first), self.newest + 1):
+            place = number % self.size
+            if any(values[place] == values[place] for values in kept):
+                return number
+        return None
+
+    def below(self, earlier: Ring) -> None:
+        """Take over what another ring of the same step knows of buckets of which this one knows nothing."""
+        if earlier.newest < 0:
+            return
+        mine = {number: self.bucket(number) for number in range(self.oldest() or 0, self.newest + 1)} if self.newest >= 0 else {}
+        if earlier.newest > self.newest >= 0:  # of a time that has not come: the clock was wrong then
+            earlier._move(self.newest)
+        self._series, self.newest, self._looked, self._begun = earlier._series, earlier.newest, earlier.newest, earlier._begun
+        for number, values in mine.items():
+            self.put(number, values)
 
 
 class History:
@@ -66,45 +129,86 @@ class History:
     def __init__(self) -> None:
         self.interval = 1.0
         self._samples: deque[Sample] = deque()
+        self._last: Sample | None = None
         self._fine = Ring(1.0, int(FINE))
         self.coarse = tuple(Ring(step, size) for step, size in COARSE)
-        self._sums: list[tuple[int, dict[str, tuple[float, int]]]] = [(-1, {}) for _ in COARSE]
+        self._sums: list[tuple[int, dict[str, list[float]]]] = [(-1, {}) for _ in COARSE]
 
     def add(self, sample: Sample, interval: float) -> None:
         """Take a new sample, made every `interval` seconds."""
-        if interval != self.interval:  # a graph has one scale
-            self.interval = interval
-            self._fine = Ring(interval, int(FINE / interval))
-        if self._samples and sample.time <= self._samples[-1].time:  # the clock was set back
-            self._samples.clear()
+        if interval != self.interval:
+            self._rescale(interval)
+        before = self._last
+        while self._samples and self._samples[-1].time >= sample.time:  # the clock was set back
+            self._samples.pop()
         self._samples.append(sample)
-        while self._samples[0].time < sample.time - FINE:
+        self._last = sample
+        while self._samples[0].time < sample.time - WHOLE:
             self._samples.popleft()
         values = figures(sample)
-        self._fine.put(int(sample.time / interval), values)
-        kept = {name: value for name, value in values.items() if not name.startswith(CORE)}
+        number = int(sample.time / interval)
+        if number == self._fine.newest + 2 and before is not None and sample.time - before.time < 1.5 * interval:
+            self._fine.put(number - 1, values)  # samples come a little late or early: that is no gap
+        self._fine.put(number, values)
+        kept = {name: value for name, value in values.items() if value is not None and not name.startswith(CORE)}
         for index, ring in enumerate(self.coarse):
             self._mean(index, ring, int(sample.time / ring.step), kept)
 
-    def _mean(self, index: int, ring: Ring, number: int, values: Mapping[str, Value]) -> None:
+    def _rescale(self, interval: float) -> None:
+        """A graph has one scale: what was measured before is drawn on the new one."""
+        before, self._fine = self._fine, Ring(interval, int(FINE / interval))
+        self.interval = interval
+        for number in range(before.oldest() or 0, before.newest + 1):
+            if values := before.bucket(number):
+                first = int(number * before.step / interval)
+                last = max(first, int(((number + 1) * before.step - interval) / interval))
+                for new in range(first, last + 1):
+                    self._fine.put(new, values)
+
+    def _mean(self, index: int, ring: Ring, number: int, values: Mapping[str, float]) -> None:
         at, sums = self._sums[index]
         if number != at:
-            at, sums = number, {}
-            self._sums[index] = (at, sums)
+            sums = {}
+            self._sums[index] = (number, sums)
+        means: dict[str, Value] = {}
         for name, value in values.items():
-            if value is not None:
-                total, count = sums.get(name, (0.0, 0))
-                sums[name] = (total + value, count + 1)
-        ring.put(number, {name: total / count for name, (total, count) in sums.items()})
+            known = sums.get(name)
+            if known is None:
+                sums[name] = [value, 1.0]
+                means[name] = value
+            else:
+                known[0] += value
+                known[1] += 1.0
+                means[name] = known[0] / known[1]
+        ring.put(number, means)
 
-    def _ring(self, seconds: float) -> Ring:
+    def fill(self, earlier: Iterable[Ring]) -> None:
+        """Take over means of before this program ran; what was measured meanwhile stands over them."""
+        for ring, found in zip(self.coarse, earlier, strict=True):
+            ring.below(found)
+        self._fill_fine()
+
+    def _fill_fine(self) -> None:
+        """The last ten minutes, too: means of 10 s where no samples are."""
+        source, fine = self.coarse[0], self._fine
+        newest = fine.newest if fine.newest >= 0 else int((source.newest + 1) * source.step / fine.step) - 1
+        measured = fine.oldest()
+        earlier = Ring(fine.step, fine.size)
+        for number in range(max(0, newest - fine.size + 1), newest + 1 if measured is None else measured):
+            values = source.bucket(int(number * fine.step / source.step))
+            if values:
+                earlier.put(number, values)
+        fine.below(earlier)
+
+    def ring(self, seconds: float) -> Ring:
+        """The finest one that reaches that far back."""
         rings = (self._fine, *self.coarse)
         return next((ring for ring in rings if ring.step * ring.size >= seconds), rings[-1])
 
     def points(self, name: str, seconds: float, until: float | None = None) -> Points:
         """The last `seconds` before `until` (epoch seconds; None: now), in the finest step that reaches that far."""
-        back = 0.0 if until is None or not self._samples else max(0.0, self._samples[-1].time - until)
-        ring = self._ring(seconds + back)
+        back = 0.0 if until is None or self._last is None else max(0.0, self._last.time - until)
+        ring = self.ring(seconds + back)
         newest = ring.newest if until is None else min(ring.newest, int(until / ring.step))
         count = max(1, round(seconds / ring.step))
         return Points(tuple(ring.get(name, newest - count + 1, newest)), ring.step, newest)
@@ -115,23 +219,19 @@ class History:
         index = bisect_right(samples, at, key=lambda sample: sample.time) - 1
         if index >= 0 and at - samples[index].time <= 2 * self.interval + 1:
             return samples[index]
-        if not samples:
+        if self._last is None:
             return None
-        for ring in self.coarse:
+        for ring in (self._fine, *self.coarse):
             number = int(at / ring.step)
-            values = {name: ring.get(name, number, number)[0] for name in ring.names()}
-            if any(value is not None for value in values.values()):
-                return rebuilt(samples[-1], number * ring.step, values)
+            if values := ring.bucket(number):
+                return rebuilt(self._last, number * ring.step, values)
         return None
 
     def oldest(self) -> float | None:
         """Epoch seconds of the first moment that is known."""
-        for ring in reversed(self.coarse):
-            for number in range(max(0, ring.newest - ring.size + 1), ring.newest + 1):
-                if any(ring.get(name, number, number)[0] is not None for name in ring.names()):
-                    return number * ring.step
-        return None
+        found = [(number, ring.step) for ring in (self._fine, *self.coarse) if (number := ring.oldest()) is not None]
+        return min((number * step for number, step in found), default=None)
 
     def samples(self) -> tuple[Sample, ...]:
-        """Every sample of the last ten minutes."""
+        """Every whole sample that is kept."""
         return tuple(self._samples)
