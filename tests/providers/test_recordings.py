@@ -12,7 +12,6 @@ from tui.core.chat import ChatRequest, CompletionRequest, Message, Role
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.events import Done, PromptProgress, Thinking, ToolCall
 from tui.providers.errors import is_transient
-from tui.providers.llamacpp import parse_metrics
 from tui.providers.ollama_parse import classify_pull_error, running_of
 
 
@@ -306,7 +305,9 @@ async def test_16_llama_server_lists(server, connect):
     running = await provider.running()
     assert (running[0].context, running[0].trained_context, running[0].slots, running[0].busy_slots) == (1024, 8192, 2, 0)
     assert (await provider.models())[0].quantization == "F16"
-    assert (await provider.metrics())["llamacpp:prompt_tokens_total"] == 0
+    told = await provider.figures()
+    assert told.values == {"running": 0, "waiting": 0, "prompt_tokens": 0, "output_tokens": 0, "written": 0}
+    assert (told.source, told.note) == ("/metrics", "")
     assert (await provider.show(running[0].key)).context == 8192
 
 
@@ -370,11 +371,6 @@ async def test_fields_a_refusal_names_are_left_out_from_then_on(server, connect)
         assert failure is None and words(events) == "a"
         assert len(server.requests) == sent
     assert server.requests[-1].json["max_tokens"] == 5 and "num_ctx" not in server.requests[-1].json
-
-
-def test_metrics_text():
-    text = '# HELP x y\nx{a="1"} 2\nx{a="2"} 3 1700000\nbad\ny NaN\nz:q 1e3\n'
-    assert parse_metrics(text) == {"x": 5.0, "z:q": 1000.0}
 
 
 async def test_a_server_that_refuses_streams_is_asked_for_the_whole(server, connect):

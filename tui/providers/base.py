@@ -11,6 +11,7 @@ from tui.core.chat import ChatRequest, CompletionRequest
 from tui.core.events import JobStep, StreamEvent
 from tui.core.models import Endpoint, Model, ModelDetail, RunningModel
 from tui.core.record import record
+from tui.providers.metrics import Figures
 
 
 @record(frozen=True)
@@ -44,6 +45,10 @@ class Provider(Protocol):
 
     async def running(self) -> tuple[RunningModel, ...]:
         """Models in memory."""
+        ...
+
+    async def figures(self, model: str = "") -> Figures:
+        """What it tells about its work, of one model where it has to be asked so; at most 2 s."""
         ...
 
     async def show(self, model: str, *, verbose: bool = False) -> ModelDetail:

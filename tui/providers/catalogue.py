@@ -205,13 +205,17 @@ class Metrics(Part):
 
     Attributes:
         flag: What the server must be started with to have them; empty: always there.
-        map: running, waiting, kv_used, kv_total, prompt_tokens, output_tokens, rate.
+        map: running, waiting, kv_used, kv_total, prompt_tokens, output_tokens, rate, memory; of JSON dotted keys, `!key` for its contrary.
+        counts: When output_tokens grow: while an answer is written, or after it.
+        scale: What to multiply their values with, where their unit is another.
     """
 
     kind: Literal["none", "prometheus", "json"] = "none"
     path: str = ""
     flag: str = ""
     map: Mapping[str, str] = Field(default_factory=dict)
+    counts: Literal["while", "after"] = "while"
+    scale: Mapping[str, float] = Field(default_factory=dict)
 
 
 class KeyHeader(Part):

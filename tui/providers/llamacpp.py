@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -18,32 +18,15 @@ from tui.core.models import Endpoint, ModelDetail, RunningModel
 from tui.providers.base import Health
 from tui.providers.catalogue import Kind
 from tui.providers.errors import error_in, failed, interrupted, protocol, stream_failure
+from tui.providers.metrics import Figures, ask
 from tui.providers.openai_compat import PLAIN, OpenAI
 from tui.providers.openai_parse import dig, metrics_of, reason_of
 from tui.providers.openai_requests import options_body
 from tui.providers.streams import Comment, Objects, ServerSentEvents, int_of, list_of, map_of, text_of
 from tui.text import clean_block, clean_label, clean_name
 
-_SAMPLE: Final = re.compile(r"([A-Za-z_:][A-Za-z0-9_:]*)(?:\{[^}]*\})?\s+(\S+)")
 _POLL: Final = 0.3
-
-
-def parse_metrics(text: str) -> dict[str, float]:
-    """The samples of a Prometheus text by name; of several with labels the sum, values that are no number left out."""
-    found: dict[str, float] = {}
-    for line in text.splitlines():
-        if line.startswith("#"):
-            continue
-        sample = _SAMPLE.match(line)
-        if sample is None:
-            continue
-        try:
-            value = float(sample[2])
-        except ValueError:
-            continue
-        if value == value and abs(value) != float("inf"):
-            found[sample[1]] = found.get(sample[1], 0.0) + value
-    return found
+MOST_SLOTS: Final = 256
 
 
 class LlamaCpp(OpenAI):
@@ -60,6 +43,7 @@ class LlamaCpp(OpenAI):
     def __init__(self, endpoint: Endpoint, resolve: Callable[[str], str], clock: Clock = SYSTEM, kind: Kind = PLAIN) -> None:
         super().__init__(endpoint, resolve, clock, kind)
         self.router = False
+        self._slots = Written()
 
     async def check(self) -> Health:
         """`GET /health`, then `/props` for the version and for whether it is a router."""
@@ -80,15 +64,18 @@ class LlamaCpp(OpenAI):
         value = await self._optional("/slots" + _query(model))
         return [map_of(item) for item in value] if isinstance(value, list) else None
 
-    async def metrics(self, model: str = "") -> dict[str, float] | None:
-        """`GET /metrics` by sample name; None without `--metrics`."""
-        try:
-            reply = await self.http.get("/metrics" + _query(model))
-        except PaddockError as error:
-            if error.failure.status in (404, 501):
-                return None
-            raise
-        return parse_metrics(reply.body.decode("utf-8", "replace"))
+    async def figures(self, model: str = "") -> Figures:
+        """`GET /metrics` and `/slots`; a router has them only of one model.
+
+        Answers are counted in `/metrics` once they are finished: what is written now is told by the slots.
+        """
+        query = _query(model)
+        told = await ask(self.http, self.kind, query) if self.kind.metrics.map else Figures("/slots")
+        slots = await self.slots(model)
+        if slots is None:
+            return told
+        values = {**self._slots.figures(model, slots), **told.values}
+        return Figures(told.source if told.values else "/slots", values, note=told.note)
 
     async def _optional(self, path: str) -> Any:
         try:
@@ -201,6 +188,44 @@ class LlamaCpp(OpenAI):
         if not self.router:
             await super().unload(model)
         await self.http.request("POST", "/models/unload", {"model": model}, model=model)
+
+
+class Written:
+    """What the slots of a server wrote since it was asked first; what a request wrote after the last look at it is not counted."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, dict[int, tuple[int, int]]] = {}
+        self._sum: dict[str, int] = {}
+
+    def figures(self, model: str, slots: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """Busy slots, and what they wrote; with one slot also the share of its context that is in use."""
+        seen, now = self._seen.get(model, {}), dict[int, tuple[int, int]]()
+        running = 0
+        for number, slot in enumerate(slots[:MOST_SLOTS]):
+            running += slot.get("is_processing") is True
+            task = int_of(slot.get("id_task")) or 0
+            written = self._written(slot)
+            now[number] = (task, written)
+            before_task, before = seen.get(number, (task, written if not seen else 0))
+            grown = written - before if before_task == task else written
+            self._sum[model] = self._sum.get(model, 0) + max(0, grown)
+        self._seen[model] = now
+        found = {"running": float(running), "written": float(self._sum.get(model, 0))}
+        if len(slots) == 1 and (share := self._share(slots[0])) is not None:
+            found["kv_used"] = share
+        return found
+
+    def _written(self, slot: Mapping[str, Any]) -> int:
+        told = slot.get("next_token")
+        entry = map_of(told[0] if isinstance(told, list) and told else told)
+        return max(0, int_of(entry.get("n_decoded")) or 0)
+
+    def _share(self, slot: Mapping[str, Any]) -> float | None:
+        """Several slots may share one cache, so this is told of a single one only."""
+        total, prompt = int_of(slot.get("n_ctx")), int_of(slot.get("n_prompt_tokens"))
+        if not total or prompt is None or prompt < 0:
+            return None
+        return min(1.0, (prompt + self._written(slot)) / total)
 
 
 def _abilities(model: str, props: Mapping[str, Any]) -> frozenset[Ability]:

@@ -17,8 +17,9 @@ from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import Delta, Done, JobStep, StreamEvent, Thinking, ToolCall
 from tui.core.models import Endpoint, Model, ModelDetail, RunningModel
 from tui.providers.base import Health
-from tui.providers.errors import error_in, failed, interrupted, message_of, protocol, stream_failure
+from tui.providers.errors import error_in, failed, interrupted, message_of, protocol, stream_failure, unsupported
 from tui.providers.http import MAX_CONTROL, Http
+from tui.providers.metrics import Figures
 from tui.providers.ollama_parse import (
     chat_events,
     classify_pull_error,
@@ -95,6 +96,10 @@ class Ollama:
     async def running(self) -> tuple[RunningModel, ...]:
         """`GET /api/ps`."""
         return running_of(self.endpoint.name, await self.http.get_json("/api/ps"), self._clock.time())
+
+    async def figures(self, model: str = "") -> Figures:
+        """Not part of this API."""
+        raise unsupported(self.http.target, "tell about its work")
 
     async def show(self, model: str, *, verbose: bool = False) -> ModelDetail:
         """`POST /api/show`; asked a second time with `verbose` where per-layer figures were withheld."""

@@ -17,6 +17,7 @@ from tui.providers.base import Health
 from tui.providers.catalogue import Kind
 from tui.providers.errors import error_in, failed, interrupted, protocol, stream_failure, unsupported
 from tui.providers.http import MAX_CONTROL, Http, Reply
+from tui.providers.metrics import Figures, ask
 from tui.providers.ollama import MAX_ANSWER
 from tui.providers.openai_parse import Reader, entries_of, models_of
 from tui.providers.openai_requests import chat_body, completion_body, optional, refuse_what_it_cannot
@@ -72,6 +73,8 @@ class OpenAI:
         self.refused: frozenset[str] = frozenset()
         if kind.models.state or kind.models.lists == "loaded":
             self.capabilities = self.capabilities | {Capability.RUNNING}
+        if kind.metrics.map:
+            self.capabilities = self.capabilities | {Capability.METRICS}
 
     def _path(self, path: str) -> str:
         return self._version_path + path.removeprefix("/v1") if path.startswith("/v1/") else path
@@ -136,6 +139,12 @@ class OpenAI:
             for model in await self.models()
             if model.loaded
         )
+
+    async def figures(self, model: str = "") -> Figures:
+        """What the catalogue's `[metrics]` say where to find."""
+        if not self.kind.metrics.map:
+            raise unsupported(self.http.target, "tell about its work")
+        return await ask(self.http, self.kind)
 
     async def show(self, model: str, *, verbose: bool = False) -> ModelDetail:
         """Not part of this API."""
