@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tui.core.capabilities import Capability
 from tui.core.chat import ChatRequest, CompletionRequest
 from tui.core.events import JobStep, StreamEvent
 from tui.core.models import Endpoint, Model, ModelDetail, RunningModel
 from tui.core.record import record
-from tui.providers.metrics import Figures
+
+if TYPE_CHECKING:
+    from tui.providers.metrics import Figures
 
 
 @record(frozen=True)

@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tui.core.capabilities import Capability
 from tui.core.chat import ChatRequest, CompletionRequest
@@ -19,7 +19,6 @@ from tui.core.models import Endpoint, Model, ModelDetail, RunningModel
 from tui.providers.base import Health
 from tui.providers.errors import error_in, failed, interrupted, message_of, protocol, stream_failure, unsupported
 from tui.providers.http import MAX_CONTROL, Http
-from tui.providers.metrics import Figures
 from tui.providers.ollama_parse import (
     chat_events,
     classify_pull_error,
@@ -34,6 +33,9 @@ from tui.providers.ollama_parse import (
 from tui.providers.ollama_requests import chat_body, generate_body, keep_alive_of, refusal
 from tui.providers.streams import Comment, JsonLines, Objects, ThinkTags, list_of, map_of, text_of, vector_of
 from tui.text import clean_name
+
+if TYPE_CHECKING:
+    from tui.providers.metrics import Figures
 
 __all__ = ["Ollama", "classify_pull_error"]
 
