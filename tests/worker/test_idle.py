@@ -17,7 +17,7 @@ from tui.config.paths import find_paths
 from tui.config.store import ConfigStore
 from tui.core.clock import ManualClock
 from tui.core.models import Endpoint
-from tui.hardware.cpu import Machine
+from tui.hardware.once import Meter
 from tui.providers.factory import make_provider
 from tui.services.audit import Audit
 from tui.worker.servers import Supervisor
@@ -49,7 +49,7 @@ async def live(bench: Bench, rounds: int) -> None:
     gone = make_provider(Endpoint("gone", "ollama", "http://127.0.0.1:9"), lambda reference: "")
     config = ConfigStore(find_paths(environ={"PADDOCK_HOME": str(bench.folder / "home")}), {})
     supervisor = Supervisor(bench.database, bench.folder / "logs", Audit(bench.folder, clock))
-    changes, machine = bench.database.changes(), Machine([str(bench.folder)])
+    changes, meter = bench.database.changes(), Meter([str(bench.folder)], gpu=False)
     bench.fake.scripts["qwen3:8b"] = [[*steps(10), HANG]]
     number = await bench.add()
     bench.clock.advance(1)
@@ -60,7 +60,7 @@ async def live(bench: Bench, rounds: int) -> None:
         config.poll()
         await bench.queue.tick()
         await supervisor.tick()
-        machine.cpu(), machine.memory(), machine.disks(), machine.network()
+        meter.read()
         server.requests.clear()
         await provider.models()
         await provider.running()

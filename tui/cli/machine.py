@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from tui.cli import quick
 from tui.cli.context import Context
@@ -11,8 +10,7 @@ from tui.cli.output import DASH, DONE, NO_PROVIDER, emit, facts, line
 from tui.core.capabilities import Capability
 from tui.core.errors import PaddockError
 from tui.core.models import Endpoint, RunningModel
-from tui.hardware.cpu import Machine
-from tui.hardware.gpus import Gpus
+from tui.hardware.once import Meter
 from tui.hardware.sample import Sample
 from tui.services.locks import WORKER_LOCK, read_holder
 
@@ -23,18 +21,11 @@ PATIENCE = 2.0
 async def monitor(context: Context) -> int:
     """Measure once, or until interrupted."""
     settings = context.settings.monitor
-    machine, gpus = Machine([str(context.paths.data if context.paths.data.exists() else "/")]), Gpus() if settings.gpu else None
-    machine.cpu()
-    machine.network()
-    began = time.monotonic()
+    meter = Meter([str(context.paths.data if context.paths.data.exists() else "/")], settings.gpu)
+    meter.read()
     while True:
         await asyncio.sleep(settings.interval if context.args.watch else min(settings.interval, 1.0))
-        now = time.monotonic()
-        found = gpus.read() if gpus else ()
-        sample = Sample(
-            time.time(), now - began, machine.cpu(), machine.memory(), machine.disks(), machine.network(), found, gpus.note if gpus else ""
-        )
-        began = now
+        sample = meter.read()
         if context.json:
             emit(sample)
         else:

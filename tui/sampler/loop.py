@@ -12,9 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from tui.hardware.cpu import Machine
-from tui.hardware.nvidia import Nvidia
-from tui.hardware.sample import Sample
+from tui.hardware.once import Meter
 from tui.hardware.sample_line import format_sample
 
 _SIGNAL_WITH_PARENT = 1  # PR_SET_PDEATHSIG, linux/prctl.h
@@ -66,25 +64,11 @@ def run(argv: Sequence[str] | None = None) -> int:
     options = _arguments(argv)
     parent = os.getppid()
     _end_with_parent()
-    machine = Machine(options.disk)
-    gpus = Nvidia() if options.gpu else None
-    before: float | None = None
+    meter = Meter(options.disk, options.gpu)
     due = time.monotonic()
     made = 0
     while os.getppid() == parent:
-        now = time.monotonic()
-        found = gpus.read() if gpus else ()
-        sample = Sample(
-            time=round(time.time(), 3),
-            seconds=None if before is None else round(now - before, 3),
-            cpu=machine.cpu(),
-            memory=machine.memory(),
-            disks=machine.disks(),
-            network=machine.network(),
-            gpus=found,
-            gpu_note=gpus.note if gpus else "",
-        )
-        before = now
+        sample = meter.read()
         made += 1
         if not _write(format_sample(sample)) or made == options.count:
             return 0

@@ -341,11 +341,6 @@ async def check_here(
 
 
 def _sample(disks: list[str], gpu: bool) -> Sample:
-    from tui.hardware.cpu import Machine
-    from tui.hardware.gpus import Gpus
+    from tui.hardware.once import sample_once
 
-    machine, gpus = Machine(disks), Gpus() if gpu else None
-    machine.cpu()
-    time.sleep(APART)
-    found = gpus.read() if gpus is not None else ()
-    return Sample(time.time(), APART, machine.cpu(), machine.memory(), machine.disks(), gpus=found)
+    return sample_once(disks, gpu, APART)
