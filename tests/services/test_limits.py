@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from tui.core.clock import ManualClock
 from tui.core.errors import FailureKind
 from tui.core.models import Endpoint, Location, Origin, ProviderState, ProviderStatus, RunningModel, Severity
 from tui.core.observe import Observable
-from tui.hardware.sample import Cpu, Disk, Gpu, GpuProcess, Memory, Sample
+from tui.hardware.sample import Cpu, Disk, Gpu, GpuProcess, Memory, Sample, Source
 from tui.providers.ports import Holder
 from tui.services import limits as module
-from tui.services.limits import AGAIN, Limits, breaches, check_here, cpu_breach, cpu_use, refused, sentence
+from tui.services.limits import AGAIN, FOR_PULL, Limits, breaches, check_here, cpu_breach, cpu_use, heard, recent, refused, sentence
 from tui.services.own_use import Process, families, own_use, processes, processor_seconds
 
 GB = 10**9
@@ -112,6 +113,63 @@ def test_G08_figures_that_are_missing_are_no_breach() -> None:
 def test_some_gpu_memory_is_kept_free(used: float, need: int | None, expected: list[str]) -> None:
     wanted = LimitSettings(keep_free_vram=2 * GB, gpu=0)
     assert said(breaches(wanted, series(sample(gpus=(gpu(used),))), None, need * GB if need else need)) == expected
+
+
+@pytest.mark.parametrize(
+    ("used", "need", "left"),
+    [
+        ((23, 1), 10, None),  # it goes to the second, and the first is full of something else
+        ((23, 1), 22, 1 * GB),  # it fits nowhere with the reserve kept
+        ((12, 12), 20, None),  # on both, each keeps its reserve
+        ((12, 12), 21, 1 * GB),
+        ((23, 1), None, None),
+        ((23, 23), None, 1 * GB),
+    ],
+)
+def test_the_reserve_is_of_each_gpu(used: tuple[float, float], need: int | None, left: int | None) -> None:
+    two = sample(gpus=(gpu(used[0]), gpu(used[1], index=1)))
+    found = breaches(LimitSettings(keep_free_vram=2 * GB, gpu=0), series(two), None, need * GB if need else need)
+    assert [breach.figure for breach in found] == ([] if left is None else [left])
+
+
+def test_only_the_gpus_that_will_work_count() -> None:
+    two = series(sample(gpus=(gpu(1), gpu(23, 99, index=1))))
+    assert breaches(DEFAULTS, two, cards=("GPU-0",)) == ()
+    assert [breach.what for breach in breaches(DEFAULTS, two, cards=("GPU-1",))] == ["gpu_memory", "gpu"]
+
+
+def test_memory_that_a_gpu_shares_is_counted_once() -> None:
+    shared = replace(gpu(31), memory_total=32 * GB, unified=True)
+    full = series(sample(memory=31, gpus=(shared,)))
+    assert [breach.what for breach in breaches(LimitSettings(keep_free_vram=2 * GB), full, need=GB)] == ["memory", "keep_free_vram"]
+    assert breaches(LimitSettings(keep_free_vram=2 * GB), series(sample(memory=4, gpus=(shared,))), need=GB) == ()
+
+
+def test_figures_of_a_source_that_is_silent_are_not_used() -> None:
+    whole = replace(sample(99, 31, (replace(gpu(24, 100), source="NVML"),), (Disk("/", 100 * GB, 99 * GB, GB),)))
+    for name, gone in (("NVML", {"gpu", "gpu_memory"}), ("memory", {"memory"}), ("disks", {"disk"})):
+        quiet = heard(replace(whole, sources=(Source(name, silent=9.0), Source("other"))))
+        all_of_it, left = breaches(DEFAULTS, series(whole)), breaches(DEFAULTS, series(quiet))
+        assert {breach.what for breach in all_of_it} - {breach.what for breach in left} == gone
+    assert cpu_use(series(heard(replace(whole, sources=(Source("processor", silent=9.0),))))) is None
+    assert heard(replace(whole, sources=(Source("NVML", silent=1.0),))).gpus == whole.gpus
+
+
+@pytest.mark.parametrize(
+    ("times", "now", "interval", "used"),
+    [
+        ((1, 2, 3), 3.5, 1, [1, 2, 3]),  # three seconds after the start that is all there is
+        (range(30), 29.5, 1, list(range(20, 30))),
+        ((0, 60), 100, 60, [60]),  # one a minute: the newest is the mean of its minute
+        ((0, 60), 126, 60, []),  # silent
+        ((1, 2), 8.5, 1, []),
+        ((), 5, 1, []),
+    ],
+)
+def test_averages_are_of_ten_seconds_as_far_as_they_were_measured(
+    times: Sequence[float], now: float, interval: float, used: list[float]
+) -> None:
+    assert [at for at, _sample in recent([(float(at), sample()) for at in times], now, interval)] == used
 
 
 # --- whose it is -------------------------------------------------------------------------------------------------------
@@ -221,7 +279,8 @@ class World:
         self.notices: list[tuple[str, Severity]] = []
         self.asked: list[str] = []
         self.choice = "no"
-        self.limits = Limits(lambda: settings, self, self, clock=self.clock, pause=self.pause)
+        self.told: list[tuple[str, str, str]] = []
+        self.limits = Limits(lambda: settings, self, self, tell=self.tell, clock=self.clock, pause=self.pause)
 
     @staticmethod
     def _state(name: str, location: Location = Location.HERE, origin: Origin = Origin.CONFIG) -> ProviderState:
@@ -240,6 +299,9 @@ class World:
     def holder(self) -> Holder | None:
         return self.held
 
+    def tell(self, what: str, target: str, why: str) -> None:
+        self.told.append((what, target, why))
+
     async def pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
 
@@ -251,8 +313,8 @@ class World:
     def notice(self, text: str, severity: Severity) -> None:
         self.notices.append((text, severity))
 
-    async def allow(self, provider: str = "lab", what: str = "sent") -> Any:
-        return await self.limits.allow(provider, what=what, ask=self.ask, notice=self.notice)
+    async def allow(self, provider: str = "lab", what: str = "sent", only: Collection[str] = ()) -> Any:
+        return await self.limits.allow(provider, model="m:1b", what=what, only=only, ask=self.ask, notice=self.notice)
 
 
 def acting(action: str, count: str = "all") -> Settings:
@@ -276,9 +338,17 @@ async def test_old_samples_do_not_count() -> None:
 
 
 async def test_refuse_says_what_and_why() -> None:
-    failure = await World(acting("refuse"), FULL).allow(what="loaded")
+    world = World(acting("refuse"), FULL)
+    failure = await world.allow(what="loaded")
     assert (failure.what, failure.kind) == ("Not loaded: Memory 94 %, limit 80 %", FailureKind.REFUSED)
     assert failure.remedy
+    assert world.told == [("refused", "lab/m:1b", "Memory 94 %, limit 80 %")]
+
+
+async def test_a_pull_does_not_care_for_gpus() -> None:
+    world = World(acting("refuse"), sample(gpus=(gpu(24, 100),)))
+    assert await world.allow(what="queued", only=FOR_PULL) is None
+    assert await world.allow() is not None
 
 
 async def test_ask_names_the_figure_and_the_limit_and_a_yes_counts_for_a_while() -> None:
@@ -289,8 +359,14 @@ async def test_ask_names_the_figure_and_the_limit_and_a_yes_counts_for_a_while()
     world.choice = "yes"
     assert await world.allow() is await world.allow() is None
     assert len(world.asked) == 2
+    assert world.limits.said_yes("lab")
+    assert [(what, why) for what, _target, why in world.told] == [
+        ("asked", "Memory 94 %, limit 80 %; the answer was no"),
+        ("asked", "Memory 94 %, limit 80 %; the answer was yes"),
+    ]
     world.clock.advance(AGAIN)
     world.given = [(world.clock.monotonic(), FULL)]
+    assert not world.limits.said_yes("lab")
     assert await world.allow() is None
     assert len(world.asked) == 3
 
@@ -298,6 +374,7 @@ async def test_ask_names_the_figure_and_the_limit_and_a_yes_counts_for_a_while()
 async def test_warn_says_it_once_and_what_is_new_again() -> None:
     world = World(acting("warn"), FULL)
     assert await world.allow() is await world.allow() is None
+    assert world.told == [("warned", "lab/m:1b", "Memory 94 %, limit 80 %")]
     assert world.notices == [("This machine is full: Memory 94 %, limit 80 %", Severity.WARNING)]
     world.given = [(world.clock.monotonic(), sample(cpu=99, memory=30))]
     assert await world.allow() is None

@@ -10,7 +10,7 @@ from tui.config.settings import Settings
 from tui.core.errors import Failure, FailureKind
 from tui.core.jobs import LOADING, Job, JobKind, JobState, JobWish, Wait
 from tui.core.partials import dropped_by_restart
-from tui.services.asks import reasons
+from tui.services.asks import because
 from tui.text import clean_name, duration
 
 _WAITS: Final = {
@@ -22,6 +22,7 @@ _WAITS: Final = {
     Wait.KEY: "waits for a key",
     Wait.NETWORK: "waits for the network",
     Wait.ANSWER: "needs a yes",
+    Wait.LIMITS: "waits for room on this machine",
 }
 LOADS: Final = 600.0
 """Seconds a load is given before nobody waits for it any more."""
@@ -47,14 +48,14 @@ def state_words(job: Job, now: float) -> str:
 
 def needs(settings: Settings, job: Job) -> str:
     """Why a job needs a yes, and how to give it."""
-    why = reasons(settings, job.size, job.asks) or job.note
-    return f"{why}{': ' if why else ''}paddock pulls allow {job.id}"
+    words = because(settings, job) or job.note
+    return f"{words}{': ' if words else ''}paddock pulls allow {job.id}"
 
 
 def needs_yes(settings: Settings, job: Job) -> Failure:
     """The same as a refusal: for a command that does not wait for the answer."""
-    why = reasons(settings, job.size, job.asks)
-    what = f"{job.model} needs a yes{f': {why}' if why else ''}"
+    words = because(settings, job)
+    what = f"{job.model} needs a yes{f': {words}' if words else ''}"
     return Failure(what, job.endpoint.name, f"Allow it with paddock pulls allow {job.id}", FailureKind.REFUSED)
 
 

@@ -70,6 +70,7 @@ class Wait(StrEnum):
     RETRY = "retry"  # at `due_at`
     NETWORK = "network"  # general.network = offline
     ANSWER = "answer"  # the user's yes to `Job.asks`
+    LIMITS = "limits"  # this machine is fuller than [limits] allow
 
 
 LOADING: Final = "is being loaded"
@@ -82,6 +83,7 @@ class Ask(StrEnum):
     SIZE = "size"  # larger than models.max_size
     EXCLUDED = "excluded"  # models.excluded names it
     METERED = "metered"  # general.network = metered
+    LIMITS = "limits"  # this machine is fuller than [limits] allow
 
 
 @record(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
-from tui.core.jobs import Ask
+from tui.core.jobs import Ask, Job
 from tui.core.names import normal
 from tui.text import clean_name, size
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 OFFLINE: Final = "general.network is offline"
 """Why nothing leaves this machine; a pull waits until that changes."""
+YES: Final = "waits for your yes: "
+"""How the note of a job begins that needs one."""
 
 
 def excluded(model: str, settings: Settings) -> bool:
@@ -43,11 +45,20 @@ def reasons(settings: Settings, total: int | None, asks: frozenset[Ask]) -> str:
         words.append("models.excluded names it")
     if Ask.METERED in asks:
         words.append("the network is metered")
+    if Ask.LIMITS in asks:
+        words.append("this machine is fuller than [limits] allow")
     return " and ".join(words)
 
 
-def question(settings: Settings, model: str, total: int | None, asks: frozenset[Ask]) -> str:
-    """What to ask before a pull."""
+def because(settings: Settings, job: Job) -> str:
+    """Why a job of the queue needs a yes: of this machine's figures only its note tells, which the worker wrote."""
+    words = reasons(settings, job.size, job.asks)
+    return job.note.removeprefix(YES) if Ask.LIMITS in job.asks and job.note.startswith(YES) else words
+
+
+def question(settings: Settings, model: str, total: int | None, asks: frozenset[Ask], words: str = "") -> str:
+    """What to ask before a pull; `words` are the reasons where more is known than `reasons` has."""
     binary = settings.appearance.units == "binary"
     amount = f", {size(total, binary=binary)}" if total is not None and Ask.SIZE not in asks else ""
-    return f"Pull {clean_name(model)}{amount}? {reasons(settings, total, asks)[:1].upper()}{reasons(settings, total, asks)[1:]}."
+    words = words or reasons(settings, total, asks)
+    return f"Pull {clean_name(model)}{amount}? {words[:1].upper()}{words[1:]}."

@@ -22,7 +22,6 @@ from tui.core.threads import in_daemon_thread
 from tui.services.actions import Actions
 from tui.services.api import Question
 from tui.services.audit import Audit
-from tui.services.chat import sending
 from tui.services.chat.engine import ChatEngine
 from tui.services.chat.verbs import ChatVerbs
 from tui.services.completion import Completion
@@ -134,7 +133,7 @@ class Hub:
             clock=clock,
         )
         self.monitor = MonitorVerbs(MonitorSide(self), command=sampler or (demo_sampler(paths) if options.demo else None))
-        self.limits = Limits(self.settings, self.monitor, self.watching, clock=clock)
+        self.limits = Limits(self.settings, self.monitor, self.watching, tell=self.monitor.enforcing.tell, clock=clock)
         self.registry = RegistryVerbs(self.watching, self.audit, lambda: self._servers, lambda: self._queue, self._may_load)
         self.previewing = Previews(
             self._planner, self.watching.require, lambda: self.jobs.view.value.jobs, self.settings, clock, disks=not options.demo
@@ -145,8 +144,9 @@ class Hub:
 
     async def _may_load(self, provider: str, model: str) -> Failure | None:
         """Why `[limits]` forbid a load now; asks or warns as they say."""
-        need = sending.need_of(self.side, provider, model)
-        return await self.limits.allow(provider, need, what="loaded", ask=self.said.ask, notice=self.said.say)
+        need, cards = self.side.need(provider, model)
+        ask, notice = self.said.ask, self.said.say
+        return await self.limits.allow(provider, need, model=model, what="loaded", cards=cards, ask=ask, notice=notice)
 
     def _tell_last(self, sample: Sample, interval: float) -> None:
         """Keep the newest figures where `paddock status --line` looks."""

@@ -15,6 +15,7 @@ from tui.core.observe import Observable
 from tui.services.api import Preview, PreviewKey
 from tui.services.asks import OFFLINE, asks_before, question
 from tui.services.audit import Audit
+from tui.services.limits import FOR_PULL
 from tui.services.notices import Notices
 from tui.services.previews import Previews
 
@@ -99,9 +100,12 @@ class JobVerbs:
             if await host.said.ask(text, (("keep", "Not now"), ("pull", "Pull"))) != "pull":
                 return
             allowed |= asks
-        refused = await host.limits.allow(state.name, 0, what="queued", ask=host.said.ask, notice=host.said.say)
+        ask, notice = host.said.ask, host.said.say
+        refused = await host.limits.allow(state.name, 0, model=name, what="queued", only=FOR_PULL, ask=ask, notice=notice)
         if refused is not None:
             raise PaddockError(refused)
+        if host.limits.said_yes(state.name):
+            allowed |= {Ask.LIMITS}  # the worker would ask again
         with host.audit.noting("queue pull", f"{state.name}/{name}", asked_by=asked_by):
             await host.queue().add(name, state.endpoint, arguments=arguments, asked_by=asked_by, allowed=allowed, **more)
         host.said.say(f"{name} is queued on {state.name}{self._offline()}")

@@ -320,7 +320,7 @@ def _with_them(pulls: list[Job], going: list[Job]) -> list[Job]:
     return found
 
 
-_OPEN_ENDED: Final = (Wait.HOURS, Wait.START, Wait.SPACE, Wait.SERVER, Wait.KEY, Wait.NETWORK, Wait.ANSWER)
+_OPEN_ENDED: Final = (Wait.HOURS, Wait.START, Wait.SPACE, Wait.SERVER, Wait.KEY, Wait.NETWORK, Wait.ANSWER, Wait.LIMITS)
 
 
 def _total(job: Job) -> int:

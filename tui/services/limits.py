@@ -1,7 +1,9 @@
 """[limits]: whether this machine is so full that a chat, a load or a pull should wait; figures, sentences, and what to do.
 
-Only for servers on this machine; figures are averages over `OVER` seconds. With `count = "others"` what the models of the
-user's own servers use is left out; what cannot be told apart is not counted against anybody.
+Only for servers on this machine; figures are averages over `OVER` seconds, of what was measured of them: less just after the
+start, and the newest measurement (itself a mean over its interval) where `monitor.interval` is longer. Figures of a sampler, or
+of a source of it, that does not answer are not used. With `count = "others"` what the models of the user's own servers use is
+left out; what cannot be told apart is not counted against anybody.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ import asyncio
 import os
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tui.config.settings import Limits as LimitSettings
@@ -20,11 +23,11 @@ from tui.core.errors import Failure, FailureKind
 from tui.core.models import Endpoint, Location, Origin, ProviderState, RunningModel, Severity
 from tui.core.record import record
 from tui.core.threads import in_daemon_thread
-from tui.hardware.sample import Gpu, Sample
+from tui.hardware.sample import GPU_PROCESSES, Cpu, Gpu, Memory, Sample
 from tui.providers.discovery import held_by
 from tui.providers.ports import Holder
 from tui.services.own_use import OwnUse, own_use, processor_seconds
-from tui.services.space import runs_here
+from tui.services.space import models_folder, runs_here
 from tui.text import clean_name, size
 
 if TYPE_CHECKING:
@@ -40,6 +43,10 @@ AGAIN: Final = 300.0
 """Seconds for which a yes, or a warning, counts for the same limits."""
 PATIENCE: Final = 3.0
 """Seconds that measuring for a command may take."""
+LATE: Final = 5.0
+"""Seconds beyond its time after which a sampler, or a source of it, counts as silent."""
+FOR_PULL: Final = frozenset({"cpu", "memory", "disk"})
+"""What a pull takes: it is checked, it goes through the page cache and onto the disk. No GPU works for it, whoever keeps that busy."""
 
 Samples = Sequence[tuple[float, Sample]]
 
@@ -64,6 +71,34 @@ class Breach:
 # --- pure ------------------------------------------------------------------------------------------------------------
 
 
+def recent(samples: Samples, now: float, interval: float) -> Samples:
+    """Those of the last `OVER` seconds, or the newest where it is not late; nothing where the sampler is silent.
+
+    Args:
+        samples: Monotonic time and sample, oldest first.
+        now: Monotonic.
+        interval: Seconds from one to the next.
+    """
+    known = [(at, sample) for at, sample in samples if at <= now + 1]
+    if not known or now - known[-1][0] > interval + LATE:
+        return ()
+    return [(at, heard(sample)) for at, sample in known if at >= now - OVER or at == known[-1][0]]
+
+
+def heard(sample: Sample) -> Sample:
+    """A sample without what a source that is silent had said last."""
+    silent = {source.name for source in sample.sources if source.silent > LATE}
+    if not silent:
+        return sample
+    return replace(
+        sample,
+        cpu=Cpu() if "processor" in silent else sample.cpu,
+        memory=Memory() if "memory" in silent else sample.memory,
+        disks=() if "disks" in silent else sample.disks,
+        gpus=tuple(gpu for gpu in sample.gpus if gpu.source not in silent),
+    )
+
+
 def average(values: Iterable[float | None]) -> float | None:
     """Mean of what is known."""
     known = [value for value in values if value is not None]
@@ -71,7 +106,13 @@ def average(values: Iterable[float | None]) -> float | None:
 
 
 def breaches(
-    limits: LimitSettings, samples: Samples, own: OwnUse | None = None, need: int | None = None, *, binary: bool = False
+    limits: LimitSettings,
+    samples: Samples,
+    own: OwnUse | None = None,
+    need: int | None = None,
+    *,
+    cards: Collection[str] = (),
+    binary: bool = False,
 ) -> tuple[Breach, ...]:
     """The limits that these samples pass, but the processor's (see `cpu_breach`).
 
@@ -80,15 +121,18 @@ def breaches(
         samples: Of the last `OVER` seconds, oldest first.
         own: What is ours and is left out; None: everything counts.
         need: Bytes of GPU memory that will be taken, 0 for none, None where not known.
+        cards: Uuids of the GPUs that will be worked on; empty: any of them.
         binary: Sizes in GiB.
     """
     if not samples:
         return ()
+    newest = samples[-1][1]
+    gpus = [gpu for gpu in newest.gpus if not gpu.lost and (not cards or gpu.uuid in cards)]
     found = [
         _memory(limits, samples, own),
-        *(breach for gpu in samples[-1][1].gpus for breach in _gpu(limits, samples, gpu, own)),
-        *_disks(limits, samples[-1][1], binary),
-        _free_vram(limits, samples[-1][1], need, binary),
+        *(breach for gpu in gpus for breach in _gpu(limits, samples, gpu, own)),
+        *_disks(limits, newest, binary),
+        _free_vram(limits, newest.memory, gpus, need, binary),
     ]
     return tuple(breach for breach in found if breach is not None)
 
@@ -122,13 +166,13 @@ def _memory(limits: LimitSettings, samples: Samples, own: OwnUse | None) -> Brea
 
 
 def _gpu(limits: LimitSettings, samples: Samples, gpu: Gpu, own: OwnUse | None) -> Iterable[Breach | None]:
-    if not limits.gpu or gpu.lost:
+    if not limits.gpu:
         return
     name = f"GPU {gpu.index}" if len(samples[-1][1].gpus) > 1 else "GPU"
     same = [one for _at, sample in samples for one in sample.gpus if one.uuid == gpu.uuid]
     who = own.others.get(gpu.uuid, "") if own is not None else ""
     used = average(one.memory_used for one in same)
-    if gpu.memory_total and used is not None:
+    if gpu.memory_total and used is not None and not gpu.unified:  # else it is main memory, which has its own limit
         ours = min(own.gpu_memory.get(gpu.uuid, 0), used) if own is not None else 0
         figure = 100 * (used - ours) / gpu.memory_total
         if figure > limits.gpu:
@@ -148,21 +192,34 @@ def _disks(limits: LimitSettings, sample: Sample, binary: bool) -> Iterable[Brea
             yield _percent("disk", f"Disk {clean_name(disk.path, 60)}", figure, limits.disk, who=f"{size(disk.free, binary=binary)} free")
 
 
-def _free_vram(limits: LimitSettings, sample: Sample, need: int | None, binary: bool) -> Breach | None:
+def _free_vram(limits: LimitSettings, memory: Memory, gpus: Sequence[Gpu], need: int | None, binary: bool) -> Breach | None:
+    """The reserve of each GPU: a model goes to the one with most room, or, where it is too large for that, onto all of them."""
     keep = limits.keep_free_vram
-    gpus = [gpu for gpu in sample.gpus if gpu.memory_total and gpu.memory_used is not None and not gpu.lost]
-    if not keep or not gpus or need == 0:
+    free = [room for gpu in gpus if (room := _free(gpu, memory)) is not None]
+    if not keep or not free or need == 0:
         return None
-    free = sum((gpu.memory_total or 0) - (gpu.memory_used or 0) for gpu in gpus)
-    left = max(0, free - (need or 0))
+    if not need:
+        left = max(free)
+    elif max(free) - need >= keep:
+        return None
+    else:
+        left = max(0, sum(max(0, room - keep) for room in free) + keep - need)
     if left >= keep:
         return None
     then = (
         f"{size(left, binary=binary)} would be free, {size(need, binary=binary)} is needed"
         if need
-        else f"{size(free, binary=binary)} is free"
+        else f"{size(left, binary=binary)} is free"
     )
     return Breach("keep_free_vram", left, keep, f"GPU memory: {then}, limit {size(keep, binary=binary)} free")
+
+
+def _free(gpu: Gpu, memory: Memory) -> int | None:
+    if gpu.unified:
+        if memory.available is not None:
+            return memory.available
+        return memory.total - memory.used if memory.total and memory.used is not None else None
+    return gpu.memory_total - gpu.memory_used if gpu.memory_total and gpu.memory_used is not None else None
 
 
 def sentence(found: Sequence[Breach]) -> str:
@@ -202,6 +259,8 @@ class RegistrySide(Protocol):
 
 Ask = Callable[[str, Sequence[tuple[str, str]]], Awaitable[str]]
 Notice = Callable[[str, Severity], None]
+Tell = Callable[[str, str, str], object]
+"""Told what was done ("warned", "asked", "refused"), to what, and why."""
 
 
 class Limits:
@@ -213,6 +272,7 @@ class Limits:
 
     Args:
         settings: The running settings.
+        tell: Told everything that a limit did.
     """
 
     def __init__(
@@ -221,27 +281,30 @@ class Limits:
         monitor: MonitorSide,
         registry: RegistrySide,
         *,
+        tell: Tell = lambda _what, _target, _why: None,
         clock: Clock = SYSTEM,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._settings = settings
         self._monitor = monitor
         self._registry = registry
+        self._tell = tell
         self._clock = clock
         self._pause = pause
         self._known: dict[tuple[str, str], float] = {}
+        self._yes: dict[str, float] = {}
 
-    async def check(self, provider: str, need: int | None = None) -> tuple[Breach, ...]:
+    async def check(self, provider: str, need: int | None = None, cards: Collection[str] = ()) -> tuple[Breach, ...]:
         """The limits that are passed now; empty for servers elsewhere, and while nothing was measured.
 
         Args:
             provider: The server that will be asked.
             need: Bytes of GPU memory that a load will take; 0 where the model is loaded already.
+            cards: Uuids of the GPUs that it will work on; empty: any of them.
         """
         settings = self._settings()
         state = self._registry.state(provider)
-        now = self._clock.monotonic()
-        samples = [(at, sample) for at, sample in self._monitor.samples() if now - OVER <= at <= now + 1]
+        samples = recent(self._monitor.samples(), self._clock.monotonic(), settings.monitor.interval)
         if state is None or not _is_here(state) or not samples:
             return ()
         here = [one for one in self._registry.providers.value if _is_here(one)]
@@ -249,27 +312,59 @@ class Limits:
         watches = [self._registry.watch(one.name) for one in here]
         holders = [watch.holder for watch in watches if watch is not None and watch.holder is not None]
         vram = sum(model.vram or 0 for model in self._registry.running.value if model.provider in names)
-        return await _measured(settings, samples, holders, vram, need, self._pause)
+        return await _measured(settings, samples, holders, vram, need, self._pause, cards)
 
-    async def allow(self, provider: str, need: int | None = None, *, what: str = "sent", ask: Ask, notice: Notice) -> Failure | None:
-        """Check, and do what `limits.action` says: None to go on, else the failure to show. A yes, or a warning, counts for `AGAIN`."""
-        found = await self.check(provider, need)
+    async def allow(
+        self,
+        provider: str,
+        need: int | None = None,
+        *,
+        model: str = "",
+        what: str = "sent",
+        cards: Collection[str] = (),
+        only: Collection[str] = (),
+        ask: Ask,
+        notice: Notice,
+    ) -> Failure | None:
+        """Check, and do what `limits.action` says: None to go on, else the failure to show. A yes, or a warning, counts for `AGAIN`.
+
+        Args:
+            provider: See `check`.
+            need: See `check`.
+            model: What it is for, as it is told.
+            what: Not done where it is refused: "sent", "loaded", "queued".
+            cards: See `check`.
+            only: The limits that count; empty: all.
+            ask: Lets the user decide.
+            notice: Tells the user.
+        """
+        found = tuple(breach for breach in await self.check(provider, need, cards) if not only or breach.what in only)
         now = self._clock.monotonic()
+        target = f"{provider}/{model}" if model else provider
         self._known = {key: at for key, at in self._known.items() if now - at < AGAIN}
         action = self._settings().limits.action
         new = [breach for breach in found if (provider, breach.what) not in self._known]
         if not found or (action != "refuse" and not new):
             return None
         if action == "refuse":
+            self._tell("refused", target, sentence(found))
             return refused(found, what)
         if action == "ask":
             choices = (("no", "No"), ("yes", "Yes, all the same"))
-            if await ask(f"This machine is full: {sentence(found)}. Shall it be {what} all the same?", choices) != "yes":
+            yes = await ask(f"This machine is full: {sentence(found)}. Shall it be {what} all the same?", choices) == "yes"
+            self._tell("asked", target, f"{sentence(found)}; the answer was {'yes' if yes else 'no'}")
+            if not yes:
                 return refused(found, what)
+            self._yes[provider] = self._clock.monotonic()
         else:
+            self._tell("warned", target, sentence(found))
             notice(f"This machine is full: {sentence(found)}", Severity.WARNING)
         self._known |= {(provider, breach.what): self._clock.monotonic() for breach in found}
         return None
+
+    def said_yes(self, provider: str) -> bool:
+        """Whether a yes of the user still counts."""
+        return provider in self._yes and self._clock.monotonic() - self._yes[provider] < AGAIN
 
 
 def refused(found: Sequence[Breach], what: str = "sent") -> Failure:
@@ -288,24 +383,26 @@ async def _measured(
     vram: int,
     need: int | None,
     pause: Callable[[float], Awaitable[None]],
+    cards: Collection[str] = (),
 ) -> tuple[Breach, ...]:
     limits, binary = settings.limits, settings.appearance.units == "binary"
     used = cpu_use(samples)
     own, ours = None, None
-    full = breaches(limits, samples, None, need, binary=binary)
+    full = breaches(limits, samples, None, need, cards=cards, binary=binary)
     cpu = cpu_breach(limits, used)
     if limits.count == "others" and (full or cpu):
         own = await in_daemon_thread(lambda: own_use(holders, samples[-1][1], vram, binary=binary))
         if cpu is not None and own.pids:
             ours = await _own_cpu(own.pids, pause)
-        full, cpu = breaches(limits, samples, own, need, binary=binary), cpu_breach(limits, used, ours)
+        full = breaches(limits, samples, own, need, cards=cards, binary=binary)
+        cpu = cpu_breach(limits, used, ours)
     return (*((cpu,) if cpu is not None else ()), *full)
 
 
-async def _own_cpu(pids: frozenset[int], pause: Callable[[float], Awaitable[None]]) -> float:
-    """Percent of all processors that these processes use, measured over `APART` seconds."""
+async def _own_cpu(pids: frozenset[int], pause: Callable[[float], Awaitable[None]], seconds: float = APART) -> float:
+    """Percent of all processors that these processes use, measured over so many seconds."""
     before, began = await in_daemon_thread(lambda: processor_seconds(pids)), time.monotonic()
-    await pause(APART)
+    await pause(seconds)
     used = await in_daemon_thread(lambda: processor_seconds(pids)) - before
     return max(0.0, 100 * used / max(0.001, time.monotonic() - began) / (os.cpu_count() or 1))
 
@@ -340,7 +437,33 @@ async def check_here(
         return ()
 
 
-def _sample(disks: list[str], gpu: bool) -> Sample:
+async def check_pull(
+    settings: Settings, endpoint: Endpoint, *, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> tuple[Breach, ...]:
+    """The limits of `FOR_PULL` that this machine passes, for the worker: measured for half a second, a busy processor for `OVER`."""
+    limits = settings.limits
+    if not runs_here(endpoint, settings) or not any((limits.cpu, limits.memory, limits.disk)):
+        return ()
+    held = await held_by(endpoint.url)
+    holders = [held] if held is not None else []
+
+    def measured() -> Sample:
+        folder = models_folder(endpoint, settings)
+        return _sample([str(folder)] if folder is not None else [], gpu=False)
+
+    sample = await in_daemon_thread(measured)
+    found = await _measured(settings, ((0.0, sample),), holders, 0, 0, pause)
+    if all(breach.what != "cpu" for breach in found):
+        return found
+    own = await in_daemon_thread(lambda: own_use(holders, sample, 0)) if limits.count == "others" else None
+    busy, ours = await asyncio.gather(
+        in_daemon_thread(lambda: _sample([], gpu=False, seconds=OVER)), _own_cpu(own.pids if own is not None else frozenset(), pause, OVER)
+    )
+    cpu = cpu_breach(limits, busy.cpu.percent, ours if own is not None else None)
+    return (*((cpu,) if cpu is not None else ()), *(breach for breach in found if breach.what != "cpu"))
+
+
+def _sample(disks: list[str], gpu: bool, seconds: float = APART) -> Sample:
     from tui.hardware.once import sample_once
 
-    return sample_once(disks, gpu, APART)
+    return sample_once(disks, gpu, seconds, frozenset({GPU_PROCESSES}))

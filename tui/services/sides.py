@@ -92,8 +92,16 @@ class ChatSide:
 
     async def within_limits(self, provider: str, model: str) -> Failure | None:
         """Why `[limits]` forbid an answer there now; asks or warns as they say."""
+        need, cards = self.need(provider, model)
+        return await self._hub.limits.allow(provider, need, model=model, cards=cards, ask=self.ask, notice=self.notice)
+
+    def need(self, provider: str, model: str) -> tuple[int | None, tuple[str, ...]]:
+        """Bytes of GPU memory that a model would take beyond what is in use (0: it is loaded, None: not known), and on which GPUs."""
         need = sending.need_of(self, provider, model)
-        return await self._hub.limits.allow(provider, need, ask=self.ask, notice=self.notice)
+        take = self._hub.monitor.would_take(provider, model) if need else None
+        if take is None:
+            return need, ()
+        return sum(size for _uuid, size in take.gpu), tuple(uuid for uuid, _size in take.gpu)
 
     async def may_send(self, provider: str) -> bool:
         """Before a prompt goes to a port that another person's account holds: ask once for each such port and account."""

@@ -1,4 +1,4 @@
-"""What keeps a job from starting, apart from its server, its key and the disk: the network, its time, its turn, a yes."""
+"""What keeps a job from starting, apart from its server, its key, the disk and [limits]: the network, its time, its turn, a yes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tui.core.hours import opens_at
 from tui.core.jobs import Ask, Job, JobKind, Wait
 from tui.core.record import record
 from tui.providers.base_url import is_near
-from tui.services.asks import OFFLINE, asks_before, reasons
+from tui.services.asks import OFFLINE, YES, asks_before, reasons
 from tui.text import clean_name
 
 
@@ -47,7 +47,7 @@ def gate(job: Job, jobs: Mapping[int, Job], settings: Settings, now: float, *, d
         total = job.plan.total if job.plan is not None else None
         asks = asks_before(settings, job.model, total) - job.allowed - ({Ask.METERED} if demo else set())
         if asks:
-            return Gate(Wait.ANSWER, f"waits for your yes: {reasons(settings, total, asks)}", asks=asks)
+            return Gate(Wait.ANSWER, f"{YES}{reasons(settings, total, asks)}", asks=asks)
     return None
 
 

@@ -29,6 +29,7 @@ from tui.worker.attempt import Attempt
 from tui.worker.disks import LOOK_AT_DISK, Disks
 from tui.worker.ends import Ends
 from tui.worker.facts import Facts
+from tui.worker.fullness import Fullness, Measure
 from tui.worker.gates import Gate, gate
 from tui.worker.planning import Plans
 from tui.worker.run import Run, check_limit, checks_too_long, doing, figures_of, half_made, stalled
@@ -52,6 +53,7 @@ class Queue:
         make: A connection from the snapshot of a provider.
         check: Raises where the key of a provider may not be sent, or is not there.
         planner: Finds out what pulls will fetch.
+        measure: Finds the limits that this machine passes; None: pulls are not limited.
         space: Look at this machine's disks.
         demo: The servers are simulations: nothing leaves this machine.
 
@@ -70,6 +72,7 @@ class Queue:
         clock: Clock = SYSTEM,
         jitter: Callable[[float, float], float] = random.uniform,
         *,
+        measure: Measure | None = None,
         space: bool = True,
         demo: bool = False,
     ) -> None:
@@ -89,6 +92,7 @@ class Queue:
         self._plans = Plans(planner, make, check, clock)
         self._warmth = Warmth(self._facts, make, check, clock)
         self._ends = Ends(self._facts, self.runs, settings, self._disks, audit, clock, jitter)
+        self._fullness = Fullness(settings, measure, audit, clock) if measure is not None else None
         self._pace = Pace(clock.monotonic())
         self._disk_looked_at = float("-inf")
 
@@ -204,7 +208,10 @@ class Queue:
         assert run.attempt is not None
         checking = run.attempt.succeeded or figures.phase in (Phase.CHECKING, Phase.DONE)
         state = JobState.CHECKING if checking else JobState.FETCHING
-        note = doing(replace(figures, stall=Stall.NONE) if run.attempt.works else figures, run.job.kind)
+        if run.warning is None:
+            run.warning = self._fullness.warning(run.job) if self._fullness is not None else ""
+        words = doing(replace(figures, stall=Stall.NONE) if run.attempt.works else figures, run.job.kind)
+        note = "; ".join(part for part in (words, run.warning) if part)
         self._facts.set(run, durable=state is not run.job.state, state=state, note=note, **figures_of(figures, run.job))
         if run.job.failure is not None and run.job.fetched > run.began_at:
             self._facts.set(run, failure=None)  # it goes on: what went wrong before is over
@@ -319,13 +326,17 @@ class Queue:
         return True
 
     async def _may_start(self, run: Run, settings: Settings, now: float) -> bool:
-        """Look at key, plan and room; start where all is well. True where it takes a place, if only to make its plan."""
+        """Look at key, plan, limits and room; start where all is well. True where it takes a place, if only to make its plan."""
         if not await self._may_send(run, now):
             return False
         if self._plans.working(run.job.id) or self._plans.due(run.job):
             self._plans.begin(run.job, turn=True)
             self._hold(run, Gate(Wait.NOTHING, "reads the manifest"))
             return True
+        shut = self._fullness.gate(run.job) if self._fullness is not None else None
+        if shut is not None:
+            self._hold(run, shut)
+            return False
         beside = [other.job for other in self.runs.values() if other.placed]
         room = await self._disks.room(run.job, settings, beside, AFTER_FULL if run.full else 0)
         if room is not None and not room.enough:
@@ -426,6 +437,8 @@ class Queue:
     async def close(self) -> None:
         """Close every stream and write down where each job stands; at most about four seconds."""
         await self._plans.close()
+        if self._fullness is not None:
+            await self._fullness.close()
         for run in self.runs.values():
             self._close(run, "end")
             if run.paced:

@@ -31,6 +31,7 @@ class Run:
         checking_since: Monotonic time since when the server checks.
         before: The model that this pull replaces, once that was looked at.
         warming: Loads the model after the pull.
+        warning: What [limits] have to say about it; None while that is not known.
         gone: The job left the queue, or is remembered anew.
     """
 
@@ -52,6 +53,7 @@ class Run:
     checking_since: float | None = None
     before: Before | None = None
     gone: bool = False
+    warning: str | None = None
     warming: asyncio.Task[None] | None = field(default=None)
 
     @property

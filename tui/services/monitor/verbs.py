@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tui.core.monitor import AlertsView, Enforcement, Loaded, MemoryMap, Points, Profile, ServerFigures, SlowView, Take
 from tui.core.observe import Observable
 from tui.services.api import ModelKey
+from tui.services.monitor.enforced import Enforced
 from tui.services.monitor.history import History
 from tui.services.monitor.sampling import Sampling
 from tui.text import clean_name
@@ -38,7 +39,8 @@ class MonitorVerbs:
         self.maps: Observable[tuple[MemoryMap, ...]] = Observable(())
         self.servers: Observable[Mapping[str, ServerFigures]] = Observable({})
         self.alerts: Observable[AlertsView] = Observable(AlertsView())
-        self.enforced: Observable[tuple[Enforcement, ...]] = Observable(())
+        self.enforcing = Enforced(host.clock, host.audit)
+        self.enforced: Observable[tuple[Enforcement, ...]] = self.enforcing.done
         self.profiles: Observable[Mapping[ModelKey, Profile]] = Observable({})
         self.slow: Observable[SlowView | None] = Observable(None)
         self._machine = clean_name(platform.node().split(".")[0], 24) or "this machine"

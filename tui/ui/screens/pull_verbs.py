@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from tui.core.jobs import Job, JobKind, JobState, JobWish, PastJob, Wait, circle
-from tui.services.asks import question
+from tui.services.asks import because, question
 from tui.ui.screens.pull_words import AGAIN, cancel_question, changes_question
 from tui.ui.screens.refusing import RefusingScreen
 
@@ -132,7 +132,7 @@ class PullVerbs(RefusingScreen):
         settings = self.services.config.current.value
         lines = []
         for job in jobs[:6]:
-            lines.append(question(settings, job.model, job.size, job.asks))
+            lines.append(question(settings, job.model, job.size, job.asks, because(settings, job)))
         if len(jobs) > 6:
             lines.append(f"And {len(jobs) - 6} more.")
         ids = [job.id for job in jobs]

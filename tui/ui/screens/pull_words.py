@@ -9,7 +9,7 @@ from itertools import groupby
 from tui.config.settings import Settings
 from tui.core.jobs import Changes, Job, JobKind, JobState, JobWish, Plan, QueueView, Wait
 from tui.core.partials import cancel_words
-from tui.services.asks import reasons
+from tui.services.asks import because
 from tui.text import clean_label, duration, rate, size
 from tui.ui.frame import Part
 from tui.ui.screens.parts import clock, part_of
@@ -63,7 +63,7 @@ def waits(job: Job, settings: Settings, names: Mapping[int, str], *, binary: boo
     """What a waiting entry waits for; `names` are the titles by id."""
     at_once = settings.pulls.at_once
     if job.wait is Wait.ANSWER:
-        return f"asks, p answers: {reasons(settings, job.size, job.asks)}" if job.asks else "asks, p answers"
+        return f"asks, p answers: {because(settings, job)}" if job.asks else "asks, p answers"
     if job.wait is Wait.CHAIN:
         return f"after {names.get(job.after, 'another entry')}"
     if job.wait is Wait.START:
@@ -81,6 +81,7 @@ def waits(job: Job, settings: Settings, names: Mapping[int, str], *, binary: boo
         Wait.SERVER: f"waits for {job.endpoint.name}, which does not answer",
         Wait.KEY: f"waits for a key for {job.endpoint.name}",
         Wait.NETWORK: "waits: general.network is offline",
+        Wait.LIMITS: "waits: this machine is fuller than [limits] allow",
     }
     return plain.get(job.wait, "waits")
 
@@ -108,7 +109,7 @@ def reason(job: Job, settings: Settings, names: Mapping[int, str], *, binary: bo
         return Cell("interrupted, goes on when a worker runs", "warn", rest=True)
     words = waits(job, settings, names, binary=binary)
     cost = there(job.plan, brief=True, binary=binary) if not job.done and job.wait not in (Wait.SPACE, Wait.RETRY, Wait.ANSWER) else ""
-    tone = "warn" if job.wait in (Wait.ANSWER, Wait.RETRY, Wait.SPACE, Wait.KEY) or job.failure is not None else "dim"
+    tone = "warn" if job.wait in (Wait.ANSWER, Wait.RETRY, Wait.SPACE, Wait.KEY, Wait.LIMITS) or job.failure is not None else "dim"
     return Cell(f"{words}; {cost}" if cost else words, tone, rest=True)
 
 
