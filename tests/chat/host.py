@@ -57,6 +57,22 @@ class Scripted:
             self.closed += 1
 
 
+class Meter:
+    """Tells what its host says, once the answer has ended."""
+
+    def __init__(self, host: "Host", provider: str, model: str) -> None:
+        self.of = (provider, model)
+        self.seconds: float | None = None
+        self._host = host
+
+    def end(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    async def joules(self) -> float | None:
+        assert self.seconds is not None
+        return self._host.joules
+
+
 class Host:
     def __init__(self, folder: Path | None, provider: Any) -> None:
         self.database = Database(folder / "paddock.db") if folder is not None else None
@@ -77,6 +93,8 @@ class Host:
         self.refreshed: list[str] = []
         self.over: Failure | None = None
         self.audited: list[tuple[str, str, str]] = []
+        self.metered: list[Meter] = []
+        self.joules: float | None = None
         self.others: dict[str, Any] = {}
 
     def post(self, made: Any, *args: Any) -> None:
@@ -144,6 +162,10 @@ class Host:
 
     async def within_limits(self, provider: str, model: str) -> Failure | None:
         return self.over
+
+    def meter(self, provider: str, model: str) -> "Meter":
+        self.metered.append(Meter(self, provider, model))
+        return self.metered[-1]
 
     def audit(self, what: str, target: str, result: str = "ok") -> None:
         self.audited.append((what, target, result))

@@ -16,6 +16,7 @@ from tui.core.errors import Failure, FailureKind
 from tui.core.models import Endpoint, Model, ModelDetail
 from tui.services.completion import Completion
 from tui.services.filling import LONGEST, ways
+from tui.services.monitor.energy import Nothing
 from tui.store.db import Database
 
 
@@ -61,6 +62,9 @@ class Host:
 
     def detail(self, provider, model):
         return self.known
+
+    def meter(self, provider, model):
+        return Nothing()
 
     async def may_send(self, provider):
         return self.allowed

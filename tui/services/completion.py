@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -16,7 +17,8 @@ from tui.core.observe import Observable
 from tui.providers.base import Provider
 from tui.services.chat.answer import Answer, Surroundings
 from tui.services.chat.api import CompletionView, LiveAnswer
-from tui.services.chat.host import ChatHost
+from tui.services.chat.context import loaded_as
+from tui.services.chat.host import ChatHost, Meter
 from tui.services.chat.sending import find_model, is_loaded
 from tui.store.measurements import Measurements
 from tui.text import clean_name
@@ -38,6 +40,13 @@ class Nowhere:
 
     async def finish(self, message: Message) -> None:
         """Keep nothing."""
+
+
+async def _keep_energy(kept: Measurements, row: int, meter: Meter) -> None:
+    joules = await meter.joules()
+    if joules is not None:
+        with contextlib.suppress(PaddockError):
+            await kept.set_energy(row, joules)
 
 
 class Completion:
@@ -198,11 +207,13 @@ class Completion:
         name = provider.endpoint.name
         around = Surroundings(self._clock, lambda: is_loaded(self._host, name, model), None, show, self._tick)
         row = Message(0, 0, 0, Role.ASSISTANT, "", state=AnswerState.WAITING, provider=name, model=model)
-        self._answer = Answer(row, events, Nowhere(), around)
+        answer = self._answer = Answer(row, events, Nowhere(), around)
+        meter = self._host.meter(name, model)
         try:
-            ended = await self._answer.run()
+            ended = await answer.run()
         finally:
             self._answer = None
+            meter.end(answer.seconds)
         note = way.note or told
         if ended.state is AnswerState.COMPLETE and not "".join(text).strip():
             note = "The model has nothing to add"
@@ -210,7 +221,10 @@ class Completion:
             before, "".join(text), way, state=ended.state, note=note, timeline=ended.timeline, metrics=ended.metrics, failure=ended.failure
         )
         if self._host.database is not None and ended.state in (AnswerState.COMPLETE, AnswerState.LENGTH):
-            await Measurements(self._host.database, self._clock).add(name, model, ended.metrics, kind="complete")
+            kept, held = Measurements(self._host.database, self._clock), loaded_as(name, model, self._host.running())
+            first = ended.timeline.first_token
+            number = await kept.add(name, model, ended.metrics, kind="complete", first_token=first, loaded=held)
+            self._host.post(_keep_energy, kept, number, meter)
 
     def _put(self, before: tuple[str, ...], text: str, way: Way, *, timeline: Timeline, metrics: Metrics, **state: Any) -> None:
         """Show how the newest candidate is; where the user looks at an earlier one, that one stays in view."""

@@ -248,6 +248,7 @@ class Hub:
         self.engine.keep_going(self._queue.follow, "queue")
         self.engine.keep_going(self._servers.follow, "servers")
         self.engine.keep_going(lambda: self._follow_database(database), "database")
+        await self._part("monitor", lambda: self.monitor.open(database))
         if self.paths.network:
             await self._say_network(database, self._meta)
 
@@ -295,6 +296,7 @@ class Hub:
                 moved |= changes.poll()
                 if moved:
                     await self.chatting.changed(moved)
+                    await self.monitor.changed(moved)
                     moved = frozenset()
             except PaddockError as error:
                 problem = error.failure

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tui.config.paths import Paths
     from tui.config.settings import Settings
     from tui.services.chat.api import LiveAnswer
+    from tui.services.chat.host import Meter
     from tui.services.hub import Hub
     from tui.store.db import Database
 
@@ -81,6 +82,10 @@ class ChatSide:
     def log_line(self, provider: str) -> str:
         """The last line of the log of a server we started."""
         return self._hub.registry.log_line(provider)
+
+    def meter(self, provider: str, model: str) -> Meter:
+        """Measure the energy of an answer that is sent now."""
+        return self._hub.monitor.meter(provider, model)
 
     def audit(self, what: str, target: str, result: str = "ok") -> None:
         """Write to the audit trail."""

@@ -111,6 +111,16 @@ class Measurements:
         )
         return max((prompt + (output or 0) for prompt, output in rows if prompt), default=None)
 
+    def last_rate(self, provider: str, model: str) -> float | None:
+        """Tokens a second of its last answer that had a rate."""
+        row = self._db.read(
+            lambda connection: connection.execute(
+                "SELECT rate FROM measurement WHERE provider = ? AND model = ? AND rate > 0 ORDER BY id DESC LIMIT 1",
+                (clean_name(provider), clean_name(model)),
+            ).fetchone()
+        )
+        return None if row is None else row[0]
+
 
 def _median(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value]

@@ -211,6 +211,16 @@ class Messages(Repository):
 
         await self._db.run(work, (CONVERSATIONS, MESSAGES))
 
+    async def set_energy(self, message: int, joules: float) -> None:
+        """Add the energy of an answer to what was measured of it; that is known some moments after its end."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            _must_be_ours(connection, _conversation_of(connection, message))
+            query = "UPDATE message SET timeline = json_set(timeline, '$.joules', ?) WHERE id = ?"
+            connection.execute(query, (joules, message))
+
+        await self._db.run(work, (MESSAGES,), False)
+
     async def pin_message(self, message: int, on: bool) -> None:
         """Keep a message in what is sent when the oldest are dropped, or not."""
         query = "UPDATE message SET pinned = ? WHERE id = ?"

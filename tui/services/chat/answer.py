@@ -124,6 +124,11 @@ class Answer:
 
     # --- outside
 
+    @property
+    def seconds(self) -> float:
+        """From sending to the end, or until now."""
+        return self._time.took(self._clock.monotonic())
+
     def stop(self, state: AnswerState = AnswerState.STOPPED, failure: Failure | None = None) -> None:
         """End it now, keeping what came; the stream is closed. Later calls change nothing."""
         if self._end is not None:

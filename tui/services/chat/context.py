@@ -202,14 +202,15 @@ def _of_model(answer: Message, model: str) -> bool:
 
 def window(provider: str, model: str, running: Sequence[RunningModel], options: Mapping[str, Any]) -> int | None:
     """The served context length: of the loaded model, else the one asked for."""
-    loaded = _loaded(provider, model, running)
+    loaded = loaded_as(provider, model, running)
     if loaded is not None and loaded.context:
         return loaded.context
     asked = options.get("num_ctx")
     return asked if isinstance(asked, int) and asked > 0 else None
 
 
-def _loaded(provider: str, model: str, running: Iterable[RunningModel]) -> RunningModel | None:
+def loaded_as(provider: str, model: str, running: Iterable[RunningModel]) -> RunningModel | None:
+    """A model as it is in memory."""
     return next((one for one in running if one.provider == provider and (one.key == model or same(one.name, model))), None)
 
 
@@ -287,7 +288,7 @@ def _larger(tokens: int, served: int, place: Place, options: Mapping[str, Any]) 
 
 
 def _trained(place: Place) -> int | None:
-    loaded = _loaded(place.provider, place.model, place.running)
+    loaded = loaded_as(place.provider, place.model, place.running)
     known = (
         loaded.trained_context if loaded else None,
         place.detail.context if place.detail else None,
@@ -300,7 +301,7 @@ def _costs(served: int, larger: int, place: Place) -> str:
     """`+1.2 GB, 7.9 of 24 GB free after it`: the larger cache, and what is left of the memory it is in."""
     shape = shape_of(place.detail) if place.detail is not None else None
     weights = place.listed.size if place.listed is not None else None
-    loaded = _loaded(place.provider, place.model, place.running)
+    loaded = loaded_as(place.provider, place.model, place.running)
     slots = max(1, loaded.slots or 1) if loaded is not None else 1
     if shape is None and not weights:
         return ""

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from tui.store.db import Database
 
 
+class Meter(Protocol):
+    """Measures the energy of one answer, from when it was made."""
+
+    def end(self, seconds: float) -> None:
+        """The answer has ended, so many seconds after it was sent."""
+
+    async def joules(self) -> float | None:
+        """Its energy; waits for the figures after its end. None where it cannot be told."""
+
+
 class ChatHost(Protocol):
     """What the chat engine needs of its surroundings. All but `post` is called on the engine's thread."""
 
@@ -87,6 +97,10 @@ class ChatHost(Protocol):
 
     def within_limits(self, provider: str, model: str) -> Awaitable[Failure | None]:
         """Why `[limits]` forbid an answer there now; may ask the user. None: go on."""
+        ...
+
+    def meter(self, provider: str, model: str) -> Meter:
+        """Measure the energy of an answer that is sent now."""
         ...
 
     def audit(self, what: str, target: str, result: str = "ok") -> None:

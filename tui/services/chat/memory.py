@@ -254,6 +254,11 @@ class Memory:
         await self.update_answer(message)
         self._touch(message.conversation)
 
+    async def set_energy(self, message: int, joules: float) -> None:
+        """Add the energy of an answer."""
+        rows = self._messages[self._homes[message]]
+        rows[message] = replace(rows[message], timeline=replace(rows[message].timeline, joules=joules))
+
     async def pin_message(self, message: int, on: bool) -> None:
         """Keep it in what is sent, or not."""
         rows = self._messages[self._homes[message]]

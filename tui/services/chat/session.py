@@ -115,6 +115,10 @@ class Session:
         """Mark a message as pinned or not, wherever it stands."""
         self._put(number, lambda other: replace(other, pinned=on))
 
+    def measured(self, number: int, joules: float) -> None:
+        """Add an answer's energy, wherever it stands."""
+        self._put(number, lambda other: replace(other, timeline=replace(other.timeline, joules=joules)))
+
     def _put(self, number: int, changed: Callable[[Message], Message]) -> None:
         self.messages = [changed(other) if other.id == number else other for other in self.messages]
         if number in self.answers:

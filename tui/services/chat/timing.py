@@ -121,6 +121,10 @@ class Stopwatch:
             rate_estimated=estimated,
         )
 
+    def took(self, now: float) -> float:
+        """Seconds from sending to the end, or until now."""
+        return (now if self._ended is None else self._ended) - self.sent
+
     def _of(self, stage: Stage, now: float) -> float | None:
         spent = self._spent.get(stage)
         return (spent or 0.0) + now - self.since if stage is self.stage else spent or None

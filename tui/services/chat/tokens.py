@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
-from tui.core.chat import AttachmentKind, ChatRequest, Message
-from tui.core.events import Metrics
+from tui.core.chat import AttachmentKind, ChatRequest, Message, Role
+from tui.core.events import Metrics, prompt_rate
 from tui.core.record import record
 from tui.text import clean_name
 
@@ -160,6 +160,18 @@ def prompt_note(request: ChatRequest, metrics: Metrics) -> str:
     weighed = prompt_weight(request.messages, request.system, request.tools)
     pieces = len(request.messages) + bool(request.system) + bool(request.tools)
     return f"prompt {weighed:.0f} in {pieces}" if weighed else ""
+
+
+def first_read(request: ChatRequest, metrics: Metrics) -> float | None:
+    """Tokens a second of a prompt that begins a conversation; None for any other, of which the server may have read a part before.
+
+    Servers count what comes from their cache and do not time it. Only what all conversations share may be cached of a first prompt:
+    there must be little of it.
+    """
+    asked = [message for message in request.messages if message.role is not Role.SYSTEM]
+    if len(asked) != 1 or images(asked) or 4 * prompt_weight((), request.system, request.tools) > message_weight(asked[0]):
+        return None
+    return prompt_rate(metrics.prompt_tokens, 0, metrics.prompt_seconds)
 
 
 def calibrate(rows: Iterable[tuple[str, int | None]]) -> Calibration:

@@ -21,7 +21,7 @@ from tui.services.chat import context, sending, tokens
 from tui.services.chat.answer import CLOSED, Answer, Surroundings
 from tui.services.chat.api import LiveAnswer
 from tui.services.chat.formats import check_format
-from tui.services.chat.host import ChatHost
+from tui.services.chat.host import ChatHost, Meter
 from tui.services.chat.save import AnswerSaver, Keeper
 from tui.services.chat.session import Session
 from tui.store.measurements import Measurements
@@ -86,6 +86,7 @@ class Writer:
     def __init__(self, host: ChatHost, clock: Clock, keeper: Keeper, shown: Shown, *, tick: float, look: float = LOOK) -> None:
         self._host, self._clock, self._keeper, self._shown = host, clock, keeper, shown
         self._tick, self._look = tick, look
+        self._meters: dict[int, Meter] = {}
 
     async def write(self, session: Session, row: Message, changes: Mapping[str, Any] | None = None) -> Message:
         """Have a stored empty (or partial) answer written, by the first of the configured servers that can; returns how it ended.
@@ -146,6 +147,7 @@ class Writer:
         if stopped or session.ends(row.id):
             answer.stop()
         session.active[row.id] = answer
+        meter = self._meters[row.id] = self._host.meter(row.provider, row.model)
         try:
             ended = await answer.run()
         except PaddockError as error:  # its place on disk is gone; what came is still here to be read
@@ -154,6 +156,7 @@ class Writer:
             self._host.notice(session.read_only, Severity.WARNING, error.failure)
         finally:
             session.active.pop(row.id, None)
+            meter.end(answer.seconds)
         session.put(ended)
         return ended
 
@@ -284,14 +287,39 @@ class Writer:
 
     async def _measure(self, session: Session, ended: Message, request: ChatRequest) -> None:
         """One row a complete answer: speed, load, and how much text a token is."""
+        meter = self._meters.pop(ended.id, None)
         complete = ended.state in (AnswerState.COMPLETE, AnswerState.LENGTH) and ended.request  # without one nothing was sent
         database: Any = self._host.database
         if not complete or session.id < 0 or database is None or database.read_only:
             return
         note = "" if session.alarm else tokens.prompt_note(request, ended.metrics)
+        again = len(session.branches.get(ended.id, ())) > 1
+        kept = Measurements(database, self._clock)
         with contextlib.suppress(PaddockError):  # figures are not worth a word when they are lost
-            await Measurements(database, self._clock).add(ended.provider, request.model, ended.metrics, note=note)
+            row = await kept.add(
+                ended.provider,
+                request.model,
+                ended.metrics,
+                note=note,
+                first_token=ended.timeline.first_token,
+                prompt_rate=None if again else tokens.first_read(request, ended.metrics),
+                loaded=context.loaded_as(ended.provider, request.model, self._host.running()),
+            )
             session.calibration = tokens.stored_calibration(database, session.provider, session.model)
+            if meter is not None:
+                self._host.post(self._keep_energy, session, ended.id, kept, row, meter)
+
+    async def _keep_energy(self, session: Session, message: int, kept: Measurements, row: int, meter: Meter) -> None:
+        """Once the figures after the end are there: with the measurement, and with the answer unless it is written on meanwhile."""
+        joules = await meter.joules()
+        if joules is None:
+            return
+        with contextlib.suppress(PaddockError):
+            await kept.set_energy(row, joules)
+            if message not in session.active:
+                await session.store.set_energy(message, joules)
+                session.measured(message, joules)
+                self._shown.show(session)
 
 
 async def _close(events: AsyncIterator[StreamEvent]) -> None:

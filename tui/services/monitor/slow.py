@@ -348,9 +348,7 @@ def _pcie(facts: SlowFacts) -> Check:
             if not matters:
                 return told(FINE, f"{_link(gpu)}; with all of it on one card that matters for loading only")
             why = "a part of it is on the CPU" if facts.off_gpu else f"it is on {len(facts.gpus)} cards"
-            return told(
-                CAUSE, f"{_link(gpu)}, and {why}", "Put the card into the slot nearest the processor; look at the BIOS settings"
-            )
+            return told(CAUSE, f"{_link(gpu)}, and {why}", "Put the card into the slot nearest the processor; look at the BIOS settings")
     return told(FINE, _link(works[0]))
 
 

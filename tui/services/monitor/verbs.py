@@ -18,7 +18,11 @@ from tui.text import clean_name
 if TYPE_CHECKING:
     from tui.config.settings import Settings
     from tui.hardware.sample import Sample
+    from tui.services.chat.host import Meter
+    from tui.services.monitor.energy import Energy
     from tui.services.monitor.host import MonitorHost
+    from tui.services.monitor.profiles import Profiles
+    from tui.services.monitor.slow_facts import Slowness
     from tui.store.db import Database
 
 
@@ -44,6 +48,9 @@ class MonitorVerbs:
         self.profiles: Observable[Mapping[ModelKey, Profile]] = Observable({})
         self.slow: Observable[SlowView | None] = Observable(None)
         self._machine = clean_name(platform.node().split(".")[0], 24) or "this machine"
+        self._profiling: Profiles | None = None
+        self._slowness: Slowness | None = None
+        self._energy: Energy | None = None
         self._wants: dict[str, frozenset[str]] = {}
 
     async def run(self) -> None:
@@ -52,6 +59,15 @@ class MonitorVerbs:
 
     async def open(self, database: Database) -> None:
         """Read what is kept, and watch the rules; once the database is there."""
+        from tui.services.monitor.profiles import Profiles
+
+        self._profiling = Profiles(database, self.profiles)
+        self._host.post(self._profiling.read)
+
+    async def changed(self, topics: frozenset[str]) -> None:
+        """Parts of the database moved, here or in another process."""
+        if self._profiling is not None:
+            await self._profiling.changed(topics)
 
     async def aclose(self) -> None:
         """Keep what is not written yet, and give up the rules."""
@@ -106,6 +122,23 @@ class MonitorVerbs:
 
     def why_slow(self, provider: str, model: str) -> None:
         """See `api.MonitorApi`."""
+        self._host.post(self._why_slow, provider, model)
+
+    async def _why_slow(self, provider: str, model: str) -> None:
+        if self._slowness is None:
+            from tui.services.monitor.slow_facts import Slowness
+
+            self._slowness = Slowness(self._host, self)
+        await self._slowness.look(provider, model)
+
+    def meter(self, provider: str, model: str) -> Meter:
+        """Measure the energy of an answer that is sent now; on the engine's thread."""
+        if self._energy is None:
+            from tui.services.monitor.energy import Energy
+
+            self._energy = Energy(self._host, self.history, lambda: self.loaded.value)
+            self.sampling.taken.append(self._energy.take)
+        return self._energy.begin(provider, model)
 
     def make_room(self, provider: str, model: str) -> None:
         """See `api.MonitorApi`."""
