@@ -1,10 +1,8 @@
-"""providers, status, monitor and doctor."""
+"""providers, status and doctor."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import stat
 import sys
 from pathlib import Path
@@ -195,7 +193,7 @@ def test_start_refuses_what_it_cannot(server: FaultServer, run: Run, configure, 
     assert run("providers", "logs", "ollama").code == 1
 
 
-# --- status, monitor, doctor ---
+# --- status, doctor ---
 
 
 @pytest.fixture
@@ -287,15 +285,6 @@ def test_the_port_table_matches_the_catalogue() -> None:
     assert quick.known_ports() == set(default_ports(kinds()))
 
 
-def test_monitor_measures_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PADDOCK_MONITOR__INTERVAL", "0.5s")
-    said = run("monitor", "--once")
-    assert said.code == 0
-    assert [line.split()[0] for line in said.lines][:3] == ["cpu", "memory", "swap"]
-    found = run("monitor", "--json").json
-    assert 0 < found["memory"]["used"] < found["memory"]["total"] and found["cpu"]["percent"] is not None
-
-
 def test_doctor_names_each_problem_with_a_remedy(server: FaultServer, run: Run, monkeypatch: pytest.MonkeyPatch, configure) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setattr("tui.cli.doctor.logout_note", lambda: "")
@@ -311,19 +300,6 @@ def test_doctor_names_each_problem_with_a_remedy(server: FaultServer, run: Run, 
     assert any("config.toml line 2" in line for line in problems)
     found = run("doctor", "--json")
     assert found.code == 1 and found.json["ok"] is False
-
-
-def test_monitor_goes_on_until_ctrl_c(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PADDOCK_MONITOR__INTERVAL", "0.5s")
-    shown: list[object] = []
-
-    def count(_context: object, sample: object) -> None:
-        shown.append(sample)
-        if len(shown) == 2:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(machine, "_print", count)
-    assert run("monitor", "--watch").code == 130 and len(shown) == 2
 
 
 def test_logs_show_the_end_cleaned(run: Run, supervisor: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

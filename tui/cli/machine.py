@@ -1,4 +1,4 @@
-"""monitor and status."""
+"""status: how things are, shortly."""
 
 from __future__ import annotations
 
@@ -6,51 +6,14 @@ import asyncio
 
 from tui.cli import quick
 from tui.cli.context import Context
-from tui.cli.output import DASH, DONE, NO_PROVIDER, emit, facts, line
+from tui.cli.output import DASH, DONE, NO_PROVIDER, emit, facts
 from tui.core.capabilities import Capability
 from tui.core.errors import PaddockError
 from tui.core.models import Endpoint, RunningModel
-from tui.hardware.once import Meter
-from tui.hardware.sample import Sample
 from tui.services.locks import WORKER_LOCK, read_holder
 
 PATIENCE = 2.0
 """Seconds all servers together are given for `status`."""
-
-
-async def monitor(context: Context) -> int:
-    """Measure once, or until interrupted."""
-    settings = context.settings.monitor
-    meter = Meter([str(context.paths.data if context.paths.data.exists() else "/")], settings.gpu)
-    meter.read()
-    while True:
-        await asyncio.sleep(settings.interval if context.args.watch else min(settings.interval, 1.0))
-        sample = meter.read()
-        if context.json:
-            emit(sample)
-        else:
-            _print(context, sample)
-        if not context.args.watch:
-            return DONE
-        if not context.json:
-            line()
-
-
-def _print(context: Context, sample: Sample) -> None:
-    def percent(value: float | None) -> str:
-        return DASH if value is None else f"{value:.0f}%"
-
-    memory, rows = sample.memory, [("cpu", f"{percent(sample.cpu.percent)}, load {' '.join(f'{value:.2f}' for value in sample.cpu.load)}")]
-    rows.append(("memory", f"{context.size(memory.used)} of {context.size(memory.total)}"))
-    rows.append(("swap", f"{context.size(memory.swap_used)} of {context.size(memory.swap_total)}" if memory.swap_total else "none"))
-    rows += [("disk", f"{context.size(disk.free)} free of {context.size(disk.total)} ({disk.path})") for disk in sample.disks]
-    rows.append(("network", f"in {context.rate(sample.network.received)}, out {context.rate(sample.network.sent)}"))
-    for gpu in sample.gpus:
-        used = f"{context.size(gpu.memory_used)} of {context.size(gpu.memory_total)}"
-        rows.append((f"gpu {gpu.index}", f"{percent(gpu.percent)}, {used} ({gpu.name})"))
-    if sample.gpu_note:
-        rows.append(("gpu", sample.gpu_note))
-    facts(rows)
 
 
 async def status(context: Context) -> int:

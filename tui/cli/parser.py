@@ -209,11 +209,25 @@ def _providers(add: Any) -> None:
     command.add_argument("--key", default="", metavar="env:NAME|file:PATH", help="where the key of the added provider is")
 
 
+_MONITOR: Final = """\
+This machine: processor, memory, disks, network, each GPU and whose memory it is, what is loaded where, and alerts.
+
+Without an option it is the Monitor screen alone, or, where no terminal is there to draw on, as --once.
+--once --json and --watch write the objects that docs/monitor-json.md describes. --prometheus answers at /metrics.
+"""
+
+
 def _machine(add: Any) -> None:
-    command = add("monitor", "measure this machine")
+    command = add("monitor", "this machine, whose memory it is, and what is loaded; without an option, full screen")
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.description = _MONITOR
     group = command.add_mutually_exclusive_group()
-    group.add_argument("--once", action="store_true", help="one measurement (also without an option)")
-    group.add_argument("--watch", action="store_true", help="go on until interrupted")
+    group.add_argument("--once", action="store_true", help="one measurement")
+    group.add_argument("--watch", action="store_true", help="one JSON object a line, every monitor.interval, until interrupted")
+    group.add_argument("--prometheus", nargs="?", const="", metavar="ADDR", help="an exporter, at 127.0.0.1:9345 where no other is named")
+    group.add_argument("--export", choices=("csv", "jsonl"), help="the history, to standard output")
+    command.add_argument("--span", default="", metavar="24h", help="of --export: how far back")
+    command.add_argument("-o", "--output", default="", metavar="FILE", help="of --export: a file instead")
     command = add("status", "how things are, shortly")
     command.add_argument("--line", action="store_true", help="one line, of what a running Paddock measured last")
     command.add_argument(

@@ -24,7 +24,7 @@ from tui.text import clean_label, clean_name
 _MODULES: Final = {
     "ls": "models", "ps": "models", "show": "models", "search": "models", "cp": "changes", "rm": "changes", "load": "changes",
     "unload": "changes", "pull": "pull", "pulls": "pulls", "push": "make", "create": "make", "import": "make", "update": "make",
-    "chat": "chat", "complete": "complete", "chats": "chats", "providers": "providers", "monitor": "machine", "status": "machine",
+    "chat": "chat", "complete": "complete", "chats": "chats", "providers": "providers", "monitor": "monitoring", "status": "machine",
     "doctor": "doctor", "config": "settings",
 }  # fmt: skip
 """Where each command is; its function has its name (and `_` where that is a word of Python). Only the one that runs is imported."""

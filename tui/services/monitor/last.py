@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tui.core.clock import Clock
     from tui.core.jobs import QueueView
     from tui.core.models import ProviderState, RunningModel
-    from tui.core.monitor import Alert, AlertsView
+    from tui.core.monitor import AlertsView
     from tui.hardware.sample import Gpu, Sample
     from tui.services.hub import Hub
 
@@ -67,6 +67,7 @@ def last_of(hub: Hub) -> LastFile:
             hub.watching.running.value,
             hub.jobs.view.value,
             hub.monitor.alerts.value,
+            now=hub.clock.time(),
             binary=look.units == "binary",
             ascii=look.ascii == "on",
         )
@@ -98,10 +99,12 @@ def facts(
     queue: QueueView,
     alerts: AlertsView,
     *,
+    now: float,
     binary: bool,
     ascii: bool,
 ) -> dict[str, Any]:
     """What the line shows beside the sample."""
+    from tui.core.alert_words import alert_sentence
     from tui.core.jobs import JobState
     from tui.core.models import ProviderStatus
 
@@ -115,24 +118,10 @@ def facts(
         "more": max(0, len(running) - MODELS),
         "pulls": {"states": states, "running": queue.count(JobState.FETCHING, JobState.CHECKING), "rate": _round(queue.rate)}
         | {"percent": _round(queue.percent)},
-        "alerts": {"count": len(alerts.active), "newest": "" if newest is None else said(newest)},
+        "alerts": {"count": len(alerts.active), "newest": "" if newest is None else alert_sentence(newest, now)},
         "binary": binary,
         "ascii": ascii,
     }
-
-
-_RULES: Final = {
-    "cpu": ("CPU", "%"), "memory": ("memory", "%"), "gpu": ("use", "%"), "gpu_temperature": ("temperature", "\u00b0C"),
-    "vram": ("GPU memory", "%"), "disk": ("disk", "%"),
-}  # fmt: skip
-
-
-def said(alert: Alert) -> str:
-    """An alert that lasts, in a few words: `GPU0 temperature 91 °C, limit 85`."""
-    if alert.rule == "provider_down":
-        return f"{alert.subject} is down"
-    what, unit = _RULES.get(alert.rule, (alert.rule, ""))
-    return f"{alert.subject} {what} {alert.figure:.0f} {unit}, limit {alert.limit:.0f}".strip()
 
 
 def write(path: str, data: bytes) -> None:
