@@ -31,6 +31,16 @@ def fake_library(folder: Path, body: str) -> str:
     return str(folder)
 
 
+def nvidia_here(folder: Path) -> str:
+    """A root that looks as if the driver were there, and has this machine's own figures."""
+    root = folder / "root"
+    (root / "dev").mkdir(parents=True)
+    (root / "dev/nvidiactl").touch()
+    (root / "proc").symlink_to("/proc")
+    (root / "sys").symlink_to("/sys")
+    return str(root)
+
+
 def test_it_prints_valid_lines():
     process = sampler("--no-gpu", "--count", "2", "--disk", str(ROOT))
     out, _ = process.communicate(timeout=20)
@@ -54,7 +64,7 @@ def test_P72_it_ends_with_its_parent_even_while_the_driver_hangs(tmp_path: Path)
     folder = fake_library(tmp_path, "import time\ndef nvmlInit(): time.sleep(600)\n")
     parent = (
         "import subprocess, sys, os\n"
-        f"child = subprocess.Popen([sys.executable, '-c', {RUN!r}], stdout=subprocess.PIPE)\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {RUN!r}, '--root', {nvidia_here(tmp_path)!r}], stdout=subprocess.PIPE)\n"
         "print(child.pid, flush=True)\n"
         "sys.stdin.read()\n"
     )
@@ -76,14 +86,14 @@ def test_P72_it_ends_with_its_parent_even_while_the_driver_hangs(tmp_path: Path)
 
 def test_G05_P31_a_crash_of_the_library_takes_only_this_process(tmp_path: Path):
     folder = fake_library(tmp_path, "import os, signal\ndef nvmlInit(): os.kill(os.getpid(), signal.SIGSEGV)\n")
-    process = sampler(extra=folder)
+    process = sampler("--root", nvidia_here(tmp_path), extra=folder)
     assert process.wait(timeout=20) == -signal.SIGSEGV
     process.communicate()
 
 
 @pytest.mark.parametrize("body", ["raise RuntimeError('broken')", "", "nvmlInit = 5"])
 def test_G01_a_broken_library_leaves_the_other_figures(tmp_path: Path, body: str):
-    process = sampler("--count", "1", extra=fake_library(tmp_path, body))
+    process = sampler("--count", "1", "--root", nvidia_here(tmp_path), extra=fake_library(tmp_path, body))
     out, _ = process.communicate(timeout=20)
     found = parse_sample(out)
     assert found is not None

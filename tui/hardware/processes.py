@@ -38,6 +38,10 @@ class Who:
     user: str
 
 
+UNASKED: Final = Who("", "")
+"""One that was not looked for yet."""
+
+
 @record(frozen=True)
 class Found:
     """Processes with much memory, largest first, and how many cannot be seen."""

@@ -16,6 +16,8 @@ GPU_DETAIL: Final = "gpu_detail"
 """Wanted: PCIe rates, ECC errors, clocks and whatever else costs time for each GPU."""
 WANTED: Final = (CORES, PROCESSES, GPU_PROCESSES, GPU_DETAIL)
 """What is measured only while somebody shows or needs it; all else is always measured."""
+MACHINE_SOURCES: Final = ("processor", "memory", "disks", "network", "control group", "power", "processes", "process names")
+"""Sources of figures that ask the system; all others ask a GPU's driver."""
 
 
 @record(frozen=True)

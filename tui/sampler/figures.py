@@ -1,0 +1,126 @@
+"""The sources of this machine's figures, and a sample of what each of them said last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tui.hardware.cgroup import ControlGroup
+from tui.hardware.cpu import Processor
+from tui.hardware.disks import Filesystems
+from tui.hardware.memory import MainMemory
+from tui.hardware.network import Interfaces
+from tui.hardware.power import read_power
+from tui.hardware.processes import UNASKED, Names, Processes, Who, named
+from tui.hardware.sample import CORES, GPU_PROCESSES, MACHINE_SOURCES, PROCESSES, Cpu, Gpu, Memory, Network, Sample
+from tui.sampler.lanes import Lane, Lanes
+from tui.text import duration
+
+if TYPE_CHECKING:
+    from tui.hardware.gpus import Gpus
+
+STALE: Final = 10.0
+"""Seconds of silence from which old figures are no figures."""
+_POWER: Final = 10.0
+_PROCESSES: Final = 3.0
+_PROCESSOR, _MEMORY, _DISKS, _NETWORK, _GROUP, _SUPPLY, _LARGEST, _NAMES = MACHINE_SOURCES
+
+
+class Figures:
+    """Measures everything that is wanted, each source on its own.
+
+    Args:
+        disks: Folders whose filesystems are watched.
+        gpu: Also the GPUs.
+        interval: Seconds between two samples.
+        root: Where `/proc` and `/sys` are.
+    """
+
+    def __init__(self, disks: Sequence[str], gpu: bool, interval: float, root: Path = Path("/")) -> None:
+        self._interval = interval
+        self._root = root
+        self._gpus: Gpus | None = None
+        self._names = Names(root)
+        processor = Processor(root)
+        lanes = [
+            Lane(_PROCESSOR, lambda names: processor.read(CORES in names)),
+            Lane(_MEMORY, _always(MainMemory(root).read)),
+            Lane(_DISKS, _always(Filesystems(disks, root).read)),
+            Lane(_NETWORK, _always(Interfaces(root).read)),
+            Lane(_GROUP, _always(ControlGroup(root).read)),
+            Lane(_SUPPLY, _always(partial(read_power, root)), every=_POWER),
+            Lane(_LARGEST, _always(Processes(root).read), every=_PROCESSES, wanted=frozenset({PROCESSES})),
+        ]
+        if gpu:
+            lanes.append(Lane("GPU", self._read_gpus, note=self._gpu_note, label=self._gpu_names))
+            lanes.append(Lane(_NAMES, self._read_names, wanted=frozenset({GPU_PROCESSES})))
+        self._lanes = {lane.name: lane for lane in lanes}
+        self.lanes = Lanes(tuple(lanes), interval)
+        self._before: float | None = None
+
+    def sample(self, names: frozenset[str]) -> Sample:
+        """What each source said last."""
+        now = time.monotonic()
+        before, self._before = self._before, now
+        found = {lane.name: None if lane.silent(now, self._interval) > STALE else lane.result for lane in self._lanes.values()}
+        largest = found.get(_LARGEST)
+        gpus, note = self._shown_gpus(found, now)
+        return Sample(
+            time=round(time.time(), 3),
+            seconds=None if before is None else round(now - before, 3),
+            cpu=found[_PROCESSOR] or Cpu(),
+            memory=found[_MEMORY] or Memory(),
+            disks=found[_DISKS] or (),
+            network=found[_NETWORK] or Network(),
+            gpus=gpus,
+            gpu_note=note,
+            cgroup=found[_GROUP],
+            power=found[_SUPPLY],
+            processes=largest.processes if largest else (),
+            hidden_processes=largest.hidden if largest else 0,
+            sources=self.lanes.told(now, names),
+        )
+
+    def _shown_gpus(self, found: dict[str, Any], now: float) -> tuple[tuple[Gpu, ...], str]:
+        lane = self._lanes.get("GPU")
+        if lane is None:
+            return (), ""
+        silent = lane.silent(now, self._interval)
+        if silent:
+            note = f"no answer for {duration(silent)}"
+        elif not lane.answered:
+            note = "waiting for the first answer of the driver"
+        else:
+            note = self._gpu_note()
+        gpus: tuple[Gpu, ...] = found["GPU"] or ()
+        who = found.get(_NAMES)
+        if gpus and who is not None:
+            gpus = named(gpus, lambda pid: who.get(pid, UNASKED))
+        return gpus, note
+
+    def _read_gpus(self, names: frozenset[str]) -> tuple[Gpu, ...]:
+        if self._gpus is None:
+            from tui.hardware.gpus import Gpus
+
+            self._gpus = Gpus(self._root)
+        found: tuple[Gpu, ...] = self._gpus.read(names)
+        return found
+
+    def _gpu_note(self) -> str:
+        return self._gpus.note if self._gpus is not None else ""
+
+    def _gpu_names(self) -> str:
+        return ", ".join(self._gpus.names) if self._gpus is not None else ""
+
+    def _read_names(self, _names: frozenset[str]) -> dict[int, Who | None]:
+        """Apart from the driver: the command line of a process that hangs may hang who reads it."""
+        pids = {process.pid for gpu in self._lanes["GPU"].result or () for process in gpu.processes}
+        self._names.forget(pids)
+        return {pid: self._names.who(pid) for pid in pids}
+
+
+def _always(read: Callable[[], Any]) -> Callable[[frozenset[str]], Any]:
+    return lambda _names: read()
