@@ -306,7 +306,7 @@ class Hub:
         """Save, close and end the engine; at most `timeout` seconds."""
 
         async def closing() -> None:
-            for end in (self.chatting.aclose, self.completion.aclose, self.watching.aclose):
+            for end in (self.chatting.aclose, self.completion.aclose, self.monitor.aclose, self.watching.aclose):
                 try:
                     await end()
                 except Exception:

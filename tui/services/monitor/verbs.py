@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tui.core.monitor import AlertsView, Enforcement, Loaded, MemoryMap, Points, Profile, ServerFigures, SlowView, Take
 from tui.core.observe import Observable
+from tui.core.threads import in_daemon_thread
 from tui.services.api import ModelKey
 from tui.services.monitor.enforced import Enforced
 from tui.services.monitor.history import History
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tui.services.monitor.energy import Energy
     from tui.services.monitor.host import MonitorHost
     from tui.services.monitor.profiles import Profiles
+    from tui.services.monitor.rules import Rules
     from tui.services.monitor.slow_facts import Slowness
     from tui.store.db import Database
 
@@ -51,6 +53,7 @@ class MonitorVerbs:
         self._profiling: Profiles | None = None
         self._slowness: Slowness | None = None
         self._energy: Energy | None = None
+        self._rules: Rules | None = None
         self._wants: dict[str, frozenset[str]] = {}
 
     async def run(self) -> None:
@@ -63,14 +66,34 @@ class MonitorVerbs:
 
         self._profiling = Profiles(database, self.profiles)
         self._host.post(self._profiling.read)
+        await self._open_rules(database)
+
+    async def _open_rules(self, database: Database) -> None:
+        from tui.services.monitor.rules import Rules
+        from tui.services.monitor.rules_host import AppRulesHost
+
+        host = AppRulesHost(self._host)
+        rules = self._rules = Rules(host, self.history, database, self.alerts, self._machine, want=lambda names: self.want("rules", names))
+        self.sampling.taken.append(rules.take)
+        self._host.post(rules.keeping.load)
+        self._host.keep_going(rules.run, "rules")
+
+    @property
+    def keeps_rules(self) -> bool:
+        """Whether this process watches the rules, and so acts on them."""
+        return self._rules is not None and self._rules.held
 
     async def changed(self, topics: frozenset[str]) -> None:
         """Parts of the database moved, here or in another process."""
         if self._profiling is not None:
             await self._profiling.changed(topics)
+        if self._rules is not None:
+            await self._rules.changed(topics)
 
     async def aclose(self) -> None:
         """Keep what is not written yet, and give up the rules."""
+        if self._rules is not None:
+            await self._rules.aclose()
 
     # --- figures ------------------------------------------------------------------------------------------------------
 
@@ -147,9 +170,28 @@ class MonitorVerbs:
 
     def acknowledge(self, ids: Iterable[int] = ()) -> None:
         """See `api.MonitorApi`."""
+        self._host.post(self._acknowledge, tuple(ids))
+
+    async def _acknowledge(self, ids: tuple[int, ...]) -> None:
+        if self._rules is not None:
+            await self._rules.acknowledge(ids)
 
     def mute(self, seconds: float) -> None:
         """See `api.MonitorApi`."""
+        self._host.post(self._mute, seconds)
+
+    async def _mute(self, seconds: float) -> None:
+        if self._rules is not None:
+            await self._rules.mute(seconds)
 
     def export(self, kind: str, seconds: float) -> None:
         """See `api.MonitorApi`."""
+        self._host.post(self._export, kind, seconds)
+
+    async def _export(self, kind: str, seconds: float) -> None:
+        from tui.services.monitor.export import rows, write_export
+
+        found = rows(self.history, seconds)
+        folder, now = self._host.paths.data / "exports", self._host.clock.time()
+        path = await in_daemon_thread(lambda: write_export(folder, kind, found, now))
+        self._host.say(f"{len(found):,} moments written to {clean_name(str(path), 300)}")
