@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Final
 
 from tui.core.record import record
+from tui.hardware import reading
+from tui.hardware.processes import stat
 from tui.hardware.sample import Sample
 from tui.providers.ports import FIRST_PERSON, Holder
 from tui.text import clean_name, size
 
 PROC: Final = Path("/proc")
+LINE: Final = 65_536
+"""Bytes of a command line that are read."""
+WORD: Final = 4096
+"""Characters of one word of it."""
+WORDS: Final = 512
 _TICKS: Final = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
@@ -52,24 +59,64 @@ class OwnUse:
     others: Mapping[str, str] = field(default_factory=dict)
 
 
+@record(frozen=True)
+class Held:
+    """Bytes of main memory of a process: what only it holds, and pages of mapped files, which others may share."""
+
+    private: int = 0
+    mapped: int = 0
+
+
 def processes(proc: Path = PROC) -> dict[int, Process]:
-    """All processes that this account may see; empty where there is no /proc."""
+    """All processes that this account may see."""
+    if not reading.has_proc(proc.parent):
+        return _elsewhere()
     found: dict[int, Process] = {}
-    try:
-        folders = [folder for folder in proc.iterdir() if folder.name.isdecimal()]
-    except OSError:
-        return found
-    for folder in folders:
+    for name in reading.names(proc):
+        if not name.isdecimal():
+            continue
+        comm, words = stat(str(proc), int(name))
         try:
-            stat = (folder / "stat").read_text("utf-8", "replace")
-            uid = folder.stat().st_uid
-            head, _, tail = stat.rpartition(")")
-            fields = tail.split()
-            used = (int(fields[11]) + int(fields[12])) / _TICKS
-            found[int(folder.name)] = Process(int(folder.name), int(fields[1]), uid, clean_name(head.partition("(")[2], 40), used)
+            uid = os.stat(f"{proc}/{name}").st_uid  # noqa: PTH116 - hundreds of them
+            used = (int(words[11]) + int(words[12])) / _TICKS
+            found[int(name)] = Process(int(name), int(words[1]), uid, clean_name(comm, 40), used)
         except (OSError, ValueError, IndexError):
             continue  # it ended meanwhile, or is hidden
     return found
+
+
+def _elsewhere() -> dict[int, Process]:
+    import psutil
+
+    found: dict[int, Process] = {}
+    for one in reading.attempt(lambda: list(psutil.process_iter())) or []:
+        parent, uids = reading.attempt(one.ppid), reading.attempt(one.uids)
+        name, times = reading.attempt(one.name), reading.attempt(one.cpu_times)
+        if parent is not None and uids is not None:
+            seconds = times.user + times.system if times is not None else 0.0
+            found[one.pid] = Process(one.pid, parent, uids.real, clean_name(name or "", 40), seconds)
+    return found
+
+
+def command_line(pid: int, proc: Path = PROC) -> tuple[str, ...]:
+    """The words of a process's command line, cleaned; empty where it is hidden. What is said there was chosen by who started it."""
+    if not reading.has_proc(proc.parent):
+        import psutil
+
+        return tuple(clean_name(word, WORD) for word in (reading.attempt(lambda: psutil.Process(pid).cmdline()) or [])[:WORDS])
+    line = reading.text(f"{proc}/{pid}/cmdline", LINE)
+    return tuple(clean_name(word, WORD) for word in line.rstrip("\0").split("\0")[:WORDS]) if line else ()
+
+
+def held(pid: int, proc: Path = PROC) -> Held:
+    """The main memory of a process; nothing where it is hidden."""
+    if not reading.has_proc(proc.parent):
+        import psutil
+
+        info = reading.attempt(lambda: psutil.Process(pid).memory_info())
+        return Held(info.rss) if info is not None else Held()
+    told = dict(reading.pairs(reading.text(f"{proc}/{pid}/status", 8192)))
+    return Held(max(0, told.get("RssAnon", 0) + told.get("RssShmem", 0)) * 1024, max(0, told.get("RssFile", 0)) * 1024)
 
 
 def families(holders: Iterable[Holder], known: Mapping[int, Process]) -> frozenset[int]:
@@ -82,10 +129,20 @@ def families(holders: Iterable[Holder], known: Mapping[int, Process]) -> frozens
             roots.add(holder.pid)
         elif holder.uid is not None and 0 < holder.uid < FIRST_PERSON:
             roots |= {process.pid for process in known.values() if process.uid == holder.uid}
+    return descendants((pid for pid in roots if pid in known), children_of(known))
+
+
+def children_of(known: Mapping[int, Process]) -> dict[int, list[int]]:
+    """Which processes each process began."""
     children: dict[int, list[int]] = {}
     for process in known.values():
         children.setdefault(process.parent, []).append(process.pid)
-    family, left = set[int](), [pid for pid in roots if pid in known]
+    return children
+
+
+def descendants(roots: Iterable[int], children: Mapping[int, Sequence[int]]) -> frozenset[int]:
+    """These processes and all that come from them."""
+    family, left = set[int](), list(roots)
     while left:
         pid = left.pop()
         if pid not in family:
@@ -121,7 +178,7 @@ def own_use(
     """
     known = processes(proc) if known is None else known
     pids = families(holders, known)
-    memory = sum(_private(proc / str(pid)) for pid in pids)
+    memory = sum(held(pid, proc).private for pid in pids)
     by_gpu: dict[str, int] = {}
     others: dict[str, str] = {}
     named = 0
@@ -137,15 +194,6 @@ def own_use(
     if rest:  # the driver does not name them: on which GPU they are cannot be told
         by_gpu = {gpu.uuid: min(by_gpu[gpu.uuid] + rest, gpu.memory_used or 0) for gpu in sample.gpus}
     return OwnUse(pids, memory, by_gpu, frozenset(uuid for uuid, held in by_gpu.items() if held), others if not rest else {})
-
-
-def _private(folder: Path) -> int:
-    """Bytes of a process that are not of a mapped file."""
-    try:
-        lines = (folder / "status").read_text("utf-8", "replace").splitlines()
-        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon:", "RssShmem:")))
-    except (OSError, ValueError, IndexError):
-        return 0
 
 
 def _whose(pid: int, known: Mapping[int, Process]) -> str:
