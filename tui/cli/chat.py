@@ -242,7 +242,8 @@ async def _ask(context: Context, provider: Provider, model: Model, kept: Convers
         printer = Printer(context.json)
         answer, code = await write(context, row, store, seen.events, printer, ended=ended, code_of=code_of)
         if save and answer.state in (AnswerState.COMPLETE, AnswerState.LENGTH):
-            await Measurements(context.database()).add(endpoint.name, model.key, answer.metrics)
+            held, first = seen.held, answer.timeline.first_token
+            await Measurements(context.database()).add(endpoint.name, model.key, answer.metrics, first_token=first, loaded=held)
     finally:
         with contextlib.suppress(PaddockError):
             await store.release_lease(head.id)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 from tui.cli.context import CAP, Context, Listed, late, named_failure
 from tui.cli.output import DASH, DONE, FAILED, block, emit, exit_code, facts, line, message, plain, report, table
 from tui.core.capabilities import ABILITY_WORDS, Capability
 from tui.core.errors import Failure, PaddockError
-from tui.core.models import RunningModel
+from tui.core.models import Model, RunningModel
+from tui.core.monitor import Profile
 from tui.services.asks import excluded
+from tui.services.monitor.profile_words import cost, speed
 from tui.text import clean_name, count, duration, tokens
 
 
@@ -111,8 +114,10 @@ async def show(context: Context) -> int:
     """Tell about one model."""
     provider, model = await context.with_model(context.args.model, context.args.on)
     detail = await provider.show(model.key)
+    profile = _profile(context, model)
     if context.json:
-        emit({**plain(model), **{key: value for key, value in plain(detail).items() if value not in (None, "")}})
+        told = {key: value for key, value in plain(detail).items() if value not in (None, "")}
+        emit({**plain(model), **told, "profile": profile if profile.answers else None})
         return DONE
     facts(
         [
@@ -127,6 +132,8 @@ async def show(context: Context) -> int:
             ("can", ", ".join(word for ability, word in ABILITY_WORDS.items() if ability in detail.abilities)),
             ("digest", model.digest[:12]),
             ("needs", f"Ollama {detail.requires}" if detail.requires else ""),
+            ("here", speed(profile)),
+            ("", cost(profile, binary=context.settings.appearance.units == "binary")),
             *((f"option {name}", value) for name, value in detail.options),
         ]
     )
@@ -136,6 +143,17 @@ async def show(context: Context) -> int:
             line(f"{title}:")
             block(text.strip("\n"))
     return DONE
+
+
+def _profile(context: Context, model: Model) -> Profile:
+    """How it did here; nothing where nothing was measured, or the database cannot be read."""
+    if not context.paths.database.exists():
+        return Profile()
+    from tui.store.measurements import Measurements
+
+    with contextlib.suppress(PaddockError):
+        return Measurements(context.database(write=False)).profile(model.provider, model.key)
+    return Profile()
 
 
 async def search(context: Context) -> int:

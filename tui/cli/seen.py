@@ -58,6 +58,11 @@ class Seen:
         with contextlib.suppress(PaddockError):
             self._running = await self._provider.running()
 
+    @property
+    def held(self) -> RunningModel | None:
+        """The model as it was in memory, where that was asked."""
+        return context.loaded_as(self._provider.endpoint.name, self._request.model, self._running)
+
     def alarm(self, answer: Message) -> str:
         """The sentence for a prompt that was cut, else empty."""
         request = self._request

@@ -1,4 +1,4 @@
-"""Where an answer's time went: what we measured, and beside it what the server says; the two are never mixed."""
+"""Where an answer's time and energy went: what we measured, and beside it what the server says; the two are never mixed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Final
 
 from tui.core.chat import Timeline
 from tui.core.events import Metrics
+from tui.services.monitor.profile_words import joules
 from tui.text import count, duration
 from tui.ui.widgets.transcript_message import Said
 
@@ -60,6 +61,14 @@ def reported(metrics: Metrics) -> str:
     return f"server    {'  '.join(part for part in parts if part) or 'says nothing of its times'}"
 
 
+def used(timeline: Timeline, metrics: Metrics) -> str:
+    """`energy    34 J, 0.82 J a token, of the GPU`; empty where it is not known."""
+    if timeline.joules is None:
+        return ""
+    each = f", {joules(timeline.joules / metrics.output_tokens)} a token" if metrics.output_tokens else ""
+    return f"energy    {joules(timeline.joules)}{each}, of the GPU"
+
+
 def _with_tokens(word: str, seconds: float | None, tokens: int | None) -> str:
     if seconds is None:
         return f"{word} {count(tokens)} tokens" if tokens is not None else ""
@@ -86,11 +95,12 @@ def bar(timeline: Timeline, *, ascii: bool = False) -> str:
 
 
 def footer(timeline: Timeline, metrics: Metrics, *, full: bool, ascii: bool = False) -> tuple[Said, ...]:
-    """What stands below an answer about its time: a line, two where it was no ordinary one, three where all is asked for."""
+    """What stands below an answer about its time: a line, two where it was no ordinary one, all of it where that is asked for."""
     if not full and is_ordinary(timeline, metrics):
         lines = [time_line(timeline, metrics.prompt_tokens)]
     else:
         lines = [measured(timeline, marked=full, ascii=ascii), reported(metrics)]
         if full:
             lines.insert(1, bar(timeline, ascii=ascii))
+            lines.append(used(timeline, metrics))
     return tuple((line, "dim") for line in lines if line)

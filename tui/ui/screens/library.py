@@ -145,6 +145,7 @@ class LibraryScreen(RefusingScreen):
             self.follow(source, lambda _value: self._draw_facts(), fps=4)
         self.follow(self.services.monitor.latest, lambda _view: self._machine_moved(), fps=1)
         self.follow(self.services.config.current, lambda _settings: self._settings_moved(), fps=4)
+        self.follow(self.services.monitor.profiles, lambda _profiles: self._profiles_moved(), fps=2)
         self.follow(registry.activities, self.query_one(ActivityLine).take, fps=4)
 
     def on_screen_resume(self) -> None:
@@ -177,7 +178,8 @@ class LibraryScreen(RefusingScreen):
         return self._models if self._view == "installed" else self._catalogue
 
     def _model_columns(self, width: int) -> list[Any]:
-        return library_columns.columns(self._fits, self.services.registry.model_failures.value, width, binary=self.binary)
+        failures, profile = self.services.registry.model_failures.value, library_columns.profile_of(self.services)
+        return library_columns.columns(self._fits, failures, width, binary=self.binary, profile=profile)
 
     def _fit_columns(self, width: int) -> None:
         """`width` is the table's, which is not the screen's where the detail stands beside it."""
@@ -207,6 +209,11 @@ class LibraryScreen(RefusingScreen):
         """Most samples change no verdict: then nothing is drawn."""
         if machine_of(self.services) != self._fits.machine:
             self._draw_facts()
+
+    def _profiles_moved(self) -> None:
+        """Another answer was measured."""
+        self._models.redraw()
+        self._draw_detail()
 
     def _settings_moved(self) -> None:
         """Units and the like."""
@@ -277,6 +284,7 @@ class LibraryScreen(RefusingScreen):
                 registry.model_failures.value.get(item.provider),
                 time.time(),
                 binary=self.binary,
+                profile=library_columns.profile_of(self.services)(item),
             )
         if item is not None:
             installed = frozenset(normal(model.name) for model in registry.models.value)

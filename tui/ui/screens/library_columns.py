@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from tui.core.capabilities import ABILITY_WORDS, Ability
 from tui.core.errors import Failure
 from tui.core.models import Model, ModelDetail, ProviderState
-from tui.text import duration, size, tokens
+from tui.core.monitor import Profile
+from tui.services.monitor.profile_words import cost, rate, speed
+from tui.text import clean_name, duration, size, tokens
 from tui.ui.screens.fits import CONTEXT, Fits, need_text
 from tui.ui.widgets.columns import Cell, Column
 from tui.ui.widgets.detail import Fact
@@ -32,7 +35,18 @@ def age(at: float | None, now: float) -> str:
     return "now" if now - at < 60 else duration(now - at)
 
 
-def columns(fits: Fits, stale: Mapping[str, Failure], width: int, *, binary: bool = False) -> list[Column[Model]]:
+ProfileOf = Callable[[Model], Profile | None]
+"""How a model did here; None where it was never used."""
+
+
+def profile_of(services: Any) -> ProfileOf:
+    """Looks into what the monitor keeps."""
+    return lambda model: services.monitor.profiles.value.get((clean_name(model.provider), clean_name(model.key)))
+
+
+def columns(
+    fits: Fits, stale: Mapping[str, Failure], width: int, *, binary: bool = False, profile: ProfileOf = lambda _model: None
+) -> list[Column[Model]]:
     """The columns for a screen of `width` cells."""
 
     def name(model: Model) -> Cell:
@@ -46,6 +60,13 @@ def columns(fits: Fits, stale: Mapping[str, Failure], width: int, *, binary: boo
         known = fits.detail(model)
         return Cell(ability_words(model.abilities or (known.abilities if known else frozenset())) or "–")
 
+    def rate_of(model: Model) -> float | None:
+        known = profile(model)
+        return known.rate if known is not None else None
+
+    written: Column[Model] = Column(
+        "speed", "TOK/S", lambda model: rate(rate_of(model)), width=6, align="right", sort_key=rate_of, descending=True
+    )
     parameters: Column[Model] = Column("parameters", "PARAMS", lambda m: m.parameters or "–", width=7, align="right")
     context: Column[Model] = Column("context", "CONTEXT", context_of, width=7, align="right")
     can: Column[Model] = Column("can", "CAN", can_do, min=8, max=24, flex=2)
@@ -58,6 +79,7 @@ def columns(fits: Fits, stale: Mapping[str, Failure], width: int, *, binary: boo
         Column("quant", "QUANT", lambda model: model.quantization or "–", width=8, min_screen_width=72),
         Column("fits", f"FITS AT {CONTEXT // 1024}k", fits.cell, width=15),
         *([context] if roomy else []),
+        *([written] if width >= _WIDE else []),
         *([can] if width >= _WIDE else []),
         Column(
             "changed", "CHANGED", lambda m: age(m.modified_at, time.time()), width=7, align="right", sort_key=lambda m: m.modified_at,
@@ -107,8 +129,9 @@ def model_facts(
     now: float,
     *,
     binary: bool = False,
+    profile: Profile | None = None,
 ) -> list[Fact]:
-    """Everything about one installed model; `now` is UTC epoch seconds."""
+    """Everything about one installed model; `now` is UTC epoch seconds, `profile` how it did here."""
     out: list[Fact] = []
     if stale is not None:
         since = f"as of {duration(now - state.stale_since)} ago: " if state is not None and state.stale_since is not None else ""
@@ -116,6 +139,8 @@ def model_facts(
         if stale.remedy:
             out.append(Fact("try", stale.remedy, "$text-warning"))
     out.append(_needs(model, fits, state, binary=binary))
+    if profile is not None:
+        out.append(Fact("here", f"{speed(profile)}\n{cost(profile, binary=binary)}".strip()))
     known = detail if isinstance(detail, ModelDetail) else None
     abilities = ability_words(known.abilities or model.abilities if known else model.abilities)
     line = [abilities or "not said"]
