@@ -30,6 +30,7 @@ from tui.store.meta import HAND_OVER, META, Meta, Servers, servers_have_work
 from tui.worker.fullness import Measure
 from tui.worker.keys import Keys
 from tui.worker.queue import Queue
+from tui.worker.rules import WorkerRules
 from tui.worker.servers import Supervisor
 
 TICK: Final = 0.25
@@ -37,6 +38,8 @@ TICK: Final = 0.25
 LINGER: Final = 60.0
 """Seconds without work until the worker ends."""
 CONFIG_EVERY: Final = 2.0
+RULES_END: Final = 2.0
+"""Seconds that giving up the rules may take."""
 
 _log = logging.getLogger("paddock.worker")
 
@@ -72,6 +75,7 @@ class Worker:
         planner = Planner(settings, os.environ, SYSTEM, demo=demo)
         self._queue = Queue(database, settings, provider, keys.check, planner, audit, measure=measure, space=space, demo=demo)
         self._servers = Supervisor(database, paths.logs, audit)
+        self._rules = None if demo else WorkerRules(database, paths, settings, audit)
         self._linger = linger
         self._stopped = False
         self._moved = frozenset[str]()
@@ -87,7 +91,16 @@ class Worker:
         return self._stopped
 
     async def run(self, poll_config: Callable[[], object]) -> None:
-        """Work until nothing is left, or until told to stop."""
+        """Work until nothing is left, or until told to stop; watch the rules meanwhile."""
+        watching = asyncio.create_task(self._rules.run(), name="rules") if self._rules is not None else None
+        try:
+            await self._work(poll_config)
+        finally:
+            if watching is not None:
+                watching.cancel()
+                await asyncio.wait([watching], timeout=RULES_END)
+
+    async def _work(self, poll_config: Callable[[], object]) -> None:
         await self._queue.open()
         await self._servers.open()
         with contextlib.suppress(PaddockError):
