@@ -27,7 +27,7 @@ HELP = """\
 Paddock: the terminal cockpit for the language models you run yourself.
 
 usage: paddock [options]                  open the screens
-       paddock [options] COMMAND ...      do one thing without them
+       paddock [options] COMMAND ...      do one thing without them; monitor: its screen alone
 
 options
   --demo            a simulated server with models, apart from your own data
@@ -95,7 +95,7 @@ def _near(word: str, known: Sequence[str]) -> str:
     return f" Did you mean {found}?" if found else " See paddock --help."
 
 
-def _app_options(options: Mapping[str, str]) -> AppOptions:
+def _app_options(options: Mapping[str, str], alone: str = "") -> AppOptions:
     from pathlib import Path
 
     from tui.core.options import AppOptions
@@ -108,6 +108,7 @@ def _app_options(options: Mapping[str, str]) -> AppOptions:
         ascii="--ascii" in options,
         mouse="--no-mouse" not in options,
         log_level=options.get("--log-level", ""),
+        alone=alone,
     )
 
 
@@ -159,16 +160,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     if refusal:
         print(refusal, file=sys.stderr)
         return 2
-    if rest:
+    alone = rest == ["monitor"]
+    if rest and not alone:
         return _command(rest, options)
     if "--inside-guard" in options:
         import gc
 
         gc.disable()  # until the services are there: nothing that start-up makes is garbage worth a search
+        if alone:
+            from tui.ui.alone import run_app as run_alone
+
+            return int(run_alone(_app_options(options, "monitor"), _demo_server))
         from tui.ui.app import run_app
 
         return int(run_app(_app_options(options), _demo_server))
     from tui import guard
+
+    if alone and guard.problem(os.environ):
+        return _command(rest, options)  # no terminal to draw on: one measurement
     from tui.core.spawn import own_command
 
     return guard.run(own_command("--inside-guard", *arguments), log=_log_folder(os.environ, "--demo" in options))

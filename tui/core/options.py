@@ -18,6 +18,7 @@ class AppOptions:
         readonly: Same as `security.access = "look"`.
         ascii: Draw without Unicode graphics.
         mouse: Take the mouse.
+        alone: The one screen there is ("monitor"); empty for all of them.
         log_level: Of the application log; empty means the setting's.
     """
 
@@ -28,3 +29,4 @@ class AppOptions:
     ascii: bool = False
     mouse: bool = True
     log_level: str = ""
+    alone: str = ""

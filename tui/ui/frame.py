@@ -100,17 +100,22 @@ class TopBar(Line):
         parts: list[Part] = [(" ", "")]
         used = 1
         self._ends = []
+        alone = getattr(self.app, "alone", "")
         for number, (name, title) in enumerate(SCREENS, 1):
+            if alone and name != alone:
+                continue
             here = name == self._current
             label = title if width >= 70 or here else title[:4]
             mark = self._marks.get(name, "")
-            parts.append((f"{number} ", "$accent"))
+            if not alone:
+                parts.append((f"{number} ", "$accent"))
+                used += 2
             parts.append((label, "bold $primary" if here else "$foreground"))
             if mark:
                 parts.append((f" {mark}", "bold $error" if mark[0] in "✕x!" else "$success"))
-            used += 2 + cell_len(label) + (cell_len(mark) + 1 if mark else 0)
+            used += cell_len(label) + (cell_len(mark) + 1 if mark else 0)
             self._ends.append((used, name))
-            if number < len(SCREENS):
+            if number < len(SCREENS) and not alone:
                 parts.append((gap, ""))
                 used += len(gap)
         room = width - used - 2

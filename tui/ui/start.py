@@ -71,7 +71,7 @@ def read_early(options: AppOptions, paths: Paths, environ: Mapping[str, str]) ->
     from tui.ui import termcheck
 
     seen = peek(paths, environ)
-    start_screen = seen.start_screen
+    start_screen = options.alone or seen.start_screen
     if start_screen == "last":
         start_screen = _last_screen(paths.state)
     return Early(
@@ -190,7 +190,8 @@ def _run_once(options: AppOptions, make_app: Callable[..., Any], demo_server: Ca
     _end_on_signals(app)
     result = app.run(mouse=early.mouse)
     if app.services is not None:
-        save_last_screen(paths.state, app.last_screen)
+        if not options.alone:
+            save_last_screen(paths.state, app.last_screen)
         app.services.close()
     code = result if isinstance(result, int) else int(app.return_code or 0)
     if code > _SIGNALLED:

@@ -17,11 +17,12 @@ from tui.ui.frame import key_text
 from tui.ui.widgets.detail import wrap_cells
 
 _TEXT_WIDTH = 50
+_OTHER_SCREENS = "ctrl+g 1–6"
 _ABOUT = (
     ("esc", "one step: close, clear the filter, unmark, back"),
     ("tab shift+tab", "next and previous part of the screen"),
     ("j k ↑ ↓ g G", "move in lists; page keys, home and end as usual"),
-    ("ctrl+g 1–6", "a screen, also while you type"),
+    (_OTHER_SCREENS, "a screen, also while you type"),
     ("ctrl+c", "copy a selection; without one it says how to quit"),
 )
 
@@ -113,4 +114,5 @@ def _rows_of(screen: Screen[Any]) -> Iterator[tuple[str, str, str]]:
             keys.append(key)
     for group, found in groups.items():
         yield from ((group, " ".join(keys), text) for keys, text in found.values())
-    yield from (("Everywhere", keys, text) for keys, text in _ABOUT)
+    one = getattr(screen.app, "alone", "")
+    yield from (("Everywhere", keys, text) for keys, text in _ABOUT if not (one and keys == _OTHER_SCREENS))
