@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from tests.chat.host import until
 from tui.config.settings import Settings, build
-from tui.hardware.sample import Cpu, Disk, Gpu, Memory, Network, Sample
+from tui.hardware.sample import Cpu, Disk, Gpu, Memory, Network, Sample, Source
 from tui.hardware.sample_line import format_sample
 from tui.services.monitor import sampling as monitor_module
 from tui.services.monitor.sampling import Sampling, sampler_command
@@ -20,6 +21,7 @@ from tui.services.monitor.sampling import Sampling, sampler_command
 _HELP = """
 import json, os, sys, time
 line = {line!r}
+hung = {hung!r}
 def say(text=line):
     sys.stdout.write(text)
     sys.stdout.flush()
@@ -34,7 +36,7 @@ n = runs()
 """
 
 
-def sample(cpu: float = 12.0) -> Sample:
+def sample(cpu: float = 12.0, hung: float = 0.0) -> Sample:
     return Sample(
         time=1.0,
         seconds=1.0,
@@ -42,7 +44,10 @@ def sample(cpu: float = 12.0) -> Sample:
         memory=Memory(total=100, used=40, swap_total=10, swap_used=5),
         disks=(Disk("/", read=3.0, write=4.0), Disk("/x", read=1.0)),
         network=Network(received=7.0, sent=8.0),
-        gpus=(Gpu("GPU-1", index=0, name="RTX 3090", percent=50.0, memory_used=6, memory_total=24, temperature=60.0, power=200.0),),
+        gpus=(Gpu("GPU-1", index=0, name="RTX 3090", percent=50.0, memory_used=6, memory_total=24, temperature=60.0, power=200.0),)
+        if not hung
+        else (),
+        sources=(Source("processor", 0.001, 1.0), Source("NVML", 0.001, 1.0, hung)),
     )
 
 
@@ -60,9 +65,8 @@ class Bench:
         return [sys.executable, "-S", str(self.script), "--gpu" if settings.monitor.gpu else "--no-gpu"]
 
     def run(self, text: str) -> Sampling:
-        line = format_sample(sample())
-        text_line = line.decode() if isinstance(line, bytes) else line
-        self.script.write_text(_HELP.format(line=text_line if text_line.endswith("\n") else text_line + "\n", count=str(self.count)) + text)
+        lines = {"line": format_sample(sample()).decode(), "hung": format_sample(sample(hung=9.0)).decode()}
+        self.script.write_text(_HELP.format(**lines, count=str(self.count)) + text)
         self.task = asyncio.ensure_future(self.monitor.run())
         return self.monitor
 
@@ -126,16 +130,31 @@ async def test_G04_a_sampler_that_hangs_is_declared_silent_and_replaced(bench: B
     await until(lambda: monitor.latest.value.tick >= 2)
 
 
-async def test_P31_a_driver_that_hangs_costs_its_own_figures_only(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitor_module, "SILENT_AFTER", 0.2)
+async def test_G04_P31_a_driver_that_hangs_costs_its_own_figures_only(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor_module, "LOOK", 0.02)
-    monitor = bench.run("say()\nwhile '--no-gpu' in sys.argv: say(); time.sleep(0.05)\nwait()\n")
+    monitor = bench.run("say()\nwhile '--no-gpu' in sys.argv: say(hung); time.sleep(0.05)\nsay(hung)\nwait()\n")
     await until(lambda: len(bench.pids) == 2 and monitor.latest.value.tick > 6)
-    assert monitor.latest.value.note.startswith("GPU data: no answer for ")
-    assert monitor.latest.value.silent == 0
+    assert not _alive(bench.pids[0])
+    assert monitor.latest.value.silent == 0  # the processor's figures come
+    first = _seconds(monitor.latest.value.note)
+    assert first >= 9.0
+    await until(lambda: _seconds(monitor.latest.value.note) > first)
+    assert len(bench.pids) == 2
     monkeypatch.setattr(monitor_module, "GPU_AGAIN", 0.0)
     monitor._no_gpu_until = 0.0  # ten minutes later it is asked again
     await until(lambda: len(bench.pids) >= 3)
+
+
+def _seconds(note: str) -> float:
+    words = note.removeprefix("GPU data: no answer for ")
+    return float(words.removesuffix("s")) if words != note else 0.0
+
+
+async def test_P31_a_driver_that_answers_again_is_no_trouble(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor_module, "GPU_AGAIN", 0.0)
+    monitor = bench.run("say(hung if n < 3 else line); wait()\n")
+    await until(lambda: len(bench.pids) == 3 and monitor.latest.value.note == "")
+    assert monitor.latest.value.sample is not None and monitor.latest.value.sample.gpus
 
 
 async def test_P31_a_driver_that_crashes_the_sampler_is_left_alone(bench: Bench) -> None:
@@ -163,6 +182,95 @@ async def test_G11_a_line_without_end_is_given_up(bench: Bench) -> None:
     bench.run("if n == 1:\n    while True: say('x' * 65536)\nwait()\n")
     await until(lambda: len(bench.pids) == 2)
     assert "the sampler talks nonsense" in bench.notes
+
+
+async def test_G11_fifty_megabytes_without_a_line_are_not_kept(bench: Bench) -> None:
+    before = _memory()
+    bench.run("if n == 1:\n    for _ in range(800): say('x' * 65536)\nwait()\n")
+    await until(lambda: len(bench.pids) == 2)
+    assert _memory() - before < 10_000_000
+
+
+def _memory() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.parametrize("text", ["line", "line * 50", "line[:-1] + ' ' * 60000 + chr(10)"])
+async def test_G11_a_flood_of_samples_is_stopped(bench: Bench, text: str) -> None:
+    monitor = bench.run(f"while n == 1: say({text})\nwait()\n")
+    await until(lambda: len(bench.pids) == 2)
+    assert "the sampler talks without end; it is started again" in bench.notes
+    assert monitor.latest.value.tick <= 3 * monitor_module.FLOOD[0]
+    await until(lambda: not _alive(bench.pids[0]))
+
+
+async def test_what_is_wanted_is_told_each_sampler(bench: Bench) -> None:
+    monitor = bench.run(
+        "want = sys.stdin.readline()\nfile = open(sys.argv[0] + str(n), 'w')\nfile.write(want)\nfile.close()\nif n == 2: say(); wait()\n"
+    )
+    monitor.want(frozenset({"cores", "gpu_detail"}))
+    await until(lambda: monitor.latest.value.tick == 1)
+    for number in (1, 2):
+        assert Path(f"{bench.script}{number}").read_text() == '{"v":2,"want":["cores","gpu_detail"]}\n'
+
+
+async def test_a_wish_from_another_thread_reaches_a_running_sampler(bench: Bench) -> None:
+    monitor = bench.run("say()\nwhile True:\n    want = sys.stdin.readline()\n    if 'cores' in want: say()\n")
+    await until(lambda: monitor.latest.value.tick == 1)
+    await asyncio.to_thread(monitor.want, frozenset({"cores"}))
+    await until(lambda: monitor.latest.value.tick == 2)
+    monitor.want(frozenset({"cores"}))  # nothing new is not told
+
+
+async def test_P24_a_sampler_that_does_not_listen_delays_nothing(bench: Bench) -> None:
+    monitor = bench.run("say(); wait()\n")
+    await until(lambda: monitor.latest.value.tick == 1)
+    for number in range(50_000):
+        monitor._wanted = frozenset({"cores"} if number % 2 else {"processes"})
+        monitor._tell_wanted()
+    assert monitor._process is not None and monitor._process.stdin is not None
+    assert monitor._process.stdin.transport.get_write_buffer_size() < 100  # type: ignore[attr-defined]
+    began = time.monotonic()
+    await bench.end()
+    assert time.monotonic() - began < 2
+
+
+async def test_E04_a_machine_that_slept_keeps_its_sampler(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor_module, "LOOK", 0.02)
+    clock = Jumping()
+    bench.monitor._clock = clock
+    monitor = bench.run("say()\nsys.stdin.readline()\nsay()\nwait()\n")
+    await until(lambda: monitor.latest.value.tick == 1)
+    looks = clock.looks
+    clock.ahead += 8 * 3600
+    await until(lambda: clock.looks > looks + 5)
+    assert len(bench.pids) == 1
+    monitor.want(frozenset({"cores"}))
+    await until(lambda: monitor.latest.value.tick == 2)
+    assert monitor.latest.value.silent == 0
+    assert len(monitor.recent()) == 1  # what was before is long ago
+
+
+class Jumping:
+    ahead = 0.0
+    looks = 0
+
+    def monotonic(self) -> float:
+        self.looks += 1
+        return time.monotonic() + self.ahead
+
+    def time(self) -> float:
+        return time.time() + self.ahead
+
+
+async def test_P77_samplers_that_die_again_and_again_leave_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.settings = build({"monitor": {"interval": 0.5, "gpu": False}})
+    bench.run("say()\n")
+    await until(lambda: len(bench.pids) == 3)
+    files, tasks = len(list(Path("/proc/self/fd").iterdir())), len(asyncio.all_tasks())
+    await until(lambda: len(bench.pids) == 12)
+    assert len(list(Path("/proc/self/fd").iterdir())) <= files + 3
+    assert len(asyncio.all_tasks()) <= tasks + 1
 
 
 async def test_a_sampler_that_cannot_be_started_is_said_and_tried_again(bench: Bench) -> None:

@@ -90,9 +90,9 @@ class Figures:
             return (), ""
         silent = lane.silent(now, self._interval)
         if silent:
-            note = f"no answer for {duration(silent)}"
+            note = f"GPU data: no answer for {duration(silent)}"
         elif not lane.answered:
-            note = "waiting for the first answer of the driver"
+            note = "waiting for the GPU driver"
         else:
             note = self._gpu_note()
         gpus: tuple[Gpu, ...] = found["GPU"] or ()

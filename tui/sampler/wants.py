@@ -2,38 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
-from typing import Final
 
-from tui.hardware.sample import WANTED
-from tui.hardware.sample_line import VERSION
-
-LIMIT: Final = 4096
-"""Bytes a line may have."""
-
-
-def format_wants(names: Iterable[str]) -> bytes:
-    """Write the line; only names of `sample.WANTED` are in it."""
-    known = [name for name in WANTED if name in set(names)]
-    return json.dumps({"v": VERSION, "want": known}, separators=(",", ":")).encode() + b"\n"
-
-
-def parse_wants(line: bytes) -> frozenset[str] | None:
-    """Read the line; None for anything that is not exactly such a line."""
-    if len(line) > LIMIT:
-        return None
-    try:
-        raw = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(raw, dict) or set(raw) != {"v", "want"} or raw["v"] != VERSION or isinstance(raw["v"], bool):
-        return None
-    names = raw["want"]
-    if not isinstance(names, list) or not all(isinstance(name, str) and name in WANTED for name in names):
-        return None
-    return frozenset(names)
+from tui.hardware.wants_line import LIMIT, parse_wants
 
 
 class Wants:

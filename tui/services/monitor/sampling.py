@@ -15,9 +15,11 @@ import tui
 from tui.config.settings import Settings
 from tui.core.clock import SYSTEM, Clock
 from tui.core.observe import Observable
+from tui.core.record import record
 from tui.core.spawn import own_command
-from tui.hardware.sample import Sample
+from tui.hardware.sample import MACHINE_SOURCES, Sample
 from tui.hardware.sample_line import LINE_LIMIT, parse_sample
+from tui.hardware.wants_line import format_wants
 from tui.services.api import MonitorView
 from tui.text import duration
 
@@ -31,12 +33,24 @@ LOOK: Final = 1.0
 """Seconds between two looks at settings and silence, while nothing comes."""
 NONSENSE: Final = 20
 """Lines in a row without a sample until a sampler is given up."""
+FLOOD: Final = (100, 8_000_000)
+"""Lines, and bytes, within `LOOK` that are more than a sampler says, even after we were stopped and it was not."""
+STOPPED: Final = 2.0
+"""Seconds late from which it was not the sampler: the machine slept, or our loop was held up."""
 DEADLY: Final = 3
 """Quick ends of the sampler, one after the other, before it runs without the GPU."""
 GPU_AGAIN: Final = 600.0
-"""Seconds until a GPU driver that hung or crashed is asked again; the other figures stop for some seconds if it still does."""
+"""Seconds until a GPU driver that hung or crashed is asked again."""
 HEALTHY: Final = 60.0
 """Seconds after which a death counts as the first again."""
+
+
+@record(frozen=True)
+class _End:
+    """Why a sampler ended; `hung` are the seconds for which the GPUs' driver did not answer."""
+
+    note: str
+    hung: float = 0.0
 
 
 class Sampling:
@@ -55,16 +69,36 @@ class Sampling:
         self._clock = clock
         self._command = command or sampler_command
         self.taken: list[Callable[[Sample, float], None]] = []
-        self._recent: deque[tuple[float, Sample]] = deque()
+        self._recent: deque[tuple[float, Sample]] = deque(maxlen=int(RECENT * 10))
         self._process: asyncio.subprocess.Process | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wanted: frozenset[str] = frozenset()
+        self._told: frozenset[str] = frozenset()
         self._no_gpu_until = float("-inf")
-        self._gpu_note = ""
-        self._silent = 0.0
+        self._hung_since: float | None = None
+        self._crashes = False
         self._tick = 0
+
+    def want(self, names: frozenset[str]) -> None:
+        """Say what of `hardware.sample.WANTED` somebody shows or needs; from any thread."""
+        self._wanted = names
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended
+                loop.call_soon_threadsafe(self._tell_wanted)
+
+    def _tell_wanted(self) -> None:
+        """A sampler that does not listen is told again with its next sample, and never waited for."""
+        pipe = self._process.stdin if self._process is not None else None
+        if pipe is None or pipe.is_closing() or self._wanted == self._told or pipe.transport.get_write_buffer_size():
+            return
+        self._told = self._wanted
+        pipe.write(format_wants(self._wanted))
 
     async def run(self) -> None:
         """Keep a sampler going while settings say so, until cancelled."""
         deaths = 0
+        self._loop = asyncio.get_running_loop()
         try:
             while True:
                 settings = self._settings()
@@ -74,23 +108,42 @@ class Sampling:
                     continue
                 started = self._clock.monotonic()
                 gpu = self._asks_gpu(settings)
-                if gpu or not settings.monitor.gpu:
-                    self._gpu_note = ""
-                self._silent = 0.0
-                note = await self._once(settings, gpu)
-                if note is None:
+                if not settings.monitor.gpu:
+                    self._hung_since, self._crashes = None, False
+                end = await self._once(settings, gpu)
+                if end is None:
                     deaths = 0
                     continue
-                deaths = 0 if self._clock.monotonic() - started > HEALTHY else deaths + 1
-                if gpu and (self._silent or deaths >= DEADLY):  # what hangs or crashes in there is the driver's library
-                    self._no_gpu_until = self._clock.monotonic() + GPU_AGAIN
-                    why = f"no answer for {duration(self._silent)}" if self._silent else "asking the driver ends the sampler"
-                    note = self._gpu_note = f"GPU data: {why}"
-                    deaths = 0
+                healthy = self._clock.monotonic() - started > HEALTHY
+                deaths = 1 if healthy else deaths + 1
+                note = end.note
+                if gpu:
+                    note = self._blame(end, deaths, healthy)
+                    deaths = 1 if note != end.note else deaths
                 self._tell(note)
-                await self._pause(PAUSES[min(max(deaths, 1), len(PAUSES)) - 1], settings)
+                await self._pause(PAUSES[min(deaths, len(PAUSES)) - 1], settings)
         finally:
+            self._loop = None
             await self._end()
+
+    def _blame(self, end: _End, deaths: int, healthy: bool) -> str:
+        """Whether it was the GPUs' driver, which is left alone for some time then; says what to show."""
+        now = self._clock.monotonic()
+        if end.hung:
+            self._hung_since, self._crashes = now - end.hung if self._hung_since is None else self._hung_since, False
+        elif deaths >= (1 if self._crashes and not healthy else DEADLY):
+            self._hung_since, self._crashes = None, True
+        else:
+            self._crashes = self._crashes and not healthy
+            return end.note
+        self._no_gpu_until = now + GPU_AGAIN
+        return self._trouble(now)
+
+    def _trouble(self, now: float) -> str:
+        """What is the matter with the GPUs, as the sampler cannot say itself."""
+        if self._hung_since is not None:
+            return f"GPU data: no answer for {duration(now - self._hung_since)}"
+        return "GPU data: asking the driver ends the sampler" if self._crashes else ""
 
     async def _pause(self, seconds: float, settings: Settings) -> None:
         """Wait before the next sampler; changed settings end it."""
@@ -100,61 +153,74 @@ class Sampling:
             if self._settings().monitor != settings.monitor:
                 return
 
-    async def _once(self, settings: Settings, gpu: bool) -> str | None:
+    async def _once(self, settings: Settings, gpu: bool) -> _End | None:
         """Run one sampler to its end; returns why it ended, or None where the settings changed."""
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command(settings if gpu else _without_gpu(settings)),
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
                 limit=LINE_LIMIT,
                 cwd=Path(tui.__file__).resolve().parent.parent,
             )
         except OSError:
-            return "the sampler cannot be started"
+            return _End("the sampler cannot be started")
         assert self._process.stdout is not None
         try:
+            self._told = frozenset()
+            self._tell_wanted()
             return await self._read(self._process.stdout, settings, gpu)
         finally:
             await self._end()
 
-    async def _read(self, lines: asyncio.StreamReader, settings: Settings, gpu: bool) -> str | None:
+    async def _read(self, lines: asyncio.StreamReader, settings: Settings, gpu: bool) -> _End | None:
         interval = settings.monitor.interval
         patience = max(interval + SILENT_AFTER, 2 * interval)
-        heard = self._clock.monotonic()
-        nonsense = 0
+        looked = heard = window = self._clock.monotonic()
+        nonsense = count = size = 0
         while self._settings().monitor == settings.monitor and (gpu or not self._asks_gpu(settings)):
+            line: bytes | None = None
             try:
                 async with asyncio.timeout(LOOK):  # not `wait_for`: that of Python 3.11 can swallow a cancelling
                     line = await lines.readline()
             except TimeoutError:
-                silent = self._clock.monotonic() - heard
+                pass
+            except ValueError:  # a line over the limit
+                return _End("the sampler talks nonsense")
+            before, looked = looked, self._clock.monotonic()
+            if looked - before > LOOK + STOPPED:
+                heard += looked - before - LOOK
+            if line is None:
+                silent = looked - heard
                 if silent > patience:
-                    self._silent = silent
-                    return f"no answer from the sampler for {duration(silent)}; it is started again"
+                    return _End(f"no answer from the sampler for {duration(silent)}; it is started again")
                 if silent > interval * 2:
                     self._tell(f"no answer from the sampler for {duration(silent)}", silent - interval)
                 continue
-            except ValueError:  # a line over the limit
-                return "the sampler talks nonsense"
             if not line:
-                return "the sampler ended; it is started again"
+                return _End("the sampler ended; it is started again")
+            window, count, size = (window, count + 1, size + len(line)) if looked - window < LOOK else (looked, 1, len(line))
+            if count > FLOOD[0] or size > FLOOD[1]:
+                return _End("the sampler talks without end; it is started again")
             sample = parse_sample(line)
+            nonsense = 0 if sample is not None else nonsense + 1
+            if nonsense >= NONSENSE:
+                return _End("the sampler talks nonsense")
             if sample is not None:
-                nonsense = 0
-                heard = self._clock.monotonic()
-                self._keep(heard, sample)
-            else:
-                nonsense += 1
-                if nonsense >= NONSENSE:
-                    return "the sampler talks nonsense"
+                heard = looked
+                self._keep(heard, sample, gpu)
+                hung = max((source.silent for source in sample.sources if source.name not in MACHINE_SOURCES), default=0.0)
+                if gpu and hung > SILENT_AFTER:
+                    return _End(f"GPU data: no answer for {duration(hung)}", hung)
         return None
 
     def _asks_gpu(self, settings: Settings) -> bool:
         return settings.monitor.gpu and self._clock.monotonic() >= self._no_gpu_until
 
-    def _keep(self, at: float, sample: Sample) -> None:
+    def _keep(self, at: float, sample: Sample, gpu: bool) -> None:
+        if gpu and self._answered(sample):
+            self._hung_since = None
         self._recent.append((at, sample))
         while self._recent[0][0] < at - RECENT:
             self._recent.popleft()
@@ -162,7 +228,16 @@ class Sampling:
         interval = self._settings().monitor.interval
         for take in self.taken:
             take(sample, interval)
-        self.latest.set(MonitorView(sample, at, 0.0, self._gpu_note or sample.gpu_note, self._tick))
+        trouble = self._trouble(at) if self._hung_since is not None or not gpu else ""
+        self.latest.set(MonitorView(sample, at, 0.0, trouble or sample.gpu_note, self._tick))
+        self._tell_wanted()
+
+    @staticmethod
+    def _answered(sample: Sample) -> bool:
+        """Whether a GPU's driver said something, and be it that there is none."""
+        return any(
+            source.name not in MACHINE_SOURCES and not source.silent and (source.note or source.seconds) for source in sample.sources
+        )
 
     def recent(self) -> tuple[tuple[float, Sample], ...]:
         """Monotonic time and sample of the last `RECENT` seconds, oldest first."""
@@ -177,11 +252,17 @@ class Sampling:
         process, self._process = self._process, None
         if process is None:
             return
+        if process.stdin is not None:
+            process.stdin.close()
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGKILL)
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(1.0):
                 await process.communicate()  # what is left in the pipe would keep it open
+        except TimeoutError:  # a driver holds it, and will for ever
+            transport = getattr(process, "_transport", None)
+            if transport is not None:
+                transport.close()
 
 
 def sampler_command(settings: Settings) -> list[str]:

@@ -124,6 +124,7 @@ class MonitorVerbs:
     def want(self, who: str, names: Iterable[str]) -> None:
         """See `api.MonitorApi`."""
         self._wants[who] = frozenset(names)
+        self.sampling.want(frozenset().union(*list(self._wants.values())))
 
     def summary(self) -> str:
         """See `api.MonitorApi`."""
