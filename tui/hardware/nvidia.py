@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tui.hardware import pci
+from tui.hardware.cadence import PROCESSES, PROCESSES_UNSEEN, RETRY, SLOW
 from tui.hardware.nvml import (
     PROCESS_LIMIT,
     Calls,
@@ -32,14 +33,6 @@ from tui.hardware.nvml import (
 from tui.hardware.sample import GPU_DETAIL, GPU_PROCESSES, Gpu, GpuProcess, MigInstance
 from tui.hardware.trees import main_memory, names
 
-RETRY: Final = 60.0
-"""Seconds before a lost card, or a driver that refused, is asked again; also the age at which a card is asked who it is again."""
-SLOW: Final = 5.0
-"""Seconds between two looks at what changes slowly: fan, link, errors, limits, instances."""
-PROCESSES: Final = 2.0
-"""Seconds between two looks at the processes while somebody shows them."""
-PROCESSES_UNSEEN: Final = 10.0
-"""The same while nobody does; the limits look at them."""
 RECOUNT: Final = 10.0
 """Seconds between two looks at which cards the driver holds."""
 _CARDS: Final = 256
@@ -109,15 +102,19 @@ class Nvidia:
         self._listed: frozenset[str] = frozenset()
         self._listed_at = 0.0
         self._turn = 0
+        self._devices = tuple(device for vendor, device in pci.devices(root) if vendor == "nvidia")
         self.note = ""
 
     def read(self, wanted: frozenset[str] = frozenset()) -> tuple[Gpu, ...]:
         """Measure; `note` says why there is nothing, where there is nothing.
 
         Args:
-            wanted: Names of `sample.WANTED`; without `GPU_PROCESSES` the processes are looked at every `PROCESSES_UNSEEN`.
+            wanted: Names of `sample.WANTED`; without `GPU_PROCESSES` the processes are looked at every 10 s.
         """
         self._recount()
+        if self._calls is None and self._sleeping():
+            self.note = ""
+            return tuple(_asleep(self._root, device, index) for index, device in enumerate(self._devices))
         calls = self._ready()
         if calls is None:
             return ()
@@ -133,6 +130,10 @@ class Nvidia:
         self._turn = (self._turn + 1) % max(1, count)
         found = [self._gpu(calls, index, wanted) for index in range(count)]
         return tuple(_told_apart(found))
+
+    def _sleeping(self) -> bool:
+        """Whether every card is switched off to save power: starting the library would wake it."""
+        return bool(self._devices) and all(pci.asleep(device) for device in self._devices)
 
     def _start_over(self) -> None:
         self._cards, self._lost = {}, {}
@@ -302,6 +303,11 @@ class Nvidia:
         for field, counter in (("pcie_sent", _SENT), ("pcie_received", _RECEIVED)):
             rate = within(calls.ask(card.uuid, "nvmlDeviceGetPcieThroughput", card.handle, counter), 0, 1e9)
             card.rates[field] = None if rate is None else rate * _KILO
+
+
+def _asleep(root: Path, device: Path, index: int) -> Gpu:
+    name = pci.name(root, device) or "NVIDIA GPU"
+    return Gpu(f"pci-{device.name}", index, name, percent=0.0, note="asleep to save power", source=Nvidia.name)
 
 
 def _told_apart(gpus: list[Gpu]) -> list[Gpu]:
