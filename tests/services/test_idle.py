@@ -48,7 +48,7 @@ class World(FakeHost):
     async def pass_(self, seconds: float) -> None:
         for _look in range(round(seconds / 5)):
             await self.acting.look()
-            self.clock.advance(5)
+            self.time.advance(5)
         await self.acting.look()
 
 
@@ -174,7 +174,7 @@ async def test_E04_sleep_of_the_machine_is_no_idle_time() -> None:
     world = World()
     world.load_models(running("phi4"), running("qwen"))
     await world.pass_(300)
-    world.clock.advance(8 * 3600)
+    world.time.advance(8 * 3600)
     await world.pass_(290)
     assert world.done == []
     await world.pass_(20)
@@ -214,7 +214,7 @@ def test_the_least_recently_used_comes_first() -> None:
     world = World()
     world.load_models(running("old"))
     world.acting.uses.look()
-    world.clock.advance(5)
+    world.time.advance(5)
     world.load_models(running("old"), replace(running("new"), expires_at=None))
     world.acting.uses.look()
     assert sorted(world.watching.running.value, key=world.acting.uses.order)[0].name == "old"

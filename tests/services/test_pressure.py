@@ -31,7 +31,7 @@ class World(FakeHost):
 
     async def pass_(self, seconds: int, now: Sample = FULL) -> None:
         for second in range(seconds):
-            self.clock.advance(1)
+            self.time.advance(1)
             self.samples = [*self.samples, (self.clock.monotonic(), now)][-60:]
             if second % 5 == 4:
                 await self.acting.look()
@@ -128,7 +128,7 @@ async def test_figures_that_are_old_or_of_a_silent_source_make_nothing_happen() 
     world = World("unload")
     world.load_models(running("phi4", size=5))
     await world.pass_(9)
-    world.clock.advance(30)
+    world.time.advance(30)
     await world.acting.look()
     silent = Sample(1.0, memory=FULL.memory, sources=(Source("memory", silent=60.0),))
     await world.pass_(60, silent)

@@ -10,7 +10,7 @@ from typing import Any, cast
 from tui.config.paths import Paths
 from tui.config.settings import Settings
 from tui.core.capabilities import Capability
-from tui.core.clock import ManualClock
+from tui.core.clock import Clock, ManualClock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.models import Endpoint, Location, Origin, ProviderState, ProviderStatus, RunningModel, Severity
 from tui.core.observe import Observable
@@ -66,7 +66,8 @@ class FakeHost:
     """The hub of a monitor by hand; unloading takes what `freed` says off the list."""
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self.clock = ManualClock()
+        self.time = ManualClock()
+        self.clock: Clock = self.time
         self.paths = cast("Paths", None)
         self.demo = False
         self.database = None
