@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -45,6 +46,12 @@ class Acting:
         self._keeps = keeps
         self._idle = Idle(host, self.uses, self.unloading)
         self._pressure = Pressure(host, self.uses, self.unloading, tell, samples)
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(EVERY)
 
     async def look(self) -> None:
         """Note what is used, and act."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tui.hardware.sample import Sample
     from tui.services.chat.host import Meter
     from tui.services.monitor.energy import Energy
+    from tui.services.monitor.freeing import Freeing
     from tui.services.monitor.host import MonitorHost
     from tui.services.monitor.profiles import Profiles
     from tui.services.monitor.rules import Rules
@@ -54,6 +55,7 @@ class MonitorVerbs:
         self._slowness: Slowness | None = None
         self._energy: Energy | None = None
         self._rules: Rules | None = None
+        self._freeing: Freeing | None = None
         self._wants: dict[str, frozenset[str]] = {}
 
     async def run(self) -> None:
@@ -67,6 +69,7 @@ class MonitorVerbs:
         self._profiling = Profiles(database, self.profiles)
         self._host.post(self._profiling.read)
         await self._open_rules(database)
+        self._open_limits()
 
     async def _open_rules(self, database: Database) -> None:
         from tui.services.monitor.rules import Rules
@@ -82,6 +85,17 @@ class MonitorVerbs:
     def keeps_rules(self) -> bool:
         """Whether this process watches the rules, and so acts on them."""
         return self._rules is not None and self._rules.held
+
+    def _open_limits(self) -> None:
+        from tui.services.monitor.acting import Acting
+        from tui.services.monitor.freeing import Freeing
+
+        host, tell, samples = self._host, self.enforcing.tell, self.samples
+        acting = Acting(
+            host, tell, samples, loaded=lambda: self.loaded.value, figures=lambda: self.servers.value, keeps=lambda: self.keeps_rules
+        )
+        self._freeing = Freeing(host, acting.uses, acting.unloading, tell, self.would_take, lambda: self.loaded.value, samples)
+        host.keep_going(acting.run, "limits")
 
     async def changed(self, topics: frozenset[str]) -> None:
         """Parts of the database moved, here or in another process."""
@@ -166,6 +180,11 @@ class MonitorVerbs:
 
     def make_room(self, provider: str, model: str) -> None:
         """See `api.MonitorApi`."""
+        self._host.post(self._make_room, provider, model)
+
+    async def _make_room(self, provider: str, model: str) -> None:
+        if self._freeing is not None:
+            await self._freeing.make_room(provider, model)
 
     # --- alerts and history -------------------------------------------------------------------------------------------
 
