@@ -146,6 +146,7 @@ async def samples(context: Context, sampling: Sampling | None = None, wanted: fr
     """Samples with rates, at `monitor.interval`, from a sampler of its own: a driver that hangs ends there and not here."""
     command = demo_sampler(context.paths) if context.options.demo else None
     sampling = sampling or Sampling(measuring(context), command=command)
+    sampling.want(wanted)
     newest: asyncio.Queue[Sample] = asyncio.Queue(1)
 
     def take(sample: Sample, _interval: float) -> None:

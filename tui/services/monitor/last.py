@@ -68,6 +68,7 @@ def last_of(hub: Hub) -> LastFile:
             hub.jobs.view.value,
             hub.monitor.alerts.value,
             now=hub.clock.time(),
+            fahrenheit=hub.settings().monitor.temperature_unit == "F",
             binary=look.units == "binary",
             ascii=look.ascii == "on",
         )
@@ -100,6 +101,7 @@ def facts(
     alerts: AlertsView,
     *,
     now: float,
+    fahrenheit: bool,
     binary: bool,
     ascii: bool,
 ) -> dict[str, Any]:
@@ -109,16 +111,17 @@ def facts(
     from tui.core.models import ProviderStatus
 
     live = (JobState.WAITING, JobState.FETCHING, JobState.CHECKING, JobState.PAUSED, JobState.FAILED)
+    down = (ProviderStatus.DOWN, ProviderStatus.FAILED, ProviderStatus.OFF)
     states = {state.value: number for state in live if (number := queue.count(state))}
     newest = alerts.active[0] if alerts.active else None
     return {
         "machine": machine,
-        "server": None if server is None else {"name": server.name[:60], "up": server.status is ProviderStatus.UP},
+        "server": None if server is None else {"name": server.name[:60], "up": server.status not in down},
         "models": [{"name": model.name[:80], "size": model.size, "provider": model.provider[:60]} for model in running[:MODELS]],
         "more": max(0, len(running) - MODELS),
         "pulls": {"states": states, "running": queue.count(JobState.FETCHING, JobState.CHECKING), "rate": _round(queue.rate)}
         | {"percent": _round(queue.percent)},
-        "alerts": {"count": len(alerts.active), "newest": "" if newest is None else alert_sentence(newest, now)},
+        "alerts": {"count": len(alerts.active), "newest": "" if newest is None else alert_sentence(newest, now, fahrenheit=fahrenheit)},
         "binary": binary,
         "ascii": ascii,
     }
