@@ -75,7 +75,7 @@ class Metrics:
         return None if self.cached_tokens is None else prompt_rate(self.prompt_tokens, self.cached_tokens, self.prompt_seconds)
 
 
-FEW: Final = 16
+FEW: Final = 64
 """Tokens of a prompt below which the time to read them says nothing of the speed."""
 
 

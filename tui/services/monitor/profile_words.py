@@ -38,9 +38,9 @@ def rate(per_second: float | None) -> str:
 
 
 def joules(energy: float | None) -> str:
-    """`210 J`, `4.2 J`, `0.85 J`, `12 kJ`; a dash where not known."""
+    """`210 J`, `4.2 J`, `0.85 J`, `3.4 kJ`; a dash where not known."""
     if energy is None:
         return f"{_DASH} J"
-    if energy >= 9950:
-        return f"{energy / 1000:.0f} kJ" if energy >= 99_500 else f"{energy / 1000:.1f} kJ"
+    if energy >= 999.5:
+        return f"{energy / 1000:,.0f} kJ" if energy >= 99_500 else f"{energy / 1000:.1f} kJ"
     return f"{energy:.0f} J" if energy >= 9.95 else f"{energy:.1f} J" if energy >= 0.995 else f"{energy:.2f} J"

@@ -117,6 +117,10 @@ def summary(facts: SlowFacts) -> str:
     return f"{now}, usually {_speed(usual)}" if now else f"usually {_speed(usual)} tok/s ({count(answers)} answers)"
 
 
+def _many(number: int, what: str) -> str:
+    return f"{count(number)} {what}{'' if number == 1 else 's'}"
+
+
 def _speed(tokens: float) -> str:
     return f"{tokens:.0f}" if tokens >= 10 else f"{tokens:.1f}"
 
@@ -268,7 +272,9 @@ def _other(facts: SlowFacts) -> Check:
     if working:
         one = working[0]
         where = f" on {one.cards}" if one.cards else ""
-        return told(CAUSE, f"{one.model.name} works on {count(one.running)} requests{where}", f"Wait for {one.model.name}, or unload it")
+        return told(
+            CAUSE, f"{one.model.name} works on {_many(one.running or 0, 'request')}{where}", f"Wait for {one.model.name}, or unload it"
+        )
     gpus = facts.gpus
     if not gpus:
         return told(UNKNOWN, _no_card(facts))
@@ -280,12 +286,12 @@ def _other(facts: SlowFacts) -> Check:
             return told(CAUSE, figure, f"End {process.name or 'it'}, or wait until it is done")
     hidden = sum(gpu.hidden for gpu in gpus)
     if hidden:
-        return told(UNKNOWN, f"{count(hidden)} processes there cannot be seen")
+        return told(UNKNOWN, f"{count(hidden)} of the processes there cannot be seen")
     if not any(gpu.processes for gpu in gpus):
         return told(UNKNOWN, "the driver does not tell whose processes are there")
     if strangers:
         held = sum(process.memory or 0 for _, process in strangers)
-        return told(FINE, f"{count(len(strangers))} other programs have {facts.size(held)} and do not use it")
+        return told(FINE, f"{_many(len(strangers), 'other program')} with {facts.size(held)}, doing nothing there")
     return told(FINE, "only our servers are there")
 
 
@@ -436,7 +442,8 @@ def _queue(facts: SlowFacts) -> Check:
         if loaded.own > 1:
             return told(CAUSE, f"{count(loaded.own)} answers of ours are written at once", "Let one end before the next begins")
         return told(UNKNOWN, "the server does not tell how many requests it works on")
-    at = f"works on {count(running or 0)}{f' of {count(slots)}' if slots else ''} requests, {count(waiting or 0)} wait"
+    requests = f"{count(running or 0)} of {count(slots)} requests" if slots else _many(running or 0, "request")
+    at = f"works on {requests}, {count(waiting or 0)} wait"
     if waiting:
         return told(CAUSE, at, "Wait, or start the server with more slots: --parallel, OLLAMA_NUM_PARALLEL, --max-num-seqs")
     if (running or 0) > 1:

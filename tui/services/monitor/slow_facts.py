@@ -156,7 +156,7 @@ class Slowness:
         here = self._is_here(provider)
         told = [*verbs.loaded.value, *self._not_told()]
         loaded = next((one for one in told if _is(one.model, provider, model)), None)
-        others = tuple(one for one in told if one.here and one is not loaded)
+        others = tuple(one for one in told if one is not loaded and (one.here if here else one.model.provider == provider))
         samples = [sample for at, sample in verbs.samples() if host.clock.monotonic() - at <= RECENT]
         sample = mean_of(samples) if here else None
         live = next((one for one in host.live() if one.provider == provider and same(one.model, model) and one.timeline.rate), None)

@@ -21,6 +21,7 @@ _EXCERPT = 1200
 ROOMY = 100
 """Cells from which on the table has columns that only `show` can fill."""
 _WIDE = 116
+_WIDEST = 128
 
 
 def ability_words(abilities: frozenset[Ability]) -> str:
@@ -79,7 +80,7 @@ def columns(
         Column("quant", "QUANT", lambda model: model.quantization or "–", width=8, min_screen_width=72),
         Column("fits", f"FITS AT {CONTEXT // 1024}k", fits.cell, width=15),
         *([context] if roomy else []),
-        *([written] if width >= _WIDE else []),
+        *([written] if width >= _WIDEST else []),
         *([can] if width >= _WIDE else []),
         Column(
             "changed", "CHANGED", lambda m: age(m.modified_at, time.time()), width=7, align="right", sort_key=lambda m: m.modified_at,
