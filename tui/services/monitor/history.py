@@ -10,10 +10,11 @@ from array import array
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from tui.core.monitor import Points
-from tui.hardware.sample import Sample
+from tui.hardware.sample import Gpu, Sample
 from tui.hardware.series import CORE, Value, figures, rebuilt
 
 FINE: Final = 600.0
@@ -22,6 +23,8 @@ WHOLE: Final = 150.0
 """Seconds of them with everything that was measured; of the others the figures."""
 COARSE: Final = ((10.0, 720), (60.0, 1440))
 """Step in seconds and number of the means that are kept longer."""
+GPUS: Final = 64
+"""GPUs that are remembered after they went."""
 _NOTHING: Final = float("nan")
 
 
@@ -115,12 +118,15 @@ class Ring:
         """Take over what another ring of the same step knows of buckets of which this one knows nothing."""
         if earlier.newest < 0:
             return
-        mine = {number: self.bucket(number) for number in range(self.oldest() or 0, self.newest + 1)} if self.newest >= 0 else {}
-        if earlier.newest > self.newest >= 0:  # of a time that has not come: the clock was wrong then
-            earlier._move(self.newest)
+        newest, oldest = self.newest, self.oldest()
+        mine = {number: self.bucket(number) for number in range(oldest, newest + 1)} if oldest is not None else {}
+        if earlier.newest > newest >= 0:  # of a time that has not come: the clock was wrong then
+            earlier.put(newest, {})
         self._series, self.newest, self._looked, self._begun = earlier._series, earlier.newest, earlier.newest, earlier._begun
         for number, values in mine.items():
             self.put(number, values)
+        if newest >= 0:
+            self.put(newest, {})
 
 
 class History:
@@ -130,6 +136,7 @@ class History:
         self.interval = 1.0
         self._samples: deque[Sample] = deque()
         self._last: Sample | None = None
+        self._gpus: dict[str, Gpu] = {}
         self._fine = Ring(1.0, int(FINE))
         self.coarse = tuple(Ring(step, size) for step, size in COARSE)
         self._sums: list[tuple[int, dict[str, list[float]]]] = [(-1, {}) for _ in COARSE]
@@ -145,6 +152,10 @@ class History:
         self._last = sample
         while self._samples[0].time < sample.time - WHOLE:
             self._samples.popleft()
+        for gpu in sample.gpus:
+            self._gpus[gpu.uuid] = gpu
+        while len(self._gpus) > GPUS:
+            del self._gpus[next(iter(self._gpus))]
         values = figures(sample)
         number = int(sample.time / interval)
         if number == self._fine.newest + 2 and before is not None and sample.time - before.time < 1.5 * interval:
@@ -224,8 +235,15 @@ class History:
         for ring in (self._fine, *self.coarse):
             number = int(at / ring.step)
             if values := ring.bucket(number):
-                return rebuilt(self._last, number * ring.step, values)
+                return rebuilt(self._with_gone(self._last, values), number * ring.step, values)
         return None
+
+    def _with_gone(self, last: Sample, values: Mapping[str, Value]) -> Sample:
+        """With the GPUs that are not there any more and were then."""
+        there = {gpu.uuid for gpu in last.gpus}
+        known = {name.split(":")[1] for name in values if name.startswith("gpu:")}
+        gone = [gpu for uuid, gpu in self._gpus.items() if uuid in known and uuid not in there]
+        return replace(last, gpus=(*last.gpus, *gone)) if gone else last
 
     def oldest(self) -> float | None:
         """Epoch seconds of the first moment that is known."""
