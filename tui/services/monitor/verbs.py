@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from tui.core.errors import PaddockError
 from tui.core.monitor import AlertsView, Enforcement, Loaded, MemoryMap, Points, Profile, ServerFigures, SlowView, Take
 from tui.core.observe import Observable
 from tui.core.threads import in_daemon_thread
@@ -183,8 +184,9 @@ class MonitorVerbs:
         self._host.post(self._make_room, provider, model)
 
     async def _make_room(self, provider: str, model: str) -> None:
-        if self._freeing is not None:
-            await self._freeing.make_room(provider, model)
+        if self._freeing is None:
+            raise PaddockError.of("Room cannot be made: the rules are not open", model, "See the line at the top")
+        await self._freeing.make_room(provider, model)
 
     # --- alerts and history -------------------------------------------------------------------------------------------
 
