@@ -68,7 +68,9 @@ def test_unified_memory_has_one_map() -> None:
 
 def test_a_hidden_process_taken_for_a_model_is_not_counted_twice() -> None:
     gpu = Gpu("G", 0, memory_total=24 * GB, memory_used=9 * GB, processes=(GpuProcess(900, 7 * GB), GpuProcess(901, GB)), hidden=2)
-    (found,) = memory_maps(Sample(1.0, gpus=(gpu,)), {("lab", "a"): Join(gpus={"G": 7 * GB}, about=True)}, [model("a")])
+    (found,) = memory_maps(
+        Sample(1.0, gpus=(gpu,)), {("lab", "a"): Join(gpus={"G": 7 * GB}, about=True, guessed=frozenset({900}))}, [model("a")]
+    )
     assert parts(found) == [("model", "a", "lab", 7, True), ("hidden", "", "", 1, False), ("rest", "", "", 1, False)]
     assert found.parts[1].count == 1
 

@@ -102,6 +102,7 @@ class FakeMonitor(Recorder):
         self.loaded: Observable[Any] = Observable(())
         self.maps: Observable[Any] = Observable(())
         self.servers: Observable[Any] = Observable({})
+        self.machines: Observable[Any] = Observable({})
         self.alerts: Observable[Any] = Observable(AlertsView())
         self.enforced: Observable[Any] = Observable(())
         self.profiles: Observable[Any] = Observable({})

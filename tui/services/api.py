@@ -267,6 +267,7 @@ class MonitorApi(Protocol):
     loaded: Observable[tuple[Loaded, ...]]
     maps: Observable[tuple[MemoryMap, ...]]  # GPUs in their order, then main memory; while `GPU_PROCESSES` is wanted
     servers: Observable[Mapping[str, ServerFigures]]  # by provider name
+    machines: Observable[Mapping[str, Sample]]  # of providers with an `exporter`, while somebody looks; `sources` says why not
     alerts: Observable[AlertsView]
     enforced: Observable[tuple[Enforcement, ...]]  # what `[limits]` did, newest first, at most 50
     profiles: Observable[Mapping[ModelKey, Profile]]

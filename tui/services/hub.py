@@ -182,6 +182,7 @@ class Hub:
         await self.watching.quiet()
         if self._start_sampler:
             self.engine.keep_going(self.monitor.run, "monitor")
+        self.engine.keep_going(self.monitor.follow, "models")
         self.engine.keep_going(self._follow_config, "config")
         await self._part("database", self._open_database)
         self.ports.open(self._meta)

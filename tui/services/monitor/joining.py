@@ -62,6 +62,7 @@ class Join:
         mapped: Bytes of its files that are mapped into main memory; these are cache, and given back when needed.
         about: Whose the GPU memory is, or how much, is concluded.
         about_ram: The same of `ram`.
+        guessed: GPU processes that were taken for its own by their size.
     """
 
     pids: frozenset[int] = frozenset()
@@ -70,6 +71,7 @@ class Join:
     mapped: int = 0
     about: bool = False
     about_ram: bool = False
+    guessed: frozenset[int] = frozenset()
 
 
 def look(holders: Mapping[str, Holder], proc: Path = PROC) -> Seen:
@@ -111,12 +113,13 @@ def join(models: Sequence[RunningModel], seen: Seen, sample: Sample, digests: Ma
         ram, mapped = _ram(pids, seen, part)
         about = about or others
         about_ram = about
-        if not gpus and (model.vram is None or model.vram > 0):
-            gpus = _by_size(model, by_pid, owned, seen, sample.gpus)
+        guessed: frozenset[int] = frozenset()
+        if not gpus and model.vram:
+            gpus, guessed = _by_size(model.vram, by_pid, owned, seen, sample.gpus)
             about = about or bool(gpus)
         if not pids and model.size is not None:
             ram, about_ram = max(0, model.size - (model.vram or 0)), True
-        found[key] = Join(pids, gpus, ram, mapped, about, about_ram)
+        found[key] = Join(pids, gpus, ram, mapped, about, about_ram, guessed)
     return found
 
 
@@ -208,11 +211,10 @@ def _ram(pids: Iterable[int], seen: Seen, part: float) -> tuple[int, int]:
     return int(sum(one.private for one in mine) * part), int(max((one.mapped for one in mine), default=0) * part)
 
 
-def _by_size(model: RunningModel, by_pid: dict[int, dict[str, int]], owned: set[int], seen: Seen, gpus: Sequence[Gpu]) -> dict[str, int]:
-    """The GPU memory of a process that fits and cannot be seen; where the driver tells no processes, the only GPU's."""
-    vram = model.vram
-    if not vram:
-        return {}
+def _by_size(
+    vram: int, by_pid: Mapping[int, dict[str, int]], owned: set[int], seen: Seen, gpus: Sequence[Gpu]
+) -> tuple[dict[str, int], frozenset[int]]:
+    """The GPU memory of a process that fits and cannot be seen, and that process; where the driver tells none, the only GPU's."""
     fitting = []
     for pid, parts in by_pid.items():
         if pid in owned or pid in seen.known:
@@ -223,8 +225,8 @@ def _by_size(model: RunningModel, by_pid: dict[int, dict[str, int]], owned: set[
     if fitting:
         pid = min(fitting)[1]
         owned.add(pid)
-        return by_pid[pid]
+        return by_pid[pid], frozenset({pid})
     real = [gpu for gpu in gpus if gpu.memory_total and not gpu.lost]
     if len(real) == 1 and not real[0].processes and (real[0].memory_used or 0) >= vram * (1 - NEAR):
-        return {real[0].uuid: vram}
-    return {}
+        return {real[0].uuid: vram}, frozenset()
+    return {}, frozenset()

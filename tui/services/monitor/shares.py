@@ -11,7 +11,7 @@ from typing import Final
 
 from tui.core.models import RunningModel
 from tui.core.monitor import RAM, MemoryMap, MemoryPart
-from tui.hardware.sample import Gpu, GpuProcess, MachineProcess, Sample
+from tui.hardware.sample import Gpu, MachineProcess, Sample
 from tui.services.monitor.joining import Join, Key
 
 MOST_PROCESSES: Final = 12
@@ -36,18 +36,10 @@ def _of_gpu(gpu: Gpu, joins: Mapping[Key, Join], models: Sequence[RunningModel])
         for model, join in _joined(joins, models)
         if join.gpus.get(gpu.uuid)
     ]
-    pids = {pid for _model, join in _joined(joins, models) if join.gpus.get(gpu.uuid) for pid in join.pids}
-    guessed = [part.size for part in ours if part.about]
-    others, unseen = [], list[GpuProcess]()
-    for process in gpu.processes:
-        if process.pid in pids:
-            continue
-        if process.name:
-            others.append(MemoryPart("process", process.name, process.user, process.memory or 0, pid=process.pid))
-        elif process.memory in guessed:  # it is the one that was taken for a model's
-            guessed.remove(process.memory)
-        else:
-            unseen.append(process)
+    pids = {pid for _model, join in _joined(joins, models) if join.gpus.get(gpu.uuid) for pid in join.pids | join.guessed}
+    left = [process for process in gpu.processes if process.pid not in pids]
+    others = [MemoryPart("process", one.name, one.user, one.memory or 0, pid=one.pid) for one in left if one.name]
+    unseen = [process for process in left if not process.name]
     hidden = sum(process.memory or 0 for process in unseen)
     return MemoryMap(gpu.uuid, f"GPU{gpu.index}", total, used, _fitted(used, ours, _largest(others), hidden, len(unseen)))
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tui.services.monitor.profiles import Profiles
     from tui.services.monitor.rules import Rules
     from tui.services.monitor.slow_facts import Slowness
+    from tui.services.monitor.whose import Whose
     from tui.store.db import Database
 
 
@@ -46,6 +47,7 @@ class MonitorVerbs:
         self.loaded: Observable[tuple[Loaded, ...]] = Observable(())
         self.maps: Observable[tuple[MemoryMap, ...]] = Observable(())
         self.servers: Observable[Mapping[str, ServerFigures]] = Observable({})
+        self.machines: Observable[Mapping[str, Sample]] = Observable({})
         self.alerts: Observable[AlertsView] = Observable(AlertsView())
         self.enforcing = Enforced(host.clock, host.audit)
         self.enforced: Observable[tuple[Enforcement, ...]] = self.enforcing.done
@@ -57,11 +59,19 @@ class MonitorVerbs:
         self._energy: Energy | None = None
         self._rules: Rules | None = None
         self._freeing: Freeing | None = None
+        self._whose: Whose | None = None
         self._wants: dict[str, frozenset[str]] = {}
 
     async def run(self) -> None:
         """Keep the sampler going, until cancelled."""
         await self.sampling.run()
+
+    async def follow(self) -> None:
+        """Keep loaded models, figures of servers and whose memory it is true, until cancelled."""
+        from tui.services.monitor.whose import Whose
+
+        whose = self._whose = Whose(self._host, self, lambda: dict(self._wants), self.want)
+        await whose.run()
 
     async def open(self, database: Database) -> None:
         """Read what is kept, and watch the rules; once the database is there."""
@@ -140,6 +150,8 @@ class MonitorVerbs:
         """See `api.MonitorApi`."""
         self._wants[who] = frozenset(names)
         self.sampling.want(frozenset().union(*list(self._wants.values())))
+        if self._whose is not None:
+            self._host.post(self._whose.wanted)
 
     def summary(self) -> str:
         """See `api.MonitorApi`."""
@@ -157,7 +169,10 @@ class MonitorVerbs:
 
     def would_take(self, provider: str, model: str, context: int | None = None) -> Take | None:
         """See `api.MonitorApi`."""
-        return None
+        from tui.services.monitor.takes import would_take
+
+        profile = self.profiles.value.get((provider, model))
+        return would_take(self._host, self.latest.value.sample, provider, model, context, profile)
 
     def why_slow(self, provider: str, model: str) -> None:
         """See `api.MonitorApi`."""
