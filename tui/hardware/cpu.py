@@ -104,7 +104,8 @@ class Processor:
     def _look(self) -> None:
         """What hardly ever changes: which files to read, the highest frequency."""
         folder = f"{self._root}/sys/devices/system/cpu/cpufreq"
-        self._policies = [f"{folder}/{name}" for name in reading.names(folder) if name.startswith("policy")]
+        policies = sorted((name for name in reading.names(folder) if name.startswith("policy")), key=lambda name: (len(name), name))
+        self._policies = [f"{folder}/{name}" for name in policies]
         spread = self._policies[:: max(1, len(self._policies) // _AT_ONCE)]
         fastest = [_mhz(reading.number(f"{policy}/cpuinfo_max_freq")) for policy in spread]
         self._fastest = max((speed for speed in fastest if speed is not None), default=None)
@@ -139,10 +140,10 @@ def _stat(lines: str, cores: bool) -> tuple[int | None, dict[str, Times]]:
     """`/proc/stat`: how many cores run, and the times by `cpu` and, where wanted, `cpu0`, `cpu1` …."""
     found: dict[str, Times] = {}
     for line in lines.splitlines() if cores else lines.splitlines()[:1]:
+        if line[:3] != "cpu":
+            break
         name, *words = line.split()
         times = [reading.whole(word) for word in words[:8]]  # guests' time is in their host's
-        if name[:3] != "cpu":
-            break
         if len(times) >= 4 and None not in times:
             found[name] = [value or 0 for value in times]
     return lines.count("\ncpu") or None, found
