@@ -266,13 +266,13 @@ class Alarms:
                 for number, alert in written.items():
                     if self._unwritten.get(number) is alert:
                         del self._unwritten[number]
+                self._said = False
             if alive or now >= self._alive_at:
                 self._alive_at = now + ALIVE_EVERY
                 await self._table.watched(self._host.clock.time())
             if now >= self._prune_at:
                 self._prune_at = now + PRUNE_EVERY
                 await self._table.prune(self._host.clock.time())
-            self._said = False
         except PaddockError as error:
             if not self._said:
                 self._said = True
