@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from tests.support.fake_services import FakeServices, ScreenHost
 from tests.ui import library_data
 from tests.ui.chat_data import answer, prompt, view
-from tests.ui.test_monitor import fill as fill_monitor
+from tests.ui.monitor_data import fill as fill_monitor
 from tests.ui.test_pull_verbs import past
 from tests.ui.test_pulls import plan, queue
 from tests.ui.test_welcome import FOUND
@@ -146,7 +146,7 @@ def test_chat(world: FakeServices, snap_compare: Snap, size: tuple[int, int]) ->
     shows(snap_compare, ChatScreen(world), size)
 
 
-@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("size", [SMALL, LARGE, (200, 60), (40, 12)])
 def test_monitor(world: FakeServices, snap_compare: Snap, size: tuple[int, int]) -> None:
     fill_monitor(world)
     shows(snap_compare, MonitorScreen(world), size)
@@ -155,6 +155,21 @@ def test_monitor(world: FakeServices, snap_compare: Snap, size: tuple[int, int])
 def test_monitor_in_ascii(world: FakeServices, snap_compare: Snap) -> None:
     fill_monitor(world)
     shows(snap_compare, MonitorScreen(world), SMALL, ascii_only=True)
+
+
+def test_monitor_of_eight_gpus(world: FakeServices, snap_compare: Snap) -> None:
+    fill_monitor(world, gpus=8)
+    shows(snap_compare, MonitorScreen(world), SMALL)
+
+
+def test_monitor_frozen(world: FakeServices, snap_compare: Snap) -> None:
+    fill_monitor(world)
+    shows(snap_compare, MonitorScreen(world), SMALL, "p", "shift+left", "left")
+
+
+def test_monitor_page_of_a_gpu(world: FakeServices, snap_compare: Snap) -> None:
+    fill_monitor(world)
+    shows(snap_compare, MonitorScreen(world), LARGE, "shift+tab", "end", "enter")
 
 
 def test_settings(world: FakeServices, snap_compare: Snap) -> None:

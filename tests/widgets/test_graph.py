@@ -6,7 +6,7 @@ from textual.app import App, ComposeResult
 
 from tests.support.screen import screen_lines, until
 from tui.core.clock import ManualClock
-from tui.ui.widgets.bars import bar, fit, glyph, stacked_bar
+from tui.ui.widgets.bars import bar, fit, glyph
 from tui.ui.widgets.graph import Graph, braille_line, braille_rows, round_bound
 
 
@@ -36,10 +36,6 @@ def test_bars() -> None:
     assert bar(None, 4) == "░░░░"
     assert bar(5, 4) == "████"
     assert bar(0.5, 4, ascii=True) == "##.."
-    assert stacked_bar([6.8, 5.9, 0.3], 24, 24) == "▓▓▓▓▓▓▓▒▒▒▒▒▒░··········"
-    assert stacked_bar([30], 24, 5) == "▓▓▓▓▓"
-    assert stacked_bar([0.001], 24, 5, ascii=True) == "#...."
-    assert stacked_bar([1], 0, 3) == "···"
 
 
 def test_fit_counts_cells() -> None:

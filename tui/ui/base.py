@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from tui.ui.app import TuiApp
 
 T = TypeVar("T")
-MIN_WIDTH, MIN_HEIGHT = 60, 16
 
 
 class TooSmall(Widget):
@@ -36,7 +35,8 @@ class TooSmall(Widget):
     def render(self) -> Content:
         """See `Widget`."""
         size = self.app.size
-        return Content(f"Paddock needs {MIN_WIDTH}x{MIN_HEIGHT}, has {size.width}x{size.height}")
+        width, height = self.screen.MIN_SIZE if isinstance(self.screen, AppScreen) else AppScreen.MIN_SIZE
+        return Content(f"Paddock needs {width}x{height}, has {size.width}x{size.height}")
 
 
 class AppScreen(Screen[None]):
@@ -44,6 +44,7 @@ class AppScreen(Screen[None]):
 
     NAME: ClassVar[str] = ""
     HELP_LINES: ClassVar[str] = ""
+    MIN_SIZE: ClassVar[tuple[int, int]] = (60, 16)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "back", show=False, id="app.back"),
     ]
@@ -115,6 +116,11 @@ class AppScreen(Screen[None]):
             lambda view: top.mark("pulls", self._pull_mark(view.count(JobState.FETCHING, JobState.CHECKING))),
             fps=2,
         )
+        self.follow(
+            self.services.monitor.alerts,
+            lambda view: top.mark("monitor", f"!{count}" if (count := sum(not alert.acknowledged for alert in view.active)) else ""),
+            fps=2,
+        )
         self.follow(self.services.banner, self._show_banner, fps=4)
         self.query_one(StatusBar).follow_all()
         self.start()
@@ -178,7 +184,7 @@ class AppScreen(Screen[None]):
 
     def on_resize(self, event: events.Resize) -> None:
         """Below the smallest size one line says so."""
-        small = event.size.width < MIN_WIDTH or event.size.height < MIN_HEIGHT
+        small = event.size.width < self.MIN_SIZE[0] or event.size.height < self.MIN_SIZE[1]
         if small == self.has_class("-toosmall"):
             return
         if small:  # what is hidden loses the focus

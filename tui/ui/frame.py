@@ -105,7 +105,7 @@ class TopBar(Line):
             if alone and name != alone:
                 continue
             here = name == self._current
-            label = title if width >= 70 or here else title[:4]
+            label = title if width >= 70 or here else title[:4] if width >= 54 else ""
             mark = self._marks.get(name, "")
             if not alone:
                 parts.append((f"{number} ", "$accent"))

@@ -1,290 +1,354 @@
-"""What this machine is doing, and for whom: graphs, memory of the GPUs, loaded models."""
+"""What this machine is doing, and for whom: graphs, whose memory it is, loaded models, alerts."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Final
+from urllib.parse import urlsplit
 
 from textual import events
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from tui.core.capabilities import Capability
-from tui.core.models import Location, Model, RunningModel
-from tui.hardware.sample import Gpu
+from tui.core.models import Location
+from tui.core.monitor import AlertsView, Loaded
+from tui.hardware.sample import GPU_PROCESSES
 from tui.services.api import MonitorView
-from tui.text import duration, size
-from tui.ui.base import AppScreen
-from tui.ui.frame import Line, Part
-from tui.ui.screens.monitor_rows import (
-    MemoryShare,
-    Meter,
-    Moment,
-    Value,
-    bucketed,
-    detail_text,
-    gpu_memory,
-    loaded_columns,
-    meters,
-    share_memory,
-    unload_question,
-)
+from tui.text import duration
+from tui.ui.frame import Line
+from tui.ui.screens.monitor_alerts import alert_lines, alerts_title, compact_lines
+from tui.ui.screens.monitor_keys import MonitorKeys
+from tui.ui.screens.monitor_loaded import detail_text, far_lines, loaded_columns, state_of
+from tui.ui.screens.monitor_meters import TALLEST, compact, graph_cells, memory_board, overview
+from tui.ui.screens.monitor_pages import page_lines, page_title, wants_of
+from tui.ui.screens.monitor_time import Times
+from tui.ui.screens.monitor_words import Look
 from tui.ui.screens.parts import Rule
-from tui.ui.widgets.bars import stack_marks, stacked_bar
-from tui.ui.widgets.graph import Graph
+from tui.ui.widgets.board import Board, BoardLine
 from tui.ui.widgets.rows import Rows
 
-SPANS: Final = (120.0, 600.0)
-_FITTING: Final = 12
-"""Lines of figures that fit on the smallest good screen; more can be scrolled."""
-KEEP: Final = (("5m", "5 minutes"), ("30m", "30 minutes"), ("1h", "an hour"), ("4h", "4 hours"), ("24h", "a day"), ("-1", "until unloaded"))
+COLUMNS_FROM: Final = (160, 36)
+"""From this size on graphs stand at the left, all else at the right."""
+_COMPACT_BELOW: Final = (60, 20)
+_MODELS: Final = 6
+_ALERTS: Final = 3
+_TALLEST_ALONE: Final = 8
 
 
-class MeterRow(Horizontal):
-    """One figure: name and value, graph, words."""
-
-    def __init__(self, meter: Meter) -> None:
-        super().__init__(id=f"meter-{meter.key}", classes="meter")
-        self._fixed = meter.fixed
-
-    def compose(self) -> ComposeResult:
-        """Left to right."""
-        yield Line(classes="meter-label")
-        yield Graph(upper=100.0 if self._fixed else None, classes="meter-graph")
-        yield Line(classes="meter-words")
-
-    def show(self, meter: Meter, newest: int, span: int, *, old: bool) -> None:
-        """Draw what differs."""
-        percent = "" if not self._fixed else "  –" if meter.value is None else f"{meter.value:3.0f} %"
-        words = "$text-muted" if old else "$foreground"
-        self.query_one(".meter-label", Line).show((f" {meter.label:<5}", "$text-muted"), (percent, words if old else "bold $foreground"))
-        self.query_one(".meter-words", Line).show((f"  {meter.context}", words))
-        graph = self.query_one(Graph)
-        graph.set_class(old, "-old")
-        graph.set_values(bucketed(meter.values, newest, graph.size.width * 2, span))
-
-
-class MemoryBlock(Widget):
-    """A GPU's memory as a bar, and whose it is."""
-
-    DEFAULT_CSS = "MemoryBlock { height: 2; }"
-
-    def compose(self) -> ComposeResult:
-        """Bar and legend."""
-        yield Line(classes="memory-bar")
-        yield Line(classes="memory-legend")
-
-    def show(self, share: MemoryShare, *, ascii: bool, binary: bool, old: bool) -> None:
-        """Draw what differs."""
-        width = max(10, min(60, self.size.width - 48))
-        base = 2**30 if binary else 1e9
-        unit = "GiB" if binary else "GB"
-        text = stacked_bar([part for _name, part in share.parts], share.total, width, ascii)
-        tone = "$text-muted" if old else "$primary"
-        self.query_one(".memory-bar", Line).show(
-            ("   memory   ", "$text-muted"),
-            (text, tone),
-            (f"  {share.used / base:.1f} of {share.total / base:.1f} {unit} used", "$text-muted" if old else "$foreground"),
-        )
-        marks = stack_marks(ascii)
-        parts: list[Part] = [("            ", "")]
-        for index, (name, part) in enumerate(share.parts):
-            if part >= base / 20:
-                mark = marks[index % len(marks)]
-                parts.append((f"{mark} ", tone))
-                parts.append((f"{name or ('other' if len(share.parts) > 1 else 'in use')} {part / base:.1f}  ", "$text-muted"))
-        if share.about:
-            parts.append((share.about, "$text-muted"))
-        self.query_one(".memory-legend", Line).show(*parts)
-
-
-class MonitorScreen(AppScreen):
+class MonitorScreen(MonitorKeys):
     """This machine's figures and the models in memory."""
 
     NAME = "monitor"
-    HELP_LINES = "Graphs show this machine. Loaded models are those of all servers; only models here count to its GPU."
+    MIN_SIZE = (40, 12)
+    HELP_LINES = (
+        "Graphs show this machine. Loaded models are those of all servers; only models here count to its GPU. "
+        "enter opens the page of a line, the detail of a model, the log of an alert."
+    )
     AUTO_FOCUS = "#loaded"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("U", "unload", "unload", id="monitor.unload", tooltip="unload the model; asks"),
-        Binding("L", "load", "load", id="monitor.load", tooltip="load an installed model"),
-        Binding("t", "keep", "keep", id="monitor.keep", tooltip="how long the model stays loaded"),
         Binding("left_square_bracket", "span(-1)", "span", key_display="[ ]", id="monitor.shorter", tooltip="[ shorter span, ] longer"),
         Binding("right_square_bracket", "span(1)", "longer", show=False, id="monitor.longer", tooltip="longer span"),
-        Binding("p", "freeze", "freeze", id="monitor.freeze", tooltip="hold the graphs; ← → then walk through time"),
-        Binding("left", "walk(1)", "back", key_display="← →", id="monitor.back", tooltip="← back in time while frozen, → forth"),
-        Binding("right", "walk(-1)", "forth", show=False, id="monitor.forth", tooltip="forth in time while frozen"),
+        Binding("p", "freeze", "freeze", id="monitor.freeze", tooltip="hold the moment; ← → then walk through time"),
+        Binding("left", "walk(1)", "back", key_display="← →", id="monitor.back", tooltip="← back in time by a dot while frozen, → forth"),
+        Binding("right", "walk(-1)", "forth", show=False, id="monitor.forth", tooltip="forth in time by a dot while frozen"),
+        Binding("shift+left", "leap(1)", "far back", show=False, id="monitor.far_back", tooltip="back by a tenth of the span while frozen"),
+        Binding("shift+right", "leap(-1)", "far forth", show=False, id="monitor.far_forth", tooltip="forth by a tenth of the span"),
+        Binding("m", "mute", "mute", id="monitor.mute", tooltip="alerts ring and tell nothing for an hour; again: they do"),
+        Binding("E", "export", "export", id="monitor.export", tooltip="write the history to a file"),
+        Binding("l", "log", "alert log", show=False, id="monitor.log", tooltip="all alerts and what limits did"),
         Binding("r", "refresh", "refresh", show=False, id="monitor.refresh", tooltip="ask all servers again"),
-        Binding("y", "copy", "copy name", show=False, id="monitor.copy", tooltip="copy the model's name"),
+        Binding("y", "copy", "copy", show=False, id="monitor.copy", tooltip="copy the model's name, or the alert's words"),
     ]
 
     def __init__(self, services: Any) -> None:
         super().__init__(services)
-        self._span = 0
-        self._frozen_at: int | None = None
-        self._walked = 0
-        self._built: tuple[str, ...] = ()
-        self._building = False
+        self._times = Times(services.monitor)
+        self._page = ""
         self._drawn_at = 0.0
         self._sampled = False
+        self._shape: tuple[object, ...] = ()
+        self._held: tuple[object, ...] = ()
+        self._wanted: tuple[str, ...] | None = None
 
     def body(self) -> Iterator[Widget]:
-        """Header, meters, loaded models."""
+        """Head; figures, loaded models and alerts; or a page."""
         yield Line(id="monitor-head")
-        yield VerticalScroll(id="meters", can_focus=False)
         yield Line(id="monitor-note")
-        yield Rule("loaded", ascii=self.ascii, id="loaded-rule")
-        yield Rows[RunningModel](
-            loaded_columns(self._card, time.time, binary=self.binary),
-            key=lambda model: (model.provider, model.key),
-            state=lambda model: "busy" if model.stopping else "loaded" if model.busy_slots or model.rate else "",
-            text=lambda model: f"{model.name} {model.provider}",
-            empty="No model is loaded. L loads one.",
-            gap=1,
-            markable=False,
-            id="loaded",
-        )
-        yield Static(id="loaded-detail", markup=False)
+        with Container(id="monitor-parts"):
+            yield Board(id="meters")
+            with Vertical(id="monitor-side"):
+                yield Rule("memory", ascii=self.ascii, id="memory-rule")
+                yield Board(id="memory")
+                yield Rule("loaded", ascii=self.ascii, id="loaded-rule")
+                yield Rows[Loaded](
+                    loaded_columns(time.time, binary=self.binary),
+                    key=lambda found: (found.model.provider, found.model.key),
+                    state=state_of,
+                    text=lambda found: f"{found.model.name} {found.model.provider}",
+                    empty="No model is loaded. L loads one.",
+                    gap=1,
+                    markable=False,
+                    id="loaded",
+                )
+                yield Static(id="loaded-detail", markup=False)
+                yield Rule("other machines, as their servers tell", ascii=self.ascii, id="far-rule")
+                yield Board(id="far")
+                yield Rule("alerts", ascii=self.ascii, id="alerts-rule")
+                yield Board(whole=True, id="alerts")
+        with Vertical(id="monitor-page"):
+            yield Rule("", ascii=self.ascii, id="page-rule")
+            yield Board(id="page")
 
     def start(self) -> None:
-        """Follow the sampler and what is loaded."""
-        self.follow(self.services.monitor.latest, self._draw, fps=4)
-        self.follow(self.services.registry.running, self._draw_loaded, fps=4)
+        """Follow the sampler, what is loaded, and alerts."""
+        monitor = self.services.monitor
+        self.query_one("#memory", Board).can_focus = False
+        self.query_one("#far", Board).can_focus = False
+        self.query_one("#monitor-page").display = False
+        self.follow(monitor.latest, self._draw, fps=4)
+        self.follow(monitor.loaded, self._draw_loaded, fps=4)
+        self.follow(monitor.maps, lambda _maps: self._draw(monitor.latest.value), fps=2)
+        self.follow(monitor.servers, lambda _figures: self._draw_far(), fps=2)
+        self.follow(self.services.registry.providers, lambda _states: self._draw_far(), fps=2)
+        self.follow(monitor.profiles, lambda _profiles: self._draw_detail(), fps=1)
+        self.follow(monitor.alerts, self._draw_alerts, fps=4)
+        self.follow(monitor.enforced, lambda _done: self._draw_alerts(monitor.alerts.value), fps=4)
         self.set_interval(1.0, self._count_down)
+        self.app.mode_change_signal.subscribe(self, lambda _mode: self._want())
+
+    # --- what is measured ---------------------------------------------------------------------------------------------
+
+    def _want(self) -> None:
+        """Say what is shown, so that no more is measured."""
+        shown = self.is_attached and self in self.app.screen_stack
+        wanted: tuple[str, ...] = ()
+        if shown:
+            wanted = wants_of(self._page) if self._page else (GPU_PROCESSES,)
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self.services.monitor.want("monitor", wanted)
+
+    def on_screen_resume(self) -> None:
+        """Shown again: catch up."""
+        super().on_screen_resume()
+        self._want()
+
+    def on_screen_suspend(self) -> None:
+        """Another screen, or a dialog over this one."""
+        self._want()
+
+    def on_unmount(self) -> None:
+        """Nothing is shown any more."""
+        super().on_unmount()
+        self.services.monitor.want("monitor", ())
 
     # --- what is shown ------------------------------------------------------------------------------------------------
 
     @property
-    def _settings(self) -> Any:
-        return self.services.config.current.value
+    def _compact(self) -> bool:
+        return self.size.width < _COMPACT_BELOW[0] or self.size.height < _COMPACT_BELOW[1]
 
     @property
-    def _loaded(self) -> Rows[RunningModel]:
-        return self.query_one("#loaded", Rows)
-
-    def _is_here(self, provider: str) -> bool:
-        state = self.services.registry.state(provider)
-        return state is not None and state.location is Location.HERE
-
-    def _card(self, model: RunningModel) -> str:
-        sample = self.services.monitor.latest.value.sample
-        if sample is not None and len(sample.gpus) == 1 and self._is_here(model.provider):
-            return f"GPU{sample.gpus[0].index}"
-        return "GPU"
+    def _columns(self) -> bool:
+        return self.size.width >= COLUMNS_FROM[0] and self.size.height >= COLUMNS_FROM[1]
 
     @property
-    def _back(self) -> int:
-        """How many samples before the newest is shown."""
-        if self._frozen_at is None:
-            return 0
-        newest: int = self.services.monitor.latest.value.tick
-        known = len(self.services.monitor.series("cpu", SPANS[-1]))
-        return max(0, min(newest - self._frozen_at + self._walked, known - 1))
+    def _fahrenheit(self) -> bool:
+        return bool(self._settings.monitor.temperature_unit == "F")
 
-    @property
-    def _samples(self) -> int:
-        """Samples of the span."""
-        interval: float = self._settings.monitor.interval
-        return max(1, round(SPANS[self._span] / interval))
-
-    def _series(self, name: str) -> Sequence[Value]:
-        back = self._back
-        interval: float = self._settings.monitor.interval
-        values = self.services.monitor.series(name, (self._samples + back) * interval)
-        return values[: len(values) - back] if back else values
+    def _look(self, view: MonitorView) -> Look | None:
+        if view.sample is None:
+            return None
+        sample = self._times.sample(view.sample)
+        now = self._times.at is None
+        silent = now and any(source.silent and source.name in {gpu.source for gpu in sample.gpus} for source in sample.sources)
+        return Look(
+            sample,
+            self._times.points,
+            self._times.span,
+            self.services.monitor.maps.value if now else (),
+            self._fahrenheit,
+            self.binary,
+            self.ascii,
+            old=now and view.silent > 0,
+            gpus_old=silent or (now and bool(sample.gpu_note) and bool(sample.gpus)),
+        )
 
     # --- drawing ------------------------------------------------------------------------------------------------------
 
     def _draw(self, view: MonitorView) -> None:
         self._drawn_at = time.monotonic()
-        old = view.silent > 0
         self._draw_head(view)
-        note = self.query_one("#monitor-note", Line)
-        note.display = bool(view.note)
-        note.show((f" ! {view.note}" if old else f" {view.note}", "bold $warning" if old else "$text-muted"))
-        if view.sample is not None:
-            moment = Moment(
-                view.sample, self._back, self._series, self._settings.monitor.temperature_unit == "F", self.binary
-            )  # fmt: skip
-            found = meters(moment)
-            if not self._room_for_swap:
-                found = [meter for meter in found if meter.key != "swap"]
-            gpus = {f"gpu{gpu.index}": gpu for gpu in view.sample.gpus}
-            with_memory = len(gpus) == 1
-            if self._build(found, with_memory):
-                self._show(found, gpus, moment, view, old)
-        self._loaded.redraw()
+        look = None
+        held = (self._times.at, self._times.span, self.size, self._page, self._shape, self.ascii, self.binary)
+        if self._times.at is None or held != self._held:
+            look = self._look(view)
+            self._held = held
+        if look is not None and self.size.width:
+            if self._page:
+                self._draw_page(look)
+            else:
+                self._draw_parts(look)
+        if self._times.at is None:
+            self._loaded.redraw()
         if (view.sample is not None) != self._sampled:
             self._sampled = view.sample is not None
             self.refresh_bindings()
 
+    def _draw_parts(self, look: Look) -> None:
+        meters, side = self.query_one("#meters", Board), self.query_one("#monitor-side")
+        room = self.query_one("#monitor-parts").size.height
+        width = self.size.width
+        if self._columns:
+            left = width * 11 // 20
+            lines = overview(look, left, room, memory=False, tallest=_TALLEST_ALONE)
+            bars = memory_board(look, width - left - 2, room // 3)
+            self._arrange(("columns", left, len(bars)), meters=room, memory=len(bars))
+            self.query_one("#memory", Board).show(bars)
+        elif self._compact:
+            lines = compact(look, width)
+            taken = self._models(2) + self._alerts_height(1)
+            self._arrange(("compact", taken), meters=max(3, min(len(lines), room - taken)))
+        else:
+            others = 2 + 1 + self._models(_MODELS) + self._detail_height + self._far_height + self._alerts_height(_ALERTS)
+            least = max(4, room - others)
+            lines = overview(look, width, least, tallest=TALLEST)
+            self._arrange(("rows", others), meters=min(len(lines), least))
+        side.styles.width = width - width * 11 // 20 if self._columns else "1fr"
+        meters.show(lines)
+
+    def _arrange(self, shape: tuple[object, ...], *, meters: int, memory: int = 0) -> None:
+        """Give the parts their heights, where they are others than before."""
+        shape = (*shape, meters, memory, self.size)
+        if shape == self._shape:
+            return
+        self._shape = shape
+        compact, columns = self._compact, self._columns
+        self.set_class(compact, "-compact")
+        self.set_class(columns, "-columns")
+        board = self.query_one("#meters", Board)
+        board.styles.height = "1fr" if columns else meters
+        board.styles.width = self.size.width * 11 // 20 if columns else "1fr"
+        bars = self.query_one("#memory", Board)
+        bars.styles.height = memory
+        bars.display = self.query_one("#memory-rule").display = columns and memory > 0
+        lines = self._alerts_height(1 if compact else 12 if columns else _ALERTS)
+        self.query_one("#alerts", Board).styles.height = lines
+        self.query_one("#alerts", Board).display = lines > 0
+        self._loaded.set_header(not compact)
+        self._loaded.set_columns(loaded_columns(time.time, binary=self.binary, compact=self.size.width < _COMPACT_BELOW[0]))
+        self._want()
+
+    def _models(self, most: int) -> int:
+        return max(1, min(most, self._loaded.total))
+
     @property
-    def _room_for_swap(self) -> bool:
-        return self.size.height >= 30
+    def _detail_height(self) -> int:
+        return 3 if self.has_class("-detail") and self._loaded.total else 0
 
-    def _build(self, found: Sequence[Meter], with_memory: bool) -> bool:
-        """Make the rows when the machine's parts change; says whether they are there."""
-        keys = (*(meter.key for meter in found), *(("memory",) if with_memory else ()))
-        if keys == self._built:
-            return not self._building
-        self._built, self._building = keys, True
-        box = self.query_one("#meters", VerticalScroll)
-        box.set_class(sum(key.startswith("gpu") for key in keys) > 2, "-many")
-        self.run_worker(self._rebuild(box, list(found), with_memory), exclusive=True, group="meters", exit_on_error=True)
-        return False
+    @property
+    def _far_height(self) -> int:
+        lines = len(self.query_one("#far", Board).content)
+        return min(3, lines) + 1 if lines else 0
 
-    async def _rebuild(self, box: VerticalScroll, found: list[Meter], with_memory: bool) -> None:
-        async with box.batch():
-            await box.remove_children()
-            await box.mount_all([*(MeterRow(meter) for meter in found), *([MemoryBlock(id="gpu-memory")] if with_memory else [])])
-        box.can_focus = len(found) > _FITTING
-        self._building = False
-        self.call_after_refresh(lambda: self._draw(self.services.monitor.latest.value))
+    def _alerts_height(self, most: int) -> int:
+        lines = self.query_one("#alerts", Board).content
+        if self._compact:
+            return min(most, len(self.services.monitor.alerts.value.active))
+        return max(1, min(most, len(lines)))
 
-    def _show(self, found: Sequence[Meter], gpus: dict[str, Gpu], moment: Moment, view: MonitorView, old: bool) -> None:
-        newest = view.tick - self._back
-        for meter in found:
-            self.query_one(f"#meter-{meter.key}", MeterRow).show(meter, newest, self._samples, old=old)
-        if len(gpus) == 1:
-            gpu = next(iter(gpus.values()))
-            used = gpu_memory(moment, gpu)
-            here = [model for model in self.services.registry.running.value if self._is_here(model.provider)] if not moment.back else []
-            share = share_memory(gpu, used, here, gpus=1)
-            block = self.query_one("#gpu-memory", MemoryBlock)
-            block.visible = share is not None
-            if share is not None:
-                block.show(share, ascii=self.ascii, binary=self.binary, old=old)
+    def _draw_page(self, look: Look) -> None:
+        board = self.query_one("#page", Board)
+        width, height = board.size
+        self.query_one("#page-rule", Rule).set_title(page_title(self._page, look))
+        if width:
+            board.show(page_lines(self._page, look, width, height))
 
     def _draw_head(self, view: MonitorView) -> None:
         width = self.size.width or 80
+        note = self.query_one("#monitor-note", Line)
+        words = view.note or (self._quiet_source(view) if view.sample is not None else "")
+        note.display = bool(words)
+        bad = view.silent > 0 or not view.note
+        note.show((f" ! {words}" if bad else f" {words}", "bold $warning" if bad else "$text-muted"))
         interval = self._settings.monitor.interval
-        left = f" {self.services.monitor.machine()}, this machine"
-        middle = f"every {interval:g}s, last {SPANS[self._span] / 60:.0f} min [ ]"
+        left, middle = f" {self.services.monitor.machine()}, this machine", f"every {interval:g}s, last {self._times.span_name} [ ]"
         right, style = "as of now", "$text-muted"
-        if self._frozen_at is not None and view.sample is not None:
-            at = view.sample.time - self._back * interval
-            right = f"frozen at {time.strftime('%H:%M:%S', time.localtime(at))}, {duration(self._back * interval)} ago"
-            style = "bold $warning"
+        if self._times.at is not None:
+            right, style = self._times.words(view.sample), "bold $warning"
         elif view.silent:
             right, style = f"as of {duration(view.silent)} ago", "bold $warning"
-        gap = max(2, (width - len(left) - len(middle) - len(right) - 1) // 2)
+        if len(left) + len(middle) + len(right) + 5 > width:
+            middle = f"{self._times.span_name} [ ]"
+        if len(left) + len(middle) + len(right) + 5 > width:
+            left = f" {self.services.monitor.machine()}"
+        if len(left) + len(middle) + len(right) + 5 > width:
+            right = right.split(", ", 1)[0]
+        if len(left) + len(middle) + len(right) + 3 > width:
+            left = ""
+        gap = max(1, (width - len(left) - len(middle) - len(right) - 1) // 2)
+        end = max(1, width - len(left) - gap - len(middle) - len(right) - 1)
         self.query_one("#monitor-head", Line).show(
-            (left, "bold $primary"), (" " * gap, ""), (middle, "$text-muted"), (" " * gap, ""), (right, style)
+            (left, "bold $primary"), (" " * gap, ""), (middle, "$text-muted"), (" " * end, ""), (right, style)
         )
 
-    def _draw_loaded(self, running: Sequence[RunningModel]) -> None:
-        self._loaded.set_items(running)
+    def _quiet_source(self, view: MonitorView) -> str:
+        """Which source of figures has not answered for too long; its last values are drawn dim."""
+        sample = view.sample
+        if sample is None or (sample.gpu_note and sample.gpus):
+            return sample.gpu_note if sample is not None else ""
+        silent = next((source for source in sample.sources if source.silent), None)
+        if silent is None:
+            return ""
+        gpu = silent.name in {gpu.source for gpu in sample.gpus}
+        return f"{'GPU data' if gpu else silent.name}: no answer for {duration(silent.silent)}"
+
+    def _draw_loaded(self, loaded: Sequence[Loaded]) -> None:
+        self._loaded.set_items(loaded)
         self._draw_detail()
+        self._draw_far()
+
+    def _draw_far(self) -> None:
+        """Servers elsewhere: what they say, under their names."""
+        states = self.services.registry.providers.value
+        far = [(state.name, urlsplit(state.endpoint.url).hostname or "") for state in states if state.location is Location.ELSEWHERE]
+        monitor = self.services.monitor
+        lines = far_lines(far, monitor.loaded.value, monitor.servers.value, binary=self.binary)
+        board = self.query_one("#far", Board)
+        board.show(lines)
+        board.styles.height = min(3, len(lines))
+        board.display = self.query_one("#far-rule").display = bool(lines) and not self._compact
+        self._draw(monitor.latest.value)
+
+    def _draw_alerts(self, view: AlertsView) -> None:
+        now = time.time()
+        lines = self._alert_lines(view, now)
+        self.query_one("#alerts-rule", Rule).set_title(alerts_title(view, now))
+        self.query_one("#alerts", Board).show(lines)
+        self.refresh_bindings()
         self._draw(self.services.monitor.latest.value)
 
+    def _alert_lines(self, view: AlertsView, now: float) -> list[BoardLine]:
+        if self._compact:
+            return compact_lines(view, now, fahrenheit=self._fahrenheit)
+        return alert_lines(view, self.services.monitor.enforced.value, now, fahrenheit=self._fahrenheit)
+
     def _count_down(self) -> None:
-        """Countdowns go on where no sample draws them."""
-        if self.can_draw() and time.monotonic() - self._drawn_at > 1.5 and any(model.expires_at for model in self._loaded.items):
+        """What counts time goes on where no sample draws it."""
+        if not self.can_draw() or self._page:
+            return
+        if time.monotonic() - self._drawn_at > 1.5 and any(found.model.expires_at for found in self._loaded.items):
             self._loaded.redraw()
+        alerts = self.services.monitor.alerts.value
+        if alerts.active or alerts.muted_until is not None:
+            now = time.time()
+            lines = self._alert_lines(alerts, now)
+            self.query_one("#alerts-rule", Rule).set_title(alerts_title(alerts, now))
+            self.query_one("#alerts", Board).show(lines)
 
     def on_resize(self, event: events.Resize) -> None:
         """Other graphs for other sizes."""
@@ -299,125 +363,75 @@ class MonitorScreen(AppScreen):
         """Enter: open or close the detail of the model."""
         self.toggle_class("-detail")
         self._draw_detail()
+        self._draw(self.services.monitor.latest.value)
+
+    def on_board_selected(self, event: Board.Selected) -> None:
+        """Enter: the page of a figure, or the log of an alert."""
+        event.stop()
+        if event.key.startswith(("alert:", "enforced:")):
+            self.open_log(event.key)
+        elif event.board.id == "meters":
+            self.open_page(event.key)
 
     def _draw_detail(self) -> None:
-        model = self._loaded.highlighted
-        self.query_one("#loaded-detail", Static).display = model is not None and self.has_class("-detail")
-        if model is not None:
-            self.query_one("#loaded-detail", Static).update(Content(detail_text(model, binary=self.binary)))
+        found = self._loaded.highlighted
+        detail = self.query_one("#loaded-detail", Static)
+        detail.display = found is not None and self.has_class("-detail")
+        if found is not None and detail.display:
+            profile = self.services.monitor.profiles.value.get((found.model.provider, found.model.key))
+            detail.update(Content(detail_text(found, profile, time.time(), binary=self.binary)))
         self.refresh_bindings()
 
-    # --- keys ---------------------------------------------------------------------------------------------------------
+    # --- pages --------------------------------------------------------------------------------------------------------
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Grey what does nothing now."""
-        if not self.is_mounted or action not in ("unload", "keep", "copy", "walk", "freeze"):
-            return super().check_action(action, parameters)
-        if action == "walk":
-            return self._frozen_at is not None
-        if action == "freeze":
-            return True if self.services.monitor.latest.value.sample is not None else None
-        model = self._loaded.highlighted
-        if model is None:
-            return None
-        wanted = {"unload": Capability.UNLOAD, "keep": Capability.KEEP_ALIVE}.get(action)
-        return None if wanted is not None and self.services.registry.can(model.provider, wanted) else True
+    def open_page(self, page: str) -> None:
+        """Show the page of a figure instead of the parts; empty shows the parts again."""
+        self._page = page
+        self.query_one("#monitor-parts").display = not page
+        self.query_one("#monitor-page").display = bool(page)
+        board = self.query_one("#page", Board)
+        board.show(())
+        board.scroll_to(y=0, animate=False, force=True)
+        (board if page else self.query_one("#meters", Board)).focus()
+        self._want()
+        self.refresh_bindings()
+        self.call_after_refresh(lambda: self._draw(self.services.monitor.latest.value))
+
+    # --- time ---------------------------------------------------------------------------------------------------------
 
     def action_span(self, step: int) -> None:
         """A shorter or longer time across the graphs."""
-        self._span = max(0, min(len(SPANS) - 1, self._span + step))
+        self._times.longer(step)
         self._draw(self.services.monitor.latest.value)
 
     def action_freeze(self) -> None:
         """Hold the moment, or go on."""
-        self._frozen_at = self.services.monitor.latest.value.tick if self._frozen_at is None else None
-        self._walked = 0
+        self._times.freeze(self.services.monitor.latest.value.sample)
         self._draw(self.services.monitor.latest.value)
         self.refresh_bindings()
 
-    def action_walk(self, step: int) -> None:
-        """Walk through time while frozen."""
-        before = self._back
-        self._walked += step
-        if self._back == before or self._walked < 0:
-            self._walked -= step
-        self._draw(self.services.monitor.latest.value)
+    def action_walk(self, step: float) -> None:
+        """Walk through time while frozen, by a dot of the graphs."""
+        newest = self.services.monitor.latest.value.sample
+        if newest is not None:
+            width = self.size.width * 11 // 20 if self._columns else self.size.width
+            self._times.walk(step, graph_cells(width), newest)
+            self._draw(self.services.monitor.latest.value)
+
+    def action_leap(self, step: int) -> None:
+        """Walk by a tenth of the span."""
+        width = self.size.width * 11 // 20 if self._columns else self.size.width
+        self.action_walk(step * graph_cells(width) / 5)
 
     def action_back(self) -> None:
-        """Esc: go on where frozen, else clear the table's filter."""
-        if self.has_class("-detail"):
+        """Esc: one step: the page, the detail, the frozen moment, the table's filter."""
+        if self._page:
+            self.open_page("")
+        elif self.has_class("-detail"):
             self.remove_class("-detail")
             self._draw_detail()
-        elif self._frozen_at is not None:
+            self._draw(self.services.monitor.latest.value)
+        elif self._times.at is not None:
             self.action_freeze()
         else:
             self._loaded.step_back()
-
-    def action_refresh(self) -> None:
-        """Ask all servers what is loaded."""
-        self.services.registry.refresh()
-
-    def action_copy(self) -> None:
-        """Copy the model's name."""
-        model = self._loaded.highlighted
-        if model is not None:
-            self.app.copy_to_clipboard(model.name)
-
-    def action_unload(self) -> None:
-        """Unload, after asking."""
-        from tui.ui.widgets.confirm import ConfirmDialog
-
-        model = self._loaded.highlighted
-        if model is None:
-            return
-        live = self.services.chat.live.value
-        own = (
-            live is not None
-            and not live.state.ended
-            and (live.provider, live.model) in ((model.provider, model.key), (model.provider, model.name))
-        )
-        question = unload_question(model, int(own), binary=self.binary)
-        dialog = ConfirmDialog(question, (("keep", "Keep"), ("unload", "Unload")))
-
-        def done(answer: str | None) -> None:
-            if answer == "unload":
-                self.services.registry.unload(model.provider, model.key)
-
-        self.app.push_screen(dialog, done)
-
-    def action_keep(self) -> None:
-        """How long the model stays."""
-        from tui.ui.widgets.confirm import ChoiceDialog
-
-        model = self._loaded.highlighted
-        if model is None:
-            return
-        choices = [(key, label, "" if key == "-1" else key) for key, label in KEEP]
-
-        def done(answer: str | None) -> None:
-            if answer is not None:
-                self.services.registry.keep(model.provider, model.key, answer)
-
-        self.app.push_screen(ChoiceDialog(f"How long does {model.name} stay after its last use?", choices, current="30m"), done)
-
-    def action_load(self) -> None:
-        """Choose among the installed models that are not loaded."""
-        from tui.ui.widgets.confirm import ChoiceDialog
-
-        registry = self.services.registry
-        loaded = {(model.provider, model.key) for model in registry.running.value}
-        offered: list[Model] = [
-            model
-            for model in registry.models.value
-            if (model.provider, model.key) not in loaded and not registry.can(model.provider, Capability.LOAD)
-        ]
-        choices = [
-            (str(index), model.name, f"{model.provider}  {size(model.size, binary=self.binary)}") for index, model in enumerate(offered)
-        ]
-
-        def done(answer: str | None) -> None:
-            if answer is not None:
-                model = offered[int(answer)]
-                registry.load(model.provider, model.key)
-
-        self.app.push_screen(ChoiceDialog("Load which model?", choices), done)

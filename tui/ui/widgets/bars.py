@@ -5,7 +5,6 @@ The marks are those of the design paper screens.md; each is one cell wide in eve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from rich.cells import cell_len, set_cell_size
@@ -90,22 +89,16 @@ def bar(fraction: float | None, width: int, ascii: bool = False) -> str:
     return full * whole + partial + empty * (width - whole - len(partial))
 
 
+FREE: Final = ("·", ".")
+"""What is free in a stacked bar, with and without Unicode."""
+TAKEN: Final = ("╱", "/")
+"""What would be taken."""
+HIDDEN: Final = ("?", "?")
+"""What cannot be seen."""
+REST: Final = ("=", "=")
+"""What nobody names."""
+
+
 def stack_marks(ascii: bool = False) -> str:
-    """The fills that `stacked_bar` gives its parts, in order and then again from the first."""
-    return "#|:" if ascii else "▓▒░"
-
-
-def stacked_bar(parts: Sequence[float], total: float, width: int, ascii: bool = False) -> str:
-    """A bar of several parts of a total (memory): every part above zero gets at least a cell, the free rest is dots."""
-    if width <= 0:
-        return ""
-    marks = stack_marks(ascii)
-    cells: list[str] = []
-    sum_so_far = 0.0
-    for index, part in enumerate(parts):
-        if part <= 0 or total <= 0:
-            continue
-        sum_so_far += part
-        end = max(len(cells) + 1, round(sum_so_far / total * width))
-        cells.extend(marks[index % len(marks)] * (end - len(cells)))
-    return "".join(cells)[:width].ljust(width, "." if ascii else "·")
+    """The fills of the parts of a stacked bar, in order."""
+    return "#|:+%" if ascii else "▓▒░▚▞"

@@ -230,6 +230,12 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         self._set.forget_texts()
         self.redraw()
 
+    def set_header(self, on: bool) -> None:
+        """Show the line of headings, or not."""
+        if self._header != int(on):
+            self._header = int(on)
+            self._rearranged()
+
     def set_empty(self, text: str) -> None:
         """What stands there while nothing is to be shown."""
         self._empty = text
