@@ -286,36 +286,42 @@ class Writer:
             return tokens.UNMEASURED
 
     async def _measure(self, session: Session, ended: Message, request: ChatRequest) -> None:
-        """One row a complete answer: speed, load, and how much text a token is."""
+        """One row a complete answer: speed, load, memory, and how much text a token is; its energy once that is known."""
         meter = self._meters.pop(ended.id, None)
-        complete = ended.state in (AnswerState.COMPLETE, AnswerState.LENGTH) and ended.request  # without one nothing was sent
-        database: Any = self._host.database
-        if not complete or session.id < 0 or database is None or database.read_only:
+        if ended.state not in (AnswerState.COMPLETE, AnswerState.LENGTH) or not ended.request:  # without one nothing was sent
             return
-        note = "" if session.alarm else tokens.prompt_note(request, ended.metrics)
-        again = len(session.branches.get(ended.id, ())) > 1
-        kept = Measurements(database, self._clock)
-        with contextlib.suppress(PaddockError):  # figures are not worth a word when they are lost
-            row = await kept.add(
-                ended.provider,
-                request.model,
-                ended.metrics,
-                note=note,
-                first_token=ended.timeline.first_token,
-                prompt_rate=None if again else tokens.first_read(request, ended.metrics),
-                loaded=context.loaded_as(ended.provider, request.model, self._host.running()),
-            )
-            session.calibration = tokens.stored_calibration(database, session.provider, session.model)
-            if meter is not None:
-                self._host.post(self._keep_energy, session, ended.id, kept, row, meter)
+        kept: tuple[Measurements, int] | None = None
+        database: Any = self._host.database
+        if session.id >= 0 and database is not None and not database.read_only:
+            with contextlib.suppress(PaddockError):  # figures are not worth a word when they are lost
+                kept = await self._keep_figures(session, ended, request, Measurements(database, self._clock))
+                session.calibration = tokens.stored_calibration(database, session.provider, session.model)
+        if meter is not None:
+            self._host.post(self._keep_energy, session, ended.id, kept, meter)
 
-    async def _keep_energy(self, session: Session, message: int, kept: Measurements, row: int, meter: Meter) -> None:
+    async def _keep_figures(
+        self, session: Session, ended: Message, request: ChatRequest, measurements: Measurements
+    ) -> tuple[Measurements, int]:
+        again = len(session.branches.get(ended.id, ())) > 1
+        row = await measurements.add(
+            ended.provider,
+            request.model,
+            ended.metrics,
+            note="" if session.alarm else tokens.prompt_note(request, ended.metrics),
+            first_token=ended.timeline.first_token,
+            prompt_rate=None if again else tokens.first_read(request, ended.metrics),
+            loaded=context.loaded_as(ended.provider, request.model, self._host.running()),
+        )
+        return measurements, row
+
+    async def _keep_energy(self, session: Session, message: int, kept: tuple[Measurements, int] | None, meter: Meter) -> None:
         """Once the figures after the end are there: with the measurement, and with the answer unless it is written on meanwhile."""
         joules = await meter.joules()
         if joules is None:
             return
         with contextlib.suppress(PaddockError):
-            await kept.set_energy(row, joules)
+            if kept is not None:
+                await kept[0].set_energy(kept[1], joules)
             if message not in session.active:
                 await session.store.set_energy(message, joules)
                 session.measured(message, joules)
