@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ import pytest
 from tests.cli.conftest import Run, Typed, provider
 from tests.cli.test_models import lists
 from tests.support.fault_server import Exchange, FaultServer
-from tui.cli import changes
+from tui.cli import changes, limited
+from tui.services.limits import Breach
 
 
 def audit(home: Path) -> list[tuple[str, str, str]]:
@@ -129,6 +132,44 @@ def test_a_load_the_server_refuses_is_1(server: FaultServer, run: Run, home: Pat
     said = run("load", "tiny")
     assert said.code == 1 and "memory" in said.err
     assert audit(home) == [("load", "ollama/tiny:latest", "failed")]
+
+
+@pytest.mark.parametrize(("action", "code"), [("warn", 0), ("ask", 3), ("refuse", 3)])
+def test_a_limit_is_looked_at_before_a_load(
+    server: FaultServer, run: Run, configure, monkeypatch: pytest.MonkeyPatch, home: Path, action: str, code: int
+) -> None:
+    async def full(*_given: object, need: int | None, **_more: object) -> tuple[Breach, ...]:
+        assert need == 0 if loaded else need
+        measured.set()
+        return (Breach("memory", 93, 80, "Memory 93 %, limit 80 %"),)
+
+    loaded: list[str] = []
+    measured = threading.Event()
+    monkeypatch.setattr(limited, "check_here", full)
+    configure(f'[limits]\naction = "{action}"\n' + provider("box", server.url))
+
+    async def generate(exchange: Exchange) -> None:
+        assert await asyncio.to_thread(measured.wait, 5)
+        loaded.append(exchange.request.json["model"])
+        await exchange.json({"done": True})
+
+    server.routes["/api/generate"] = generate
+    server.routes["/api/ps"] = lambda exchange: exchange.json(
+        {"models": [{"name": name, "model": name, "size": 5, "size_vram": 0, "expires_at": "2099-01-01T00:00:00Z"} for name in loaded]}
+    )
+    said = run("load", "tiny")
+    assert said.code == code
+    assert "Memory 93 %, limit 80 %" in said.err
+    assert len(loaded) == (0 if code else 1)
+    if code:
+        assert "Not loaded: Memory 93 %, limit 80 %" in said.err
+        assert "--force" in said.err
+    assert run("load", "tiny", "--force").code == 0
+    told = [line for line in audit(home) if line[0].startswith("limit")]
+    first = "limit refused" if code else "limit warned"
+    assert told[0] == (first, "box/tiny:latest", "Memory 93 %, limit 80 %")
+    if code:
+        assert told[-1] == ("limit warned", "box/tiny:latest", "Memory 93 %, limit 80 %; --force")
 
 
 def test_unload_waits_until_it_is_gone(server: FaultServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

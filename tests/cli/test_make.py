@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import HOSTILE, Run, Typed, controls
+from tests.cli.conftest import HOSTILE, Run, Typed, controls, provider
 from tests.cli.test_changes import audit
 from tests.support.fault_server import Exchange, FaultServer
 from tests.support.registry import FakeRegistry, error
@@ -190,6 +190,16 @@ def test_update_all_queues_what_the_registry_has_newer(installed: FakeRegistry, 
     assert said.code == 0 and "tiny:latest is queued as 1" in said.err and "own" not in said.err
     (job,) = queued(run)
     assert job["model"] == "tiny:latest" and job["kind"] == "pull" and job["asked_by"] == "command line, update"
+
+
+def test_update_all_leaves_pinned_models_alone_and_says_so(installed: FakeRegistry, run: Run, configure, server: FaultServer) -> None:
+    configure('[models]\npinned = ["tiny"]\n' + provider("box", server.url))
+    said = run("update", "--all")
+    assert said.code == 0
+    assert "Not looked at, because models.pinned names it: tiny:latest.\n" in said.err
+    assert not queued(run)
+    assert run("update", "tiny").code == 0  # asked for by name
+    assert [job["model"] for job in queued(run)] == ["tiny:latest"]
 
 
 def test_update_of_one_says_where_nothing_is_newer(installed: FakeRegistry, run: Run) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.worker.fakes import ENDPOINT, HANG, Bench, steps
+from tests.worker.fakes import END, ENDPOINT, HANG, Bench, steps
 from tui.config.settings import Settings, build
 from tui.core.clock import ManualClock
 from tui.core.jobs import Ask, JobKind, JobState, JobWish, Wait
@@ -186,6 +186,29 @@ async def test_a_full_machine_holds_no_pull_of_another_server(yard: Yard) -> Non
     yard.fake.scripts["far:1b"] = [[HANG]]
     await yard.settle()
     assert (yard.job(first).wait, yard.job(second).state) == (Wait.LIMITS, JobState.FETCHING)
+
+
+# --- the load afterwards -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("action", "allowed", "warmed"),
+    [
+        ("warn", False, "loaded, though this machine is full: Memory 93 %, limit 80 %"),
+        ("ask", False, "not loaded: this machine is full: Memory 93 %, limit 80 %"),
+        ("refuse", False, "not loaded: this machine is full: Memory 93 %, limit 80 %"),
+        ("refuse", True, "loaded"),
+    ],
+)
+async def test_a_load_after_a_pull_asks_the_limits_too(yard: Yard, action: str, allowed: bool, warmed: str) -> None:
+    yard.act(action)
+    yard.queue._fullness = None
+    yard.queue._warmth._measure = yard.machine.measure
+    yard.fake.scripts["qwen3:8b"] = [[*steps(50, 100), *END]]
+    yes = frozenset(Ask) if allowed else frozenset()
+    job = await yard.table.add(JobKind.PULL, "qwen3:8b", HERE, {"warm_up": True}, allowed=yes)
+    await yard.settle()
+    assert (yard.job(job.id).state, yard.job(job.id).warmed) == (JobState.DONE, warmed)
 
 
 # --- the measuring -----------------------------------------------------------------------------------------------------

@@ -11,20 +11,18 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tui.cli.context import Context
-from tui.cli.output import DONE, FAILED, INTERRUPTED, ask, emit, exit_code, message, report
+from tui.cli.output import DONE, FAILED, INTERRUPTED, emit, exit_code, message, report
 from tui.core.capabilities import Capability
 from tui.core.chat import AnswerState, Message
 from tui.core.clock import SYSTEM
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import Delta, StreamEvent, Thinking
-from tui.core.models import Model, RunningModel
-from tui.core.names import same
+from tui.core.models import Model
 from tui.providers.base import Provider
 from tui.providers.options import dropped_options
 from tui.services.chat.answer import CLOSED, Answer, Surroundings
 from tui.services.chat.memory import ChatStore
 from tui.services.chat.save import AnswerSaver, Keeper
-from tui.services.limits import Breach, check_here, refused, sentence
 from tui.text import StreamCleaner
 
 _SIGNALS: Final = {signal.SIGINT: AnswerState.STOPPED, signal.SIGTERM: AnswerState.INTERRUPTED, signal.SIGHUP: AnswerState.INTERRUPTED}
@@ -192,49 +190,6 @@ def tell_end(ended: Message) -> int:
     if ended.state is AnswerState.COMPLETE and not ended.content.strip():
         message("The answer is empty." if not ended.tool_calls else "The model asked for a tool instead of answering.")
     return DONE if ended.state is AnswerState.COMPLETE else FAILED
-
-
-@contextlib.asynccontextmanager
-async def within_limits(context: Context, provider: Provider, model: Model) -> AsyncIterator[None]:
-    """Do what `limits.action` says where this machine is full; inside, text may be sent.
-
-    With `warn`, and with `--force`, that is a line on standard error, and nothing waits for the measuring.
-
-    Raises:
-        PaddockError: It is refused, or nobody says yes (kind REFUSED).
-    """
-    if context.options.demo:
-        yield
-        return
-    action, force = context.settings.limits.action, bool(context.args.force)
-    if action != "warn" and not force:
-        if told := await _full(context, provider, model):
-            there = action == "ask" and sys.stdin.isatty() and sys.stderr.isatty()
-            if not there or not await ask(f"This machine is full: {sentence(told)}. Send it all the same?"):
-                failure = refused(told)
-                raise PaddockError(replace(failure, remedy=f"{failure.remedy}, or give --force"))
-        yield
-        return
-
-    async def warn() -> None:
-        if told := await _full(context, provider, model):
-            message(f"This machine is full: {sentence(told)}.")
-
-    warning = asyncio.ensure_future(warn())
-    try:
-        yield
-    finally:
-        warning.cancel()
-        await asyncio.wait({warning})
-
-
-async def _full(context: Context, provider: Provider, model: Model) -> tuple[Breach, ...]:
-    loaded: tuple[RunningModel, ...] = ()
-    if Capability.RUNNING in provider.capabilities:
-        with contextlib.suppress(PaddockError):
-            loaded = await provider.running()
-    need = 0 if any(one.key == model.key or same(one.name, model.name) for one in loaded) else None
-    return await check_here(context.settings, provider.endpoint, vram=sum(one.vram or 0 for one in loaded), need=need)
 
 
 def tell_dropped(provider: Provider, options: Mapping[str, Any], think: str = "auto", keep_alive: str = "") -> tuple[str, ...]:

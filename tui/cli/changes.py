@@ -8,6 +8,7 @@ import time
 from typing import Final
 
 from tui.cli.context import Context, wrong_usage
+from tui.cli.limited import within_limits
 from tui.cli.output import DONE, FAILED, USAGE, ask, emit, message, report
 from tui.config.kinds import KeepAlive
 from tui.core.capabilities import Capability
@@ -103,15 +104,22 @@ async def load(context: Context) -> int:
     name = provider.endpoint.name
     _able(provider, Capability.LOAD, "load a model on request; it does when it is asked something")
     began = time.monotonic()
+    async with within_limits(context, provider, model, "loaded"):
+        await _load(context, provider, model, keep)
+    there = await _running(provider, model.key)
+    took = duration(time.monotonic() - began)
+    memory = f", {context.size(there.size)} of memory" if there is not None and there.size else ""
+    return _said(context, f"{model.name} is loaded on {name} after {took}{memory}.", model.name, name)
+
+
+async def _load(context: Context, provider: Provider, model: Model, keep: str) -> None:
+    name = provider.endpoint.name
     with context.audit.noting("load", f"{name}/{model.key}"):
         await provider.load(model.key, keep_alive=keep or provider.endpoint.keep_alive)
         there = await _running(provider, model.key)
         if there is None and Capability.RUNNING in provider.capabilities:
             remedy = "Look at its keep_alive and at the server's log"
             raise PaddockError.of(f"{model.name} was loaded and is gone again", name, remedy, FailureKind.SERVER)
-    took = duration(time.monotonic() - began)
-    memory = f", {context.size(there.size)} of memory" if there is not None and there.size else ""
-    return _said(context, f"{model.name} is loaded on {name} after {took}{memory}.", model.name, name)
 
 
 async def unload(context: Context) -> int:

@@ -12,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tui.cli.answering import Printer, may_answer, tell_dropped, tell_end, within_limits, write
+from tui.cli.answering import Printer, may_answer, tell_dropped, tell_end, write
 from tui.cli.context import Context, wrong_usage
+from tui.cli.limited import within_limits
 from tui.cli.output import FAILED, USAGE, ask, message, piped, read_input
 from tui.cli.seen import Seen
 from tui.config import schema

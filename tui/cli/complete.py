@@ -8,9 +8,10 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
 
-from tui.cli.answering import Printer, may_answer, tell_dropped, tell_end, within_limits, write
+from tui.cli.answering import Printer, may_answer, tell_dropped, tell_end, write
 from tui.cli.chat import sampling_options
 from tui.cli.context import Context, wrong_usage
+from tui.cli.limited import within_limits
 from tui.cli.output import DONE, FAILED, USAGE, message, read_input
 from tui.core.capabilities import Ability, Capability
 from tui.core.chat import AnswerState, CompletionRequest, Message, Role

@@ -21,6 +21,7 @@ from tui.core.models import Model
 from tui.core.names import normal, parse, same
 from tui.providers.base import Provider
 from tui.services.asks import OFFLINE
+from tui.services.pins import pinned
 from tui.services.wishes import Wanted
 from tui.text import clean_name
 
@@ -172,7 +173,7 @@ async def update(context: Context) -> int:
         everybody = await context.everybody(context.args.on)
         code = FAILED if context.failed else DONE
         able = [listed for listed in everybody if Capability.PULL in listed.provider.capabilities]
-        chosen = [(one.provider, model) for one in able for model in one.models if not model.remote]
+        chosen = _unpinned(context, [(one.provider, model) for one in able for model in one.models if not model.remote])
     pairs = [(Wanted(model.key, normal(model.key)), provider) for provider, model in chosen]
     looked = await look(context, pairs, read_queue(context, write=True))
     newer: list[Candidate] = []
@@ -190,6 +191,14 @@ async def update(context: Context) -> int:
         else:
             newer.append(candidate)
     return await _update(context, newer, current, code)
+
+
+def _unpinned(context: Context, chosen: list[tuple[Provider, Model]]) -> list[tuple[Provider, Model]]:
+    """Those that `models.pinned` does not name; the others are said."""
+    kept = [model.name for provider, model in chosen if pinned(context.settings, provider.endpoint.name, model.name)]
+    if kept:
+        message(f"Not looked at, because models.pinned names {'it' if len(kept) == 1 else 'them'}: {', '.join(dict.fromkeys(kept))}.")
+    return [(provider, model) for provider, model in chosen if not pinned(context.settings, provider.endpoint.name, model.name)]
 
 
 def is_current(model: Model, plan: Plan | None) -> bool | None:

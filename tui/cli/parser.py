@@ -78,6 +78,7 @@ def _models(add: Any) -> None:
     command = add("load", "load a model into memory", on=True)
     command.add_argument("model", help=_MODEL)
     command.add_argument("--for", dest="for_", default="", metavar="TIME", help="how long it stays after its last use: 10m, -1 for ever")
+    command.add_argument("--force", action="store_true", help="do it although a limit of [limits] is passed")
     add("unload", "take a model out of memory, and wait until it is gone", on=True).add_argument("model", help=_MODEL)
 
 
@@ -136,6 +137,7 @@ def _pull(add: Any) -> None:
     command.add_argument("--at", default="", metavar="23:00|+2h", help="start then")
     command.add_argument("--after", default="", metavar="ID", help="start when this one of the queue has ended")
     command.add_argument("--yes", action="store_true", help="allow what needs a yes: its size, models.excluded, a metered network")
+    command.add_argument("--force", action="store_true", help="start although a limit of [limits] is passed")
     command.add_argument("--dry-run", action="store_true", help="show what would be fetched, and queue nothing")
 
 

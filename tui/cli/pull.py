@@ -32,10 +32,12 @@ class Order:
 
     Attributes:
         yes: Everything that needs a yes has it.
+        force: It starts although a limit of `[limits]` is passed.
     """
 
     asked_by: str = ASKED_BY
     yes: bool = False
+    force: bool = False
     warm_up: bool = False
     limit: int | None = None
     after: int = 0
@@ -54,7 +56,7 @@ async def pull(context: Context) -> int:
     limit = read_limit(args.limit, "--limit") if args.limit else None
     not_before = read_time(args.at, "--at", time.time()) if args.at else None
     after = choose_one(read_queue(context, write=not args.dry_run), args.after).id if args.after else 0
-    order = Order(yes=args.yes, warm_up=args.then_load, limit=limit, after=after, not_before=not_before)
+    order = Order(yes=args.yes, force=args.force, warm_up=args.then_load, limit=limit, after=after, not_before=not_before)
     providers, code = await targets(context, args.on)
     there = read_queue(context, write=not args.dry_run)
     found = _chained(await look(context, _pairs(names, providers), there), there, after)
@@ -147,7 +149,7 @@ async def _allowed(context: Context, found: Sequence[Candidate], order: Order) -
         elif asks and not (there and await ask(question(context.settings, name, total, asks))):
             given[name] = None
         else:
-            given[name] = asks
+            given[name] = asks | ({Ask.LIMITS} if order.force else set())
     return given
 
 

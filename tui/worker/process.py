@@ -21,13 +21,12 @@ from tui.core.errors import PaddockError
 from tui.core.models import Endpoint
 from tui.providers.base import Provider
 from tui.services.audit import Audit
-from tui.services.limits import check_pull
+from tui.services.limits import check_here, check_pull
 from tui.services.locks import WORKER_LOCK, take
 from tui.services.plan import Planner
 from tui.store.db import Database
 from tui.store.jobs import WISHES, JobTable, has_work
 from tui.store.meta import HAND_OVER, META, Meta, Servers, servers_have_work
-from tui.worker.fullness import Measure
 from tui.worker.keys import Keys
 from tui.worker.queue import Queue
 from tui.worker.rules import WorkerRules
@@ -59,7 +58,7 @@ class Worker:
         make: Make,
         linger: float,
         *,
-        measure: Measure | None = None,
+        limited: bool = False,
         space: bool = True,
         demo: bool = False,
     ) -> None:
@@ -73,7 +72,8 @@ class Worker:
             return make(endpoint, lambda _reference: keys.key(endpoint), SYSTEM)
 
         planner = Planner(settings, os.environ, SYSTEM, demo=demo)
-        self._queue = Queue(database, settings, provider, keys.check, planner, audit, measure=measure, space=space, demo=demo)
+        measure, weigh = (check_pull, check_here) if limited else (None, None)
+        self._queue = Queue(database, settings, provider, keys.check, planner, audit, measure=measure, weigh=weigh, space=space, demo=demo)
         self._servers = Supervisor(database, paths.logs, audit)
         self._rules = None if demo else WorkerRules(database, paths, settings, audit)
         self._linger = linger
@@ -160,7 +160,7 @@ async def _work(paths: Paths, options: argparse.Namespace, make: Make) -> bool:
             lambda: config.current.value,
             make,
             options.linger,
-            measure=None if options.no_space_checks or demo else check_pull,
+            limited=not (options.no_space_checks or demo),
             space=not (options.no_space_checks or demo),
             demo=demo,
         )

@@ -54,6 +54,7 @@ class Queue:
         check: Raises where the key of a provider may not be sent, or is not there.
         planner: Finds out what pulls will fetch.
         measure: Finds the limits that this machine passes; None: pulls are not limited.
+        weigh: The same for loads after them.
         space: Look at this machine's disks.
         demo: The servers are simulations: nothing leaves this machine.
 
@@ -73,6 +74,7 @@ class Queue:
         jitter: Callable[[float, float], float] = random.uniform,
         *,
         measure: Measure | None = None,
+        weigh: Measure | None = None,
         space: bool = True,
         demo: bool = False,
     ) -> None:
@@ -90,7 +92,7 @@ class Queue:
         self._facts = Facts(self._table)
         self._disks = Disks(on=space)
         self._plans = Plans(planner, make, check, clock)
-        self._warmth = Warmth(self._facts, make, check, clock)
+        self._warmth = Warmth(self._facts, make, check, clock, settings, weigh)
         self._ends = Ends(self._facts, self.runs, settings, self._disks, audit, clock, jitter)
         self._fullness = Fullness(settings, measure, audit, clock) if measure is not None else None
         self._pace = Pace(clock.monotonic())

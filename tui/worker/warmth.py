@@ -7,12 +7,15 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from tui.config.settings import Settings
 from tui.core.clock import Clock
 from tui.core.errors import PaddockError
-from tui.core.jobs import LOADING, JobKind, JobState
+from tui.core.jobs import LOADING, Ask, JobKind, JobState
 from tui.core.models import Endpoint
 from tui.providers.base import Provider
+from tui.services.limits import sentence
 from tui.worker.facts import Facts
+from tui.worker.fullness import Measure
 from tui.worker.run import Run
 
 STILL_WANTED: Final = 3600.0
@@ -22,11 +25,23 @@ _log = logging.getLogger("paddock.worker")
 
 
 class Warmth:
-    """Loads after pulls. What goes wrong here is said, and the pull is done all the same."""
+    """Loads after pulls. What goes wrong here is said, and the pull is done all the same.
+
+    Args:
+        measure: Finds the limits that a load passes; None: loads are not limited.
+    """
 
     def __init__(
-        self, facts: Facts, make: Callable[[Endpoint], Provider], check: Callable[[Endpoint], Awaitable[None]], clock: Clock
+        self,
+        facts: Facts,
+        make: Callable[[Endpoint], Provider],
+        check: Callable[[Endpoint], Awaitable[None]],
+        clock: Clock,
+        settings: Callable[[], Settings],
+        measure: Measure | None = None,
     ) -> None:
+        self._settings = settings
+        self._measure = measure
         self._facts = facts
         self._make = make
         self._check = check
@@ -51,12 +66,15 @@ class Warmth:
     async def _load(self, run: Run) -> None:
         try:
             await self._check(run.job.endpoint)
+            full = await self._full(run)
+            if full and self._settings().limits.action != "warn":
+                raise PaddockError.of(full, run.job.endpoint.name, "Load it when there is room")
             provider = self._make(run.job.endpoint)
             try:
                 await provider.load(run.job.model)
             finally:
                 await provider.aclose()
-            words = "loaded"
+            words = f"loaded, though {full}" if full else "loaded"
         except PaddockError as error:
             words = f"not loaded: {error.failure.what}"
         except Exception:
@@ -66,3 +84,10 @@ class Warmth:
             run.warming = None  # cancelled: another worker takes it up
         if not run.gone:
             self._facts.set(run, warmed=words)
+
+    async def _full(self, run: Run) -> str:
+        """What [limits] have to say, in words; nobody is there to ask, so what would ask is not loaded either."""
+        if self._measure is None or Ask.LIMITS in run.job.allowed:
+            return ""
+        found = await self._measure(self._settings(), run.job.endpoint)
+        return f"this machine is full: {sentence(found)}" if found else ""

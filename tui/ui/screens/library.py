@@ -22,6 +22,7 @@ from tui.core.observe import Observable
 from tui.providers.library import CatalogueModel, load_library
 from tui.services.api import pullers
 from tui.services.asks import asks_before, reasons
+from tui.services.pins import pinned
 from tui.text import size
 from tui.ui.frame import Line, Part
 from tui.ui.screens import catalogue_view, library_columns
@@ -477,7 +478,8 @@ class LibraryScreen(RefusingScreen):
 
         if models:
             needed = reasons(settings, None, frozenset().union(*asks.values()))
-            question = f"{library_columns.update_question(models)}{f' This asks because {needed}.' if needed else ''}"
+            kept = [model.name for model in models if pinned(settings, model.provider, model.name)]
+            question = f"{library_columns.update_question(models, kept)}{f' This asks because {needed}.' if needed else ''}"
             self.app.push_screen(ConfirmDialog(question, (("keep", "Not now"), ("update", "Update"))), done)
 
     def action_load(self) -> None:

@@ -201,11 +201,13 @@ def can_update(model: Model) -> bool:
     return not model.remote
 
 
-def update_question(models: Sequence[Model]) -> str:
-    """What an update does, and what is kept."""
+def update_question(models: Sequence[Model], kept: Sequence[str] = ()) -> str:
+    """What an update does, and what is kept; `kept` are those that `models.pinned` names."""
     servers = sorted({model.provider for model in models})
     what = models[0].name if len(models) == 1 else f"{len(models)} models"
+    pins = f" models.pinned names {', '.join(kept)}: nothing but your yes updates {'it' if len(kept) == 1 else 'them'}." if kept else ""
     return (
         f"Update {what} on {' and '.join(servers)}? Only layers that changed are fetched, and the old version answers until the new one is "
         "complete. What you changed of it (parameters, system prompt, template) is noted first and offered again afterwards."
+        f"{pins}"
     )
