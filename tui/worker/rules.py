@@ -127,7 +127,7 @@ class WorkerRules:
 
         history, sampling = History(), Sampling(self._settings, clock=self.clock, command=self._command)
         machine = clean_name(platform.node().split(".")[0], 24) or "this machine"
-        rules = self._rules = Rules(self, history, self._database, self.view, machine, app=False)
+        rules = self._rules = Rules(self, history, self._database, self.view, machine, want=sampling.want, app=False)
         sampling.taken += [history.add, rules.take]
         changes = self._database.changes()
         sampler: asyncio.Task[None] | None = None

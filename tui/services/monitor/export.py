@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -99,24 +100,31 @@ def write_export(folder: Path, kind: str, found: Iterable[Row], now: float) -> P
         PaddockError: It cannot be written; nothing is left behind.
     """
     stem = time.strftime("monitor-%Y%m%d-%H%M%S", time.gmtime(now))
-    temporary = folder / f".{stem}.{os.getpid()}.tmp"
     try:
         make_folder(folder)
-        temporary.unlink(missing_ok=True)
-        with os.fdopen(open_private(temporary, os.O_WRONLY), "w", encoding="utf-8", newline="") as file:
-            file.writelines(formatted(kind, found))
-        sync_file(temporary)
-        for number in range(1, 100):
-            path = folder / (f"{stem}.{kind}" if number == 1 else f"{stem}-{number}.{kind}")
-            try:
-                path.hardlink_to(temporary)  # unlike renaming, this never replaces a file
-            except FileExistsError:
-                continue
-            return path
-        raise FileExistsError(17, "File exists", str(folder / stem))
+        path = _claim(folder, stem, kind)
+        part = path.with_name(f".{path.name}.part")
+        try:
+            with os.fdopen(open_private(part, os.O_WRONLY | os.O_TRUNC), "w", encoding="utf-8", newline="") as file:
+                file.writelines(formatted(kind, found))
+            sync_file(part)
+            part.rename(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise PaddockError.of(
             "The history was not exported", clean_name(str(folder)), "Make room or check the folder's owner", FailureKind.DISK, str(error)
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _claim(folder: Path, stem: str, kind: str) -> Path:
+    """An empty file of ours under a name that was free."""
+    for number in range(1, 100):
+        path = folder / (f"{stem}.{kind}" if number == 1 else f"{stem}-{number}.{kind}")
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+            return path
+    raise FileExistsError(17, "Too many files of that name", str(folder))
