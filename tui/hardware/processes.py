@@ -15,7 +15,7 @@ from typing import Final
 from tui.core.record import record
 from tui.hardware import reading
 from tui.hardware.reading import SLOW
-from tui.hardware.sample import Gpu, MachineProcess
+from tui.hardware.sample import Gpu, GpuProcess, MachineProcess
 from tui.text import clean_name
 
 SHOWN: Final = 24
@@ -117,7 +117,10 @@ def _named(gpu: Gpu, who: Callable[[int], Who | None]) -> Gpu:
         return gpu
     seen = [(process, who(process.pid)) for process in gpu.processes]
     told = tuple(
-        process if known is None else replace(process, name=process.name or known.name, user=known.user) for process, known in seen
+        process
+        if known is None
+        else GpuProcess(process.pid, process.memory, process.percent, process.name or known.name, known.user, process.instance)
+        for process, known in seen
     )
     return replace(gpu, processes=told, hidden=sum(known is None for _process, known in seen))
 

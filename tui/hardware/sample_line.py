@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any, Final
 
 from tui.hardware.sample import (
@@ -31,7 +30,7 @@ LINE_LIMIT: Final = 524_288
 
 def format_sample(sample: Sample) -> bytes:
     """Write a sample as its line."""
-    return json.dumps({"v": VERSION, **asdict(sample)}, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    return json.dumps({"v": VERSION, **vars(sample)}, separators=(",", ":"), allow_nan=False, default=vars).encode() + b"\n"
 
 
 class _Bad(ValueError):

@@ -26,6 +26,7 @@ STALE: Final = 10.0
 """Seconds of silence from which old figures are no figures."""
 _POWER: Final = 10.0
 _PROCESSES: Final = 3.0
+_WHO: Final = 2.0
 _PROCESSOR, _MEMORY, _DISKS, _NETWORK, _GROUP, _SUPPLY, _LARGEST, _NAMES = MACHINE_SOURCES
 
 
@@ -56,7 +57,7 @@ class Figures:
         ]
         if gpu:
             lanes.append(Lane("GPU", self._read_gpus, note=self._gpu_note, label=self._gpu_names))
-            lanes.append(Lane(_NAMES, self._read_names, wanted=frozenset({GPU_PROCESSES})))
+            lanes.append(Lane(_NAMES, self._read_names, every=_WHO, wanted=frozenset({GPU_PROCESSES})))
         self._lanes = {lane.name: lane for lane in lanes}
         self.lanes = Lanes(tuple(lanes), interval)
         self._before: float | None = None
