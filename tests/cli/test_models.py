@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -150,6 +151,19 @@ def test_show_lines_up_and_an_unknown_model_has_a_remedy(ollama: str, run: Run) 
     said = run("show", "qwen3")
     assert said.code == 1 and "nearest name is qwen3:8b" in said.err
     assert "paddock pull zzzz" in run("show", "zzzz").err
+
+
+def test_show_tells_how_the_model_did_here(ollama: str, run: Run, home: Path) -> None:
+    assert not any(line.startswith("here") for line in run("show", "qwen3:8b").lines)
+    assert run("show", "qwen3:8b", "--json").json["profile"] is None
+    assert not list(home.rglob("paddock.db"))  # looking makes none
+    assert run("chat", "qwen3:8b", "hello").code == 0
+    said = run("show", "qwen3:8b")
+    at = next(number for number, line in enumerate(said.lines) if line.startswith("here"))
+    assert "tok/s, first token 0." in said.lines[at] and "1 answer" in said.lines[at]
+    assert said.lines[at + 1].strip().startswith("loads in")
+    profile = run("show", "qwen3:8b", "--json").json["profile"]
+    assert profile["answers"] == 1 and profile["rate"] > 0 and profile["joules"] is None
 
 
 def test_search_is_dated_and_1_where_nothing_fits(run: Run) -> None:

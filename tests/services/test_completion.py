@@ -13,11 +13,12 @@ from tui.core.capabilities import Ability
 from tui.core.chat import AnswerState, CompletionRequest
 from tui.core.clock import SYSTEM
 from tui.core.errors import Failure, FailureKind
-from tui.core.models import Endpoint, Model, ModelDetail
+from tui.core.models import Endpoint, Model, ModelDetail, RunningModel
 from tui.services.completion import Completion
 from tui.services.filling import LONGEST, ways
 from tui.services.monitor.energy import Nothing
 from tui.store.db import Database
+from tui.store.measurements import Measurements
 
 
 class Host:
@@ -31,6 +32,8 @@ class Host:
         self.known = None
         self.allowed = True
         self.limited = None
+        self.metering = Nothing()
+        self.loaded = ()
         self.tasks = set()
         self.errors = []
 
@@ -55,7 +58,7 @@ class Host:
         return None
 
     def running(self):
-        return ()
+        return self.loaded
 
     def models(self):
         return self.listed
@@ -64,7 +67,7 @@ class Host:
         return self.known
 
     def meter(self, provider, model):
-        return Nothing()
+        return self.metering
 
     async def may_send(self, provider):
         return self.allowed
@@ -298,6 +301,31 @@ async def test_only_the_figures_are_kept(server, bench, tmp_path):  # noqa: F811
     rows = database.read(lambda connection: connection.execute("SELECT kind, provider, model, output_tokens FROM measurement").fetchall())
     assert [tuple(row) for row in rows] == [("complete", "lab", "m", 3)]
     assert b"secret" not in (tmp_path / "paddock.db").read_bytes()
+    await database.aclose()
+
+
+async def test_a_complete_one_is_measured_like_an_answer(server, bench, tmp_path):  # noqa: F811
+    class Meter:
+        ended = []
+
+        def end(self, seconds):
+            self.ended.append(seconds)
+
+        async def joules(self):
+            return 12.0
+
+    database = bench.host.database = Database(tmp_path / "paddock.db")
+    bench.host.metering = Meter()
+    bench.host.loaded = (RunningModel("lab", "m", "m", 100, 60, 4096),)
+    generates(server, (line("secret"), END), (line("half"),))
+    await filled(bench, "m", "a")
+    await filled(bench, "m", "a")
+    await done(bench)
+    profile = Measurements(database).profile("lab", "m")
+    assert (profile.answers, profile.memory, profile.vram, profile.context) == (1, 100, 60, 4096)
+    assert (profile.joules, profile.joules_per_token) == (12.0, 4.0)
+    assert profile.first_token > 0
+    assert len(Meter.ended) == 2 and min(Meter.ended) > 0
     await database.aclose()
 
 

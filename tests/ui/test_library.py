@@ -14,6 +14,7 @@ from tests.ui.library_data import CHAT_ONLY, detail, fill, model, models, provid
 from tui.core.capabilities import Ability
 from tui.core.errors import Failure
 from tui.core.models import Activity, Location, ProviderStatus
+from tui.core.monitor import Profile
 from tui.text import clean_block, clean_label, clean_name
 from tui.ui.dialogs.pull import PullDialog
 from tui.ui.screens.library import LibraryScreen, ModelTable, only
@@ -76,6 +77,26 @@ async def test_verdicts_concern_this_machine_only(fake: FakeServices) -> None:
         await until(lambda: "slow" in screen_lines(app)[3])
         await pilot.press("j")
         await until(lambda: "vllm-a is not on this machine: its memory is not known" in screen_text(app))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (160, 50)])
+async def test_how_a_model_did_here(fake: FakeServices, size: tuple[int, int]) -> None:
+    app = host(fill(fake))
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        assert not any(line.strip().startswith("here") for line in screen_lines(app))
+        profile = Profile(11, 4.2, 0.6, 22.4, None, 6_800_000_000, 6_800_000_000, 8192, 210.4, 0.853)
+        fake.monitor.profiles.set({("ollama", "qwen3:8b"): profile})
+        await until(lambda: "22 tok/s, first token 0.6s, prompt – tok/s, 11 answers" in screen_text(app))
+        lines = screen_lines(app)
+        assert any("loads in 4.2s, 6.8 GB at 8k, 210 J an answer, 0.85 J a token" in line for line in lines)
+        assert all(len(line) <= size[0] for line in lines)
+        wide = size[0] >= 160
+        assert ("TOK/S" in lines[2]) == wide
+        row = next(line for line in lines if line.startswith(" ● qwen3:8b"))
+        assert (" 22 " in row) == wide
+        await pilot.press("j")
+        await until(lambda: "11 answers" not in screen_text(app))
 
 
 async def test_a_tunnel_is_not_taken_for_this_machine(fake: FakeServices) -> None:
