@@ -38,6 +38,8 @@ READ: Final = 5.0
 """Seconds a request may take to come."""
 WRITE: Final = 10.0
 """Seconds an answer may take to be fetched."""
+LINGER: Final = 0.5
+"""Seconds a client is given to close after its answer."""
 MOST: Final = 64
 """Connections at once; those beyond are told to come again."""
 STALE: Final = 10.0
@@ -181,7 +183,7 @@ class Exporter:
         self._registry.register(figures)
         self._local = local
         self._made: dict[str, bytes] = {}
-        self._clients: set[asyncio.Task[None]] = set()
+        self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     def refresh(self) -> None:
         """There is something new to tell."""
@@ -200,7 +202,7 @@ class Exporter:
         """Answer one connection."""
         task = asyncio.current_task()
         assert task is not None
-        self._clients.add(task)
+        self._clients[task] = writer
         try:
             with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
                 status, kind, body, head_only = await self._answer(reader)
@@ -209,8 +211,12 @@ class Exporter:
                 writer.write((head + more).encode() + (b"" if head_only else body))
                 async with asyncio.timeout(WRITE):
                     await writer.drain()
+                writer.write_eof()
+                async with asyncio.timeout(LINGER):  # closed before all of a request is read, it would be lost with its answer
+                    while await reader.read(HEAD):
+                        pass
         finally:
-            self._clients.discard(task)
+            del self._clients[task]
             if writer.transport.get_write_buffer_size():
                 writer.transport.abort()
             writer.close()
@@ -243,8 +249,8 @@ class Exporter:
 
     async def close(self) -> None:
         """End all connections."""
-        for task in tuple(self._clients):
-            task.cancel()
+        for writer in self._clients.values():
+            writer.transport.abort()
         await asyncio.gather(*self._clients, return_exceptions=True)
 
 
