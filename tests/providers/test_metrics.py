@@ -151,6 +151,16 @@ async def test_llama_server_without_metrics_has_its_slots(server, connect):
     assert second.values == {"running": 1.0, "written": 5.0, "kv_used": 0.3}
 
 
+async def test_broken_slots_cost_no_other_figure(server, connect):
+    server.routes["/slots"] = plain(b"garbage")
+    server.routes["/metrics"] = plain(b"llamacpp:requests_processing 2\n")
+    assert (await connect("llamacpp").figures()).values == {"running": 2.0}
+    server.routes["/metrics"] = lambda exchange: exchange.json({"error": {"message": "Loading model", "type": "unavailable_error"}}, 503)
+    with pytest.raises(PaddockError) as caught:
+        await connect("llamacpp").figures()
+    assert caught.value.failure.kind is FailureKind.LOADING
+
+
 async def test_what_slots_wrote_counts_over_requests(server, connect):
     looks = iter([[(1, 10), (0, 0)], [(1, 14), (2, 3)], [(3, 2), (2, 6)], [(3, 2), (0, 0)]])
 

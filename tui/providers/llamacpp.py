@@ -18,7 +18,8 @@ from tui.core.models import Endpoint, ModelDetail, RunningModel
 from tui.providers.base import Health
 from tui.providers.catalogue import Kind
 from tui.providers.errors import error_in, failed, interrupted, protocol, stream_failure
-from tui.providers.metrics import Figures, ask
+from tui.providers.http import CONTROL
+from tui.providers.metrics import PATIENCE, Figures, ask
 from tui.providers.openai_compat import PLAIN, OpenAI
 from tui.providers.openai_parse import dig, metrics_of, reason_of
 from tui.providers.openai_requests import options_body
@@ -59,9 +60,9 @@ class LlamaCpp(OpenAI):
         """`GET /props`; empty where it is switched off."""
         return map_of(await self._optional("/props" + _query(model)) or {})
 
-    async def slots(self, model: str = "") -> list[Mapping[str, Any]] | None:
+    async def slots(self, model: str = "", *, timeout: float = CONTROL) -> list[Mapping[str, Any]] | None:
         """`GET /slots`; None where it is switched off."""
-        value = await self._optional("/slots" + _query(model))
+        value = await self._optional("/slots" + _query(model), timeout)
         return [map_of(item) for item in value] if isinstance(value, list) else None
 
     async def figures(self, model: str = "") -> Figures:
@@ -71,15 +72,20 @@ class LlamaCpp(OpenAI):
         """
         query = _query(model)
         told = await ask(self.http, self.kind, query) if self.kind.metrics.map else Figures("/slots")
-        slots = await self.slots(model)
+        try:
+            slots = await self.slots(model, timeout=PATIENCE)
+        except PaddockError:
+            if not told.values:
+                raise
+            slots = None
         if slots is None:
             return told
         values = {**self._slots.figures(model, slots), **told.values}
         return Figures(told.source if told.values else "/slots", values, note=told.note)
 
-    async def _optional(self, path: str) -> Any:
+    async def _optional(self, path: str, timeout: float = CONTROL) -> Any:
         try:
-            return await self.http.get_json(path)
+            return await self.http.get_json(path, timeout=timeout)
         except PaddockError as error:
             if error.failure.status in (400, 404, 501):
                 return None

@@ -32,8 +32,10 @@ BAD_LINES: Final = 20
 MOST_MODELS: Final = 64
 LARGEST: Final = 1e18
 """What is larger is no figure."""
-ABSENT: Final = frozenset({404, 405, 501, 503})
-"""Statuses of a server that has no figures, or was told to give none."""
+ABSENT: Final = frozenset({404, 405, 501})
+"""Statuses of a server that has no figures, or was not told to give any."""
+_OFF: Final = 503
+"""Status of one that was told to give none; those that must be told to give some are loading then."""
 _LOCKED: Final = frozenset({401, 403})
 _MODEL_LABELS: Final = ("model_name", "model", "model_id")
 _NUMBER: Final = r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d{1,4})?|[+-]?(?:Inf|inf)|NaN|nan"
@@ -188,7 +190,7 @@ async def ask(http: Http, kind: Kind, query: str = "") -> Figures:
     except PaddockError as error:
         if error.failure.status in _LOCKED:
             return Figures(spec.path, note="its figures need a key")
-        if error.failure.status in ABSENT:
+        if error.failure.status in ABSENT or (error.failure.status == _OFF and not spec.flag):
             return Figures(spec.path, note=f"started without {spec.flag}" if spec.flag else "it gives no figures")
         raise
     return read(http, reply, spec)
