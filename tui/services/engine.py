@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from tui.core.errors import PaddockError
 from tui.core.threads import DaemonThreads
+from tui.core.watchdog import WATCHDOG
 
 T = TypeVar("T")
 _LOG: Final = logging.getLogger("paddock.engine")
@@ -34,6 +35,7 @@ class Engine:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._started = threading.Event()
         self._closing = False
+        self._unwatch: Callable[[], None] = lambda: None
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(DaemonThreads())
         self._loop.set_exception_handler(self._loose_end)
@@ -43,6 +45,7 @@ class Engine:
         """Start the thread."""
         self._thread.start()
         self._started.wait()
+        self._unwatch = WATCHDOG.watch("engine", self._loop, self._thread.ident)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -122,6 +125,7 @@ class Engine:
         if not self._thread.is_alive():
             self._loop.close()
             return
+        self._unwatch()
         done = threading.Event()
         ending: list[asyncio.Task[None]] = []  # the loop itself holds tasks weakly
 

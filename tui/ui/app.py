@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,6 +16,7 @@ from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
 
 from tui.core.options import AppOptions
+from tui.core.watchdog import WATCHDOG
 from tui.resources import resource
 from tui.ui import keyfix, start
 from tui.ui.commands import PaddockCommands
@@ -73,6 +75,7 @@ class TuiApp(App[int]):
         driver_class: type[Driver] | None = None,
     ) -> None:
         super().__init__(driver_class=driver_class)
+        self._unwatch: Callable[[], None] = lambda: None
         self.options = options
         self.paths = paths
         self.early = early
@@ -138,6 +141,7 @@ class TuiApp(App[int]):
         for name in (*(name for name, _title in SCREENS), "welcome"):
             self.add_mode(name, partial(build_screen, self, name, services))
         services.open()
+        self._unwatch = WATCHDOG.watch("screen", asyncio.get_running_loop())
         from tui.ui.said import Said
 
         said = Said(self, services)
@@ -277,6 +281,7 @@ class TuiApp(App[int]):
 
     def on_unmount(self) -> None:
         """End following."""
+        self._unwatch()
         for follower in self._app_followers:
             follower.stop()
 
