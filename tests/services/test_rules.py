@@ -449,6 +449,18 @@ async def test_a_flood_of_alerts_is_worked_one_after_the_other_and_bounded(tmp_p
     assert [found["id"] for found in told(out)] == list(range(30, 30 + len(told(out))))
 
 
+async def test_a_fault_of_the_rules_ends_no_measuring(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    app = home.one()
+    await app.tick()
+
+    def breaks() -> tuple[()]:
+        raise RuntimeError("broken")
+
+    app.live = breaks  # type: ignore[method-assign]
+    await app.seconds(3)
+    assert [record.message for record in caplog.records].count("a sample could not be looked at") == 1
+
+
 # --- the table ---------------------------------------------------------------------------------------------------------
 
 
@@ -468,6 +480,10 @@ async def test_the_log_keeps_thirty_days_and_shows_two_hundred(database: Databas
     assert database.read(lambda connection: connection.execute("SELECT min(id) FROM alert").fetchone()[0]) == 100
     assert table.log()[0].subject == "␛[31mx"
     assert database.revisions()[ALERTS] == 1, "dropping old ones is no news"
+    assert table.lasting(0.0) == ()
+    await table.put([Alert(1000, "cpu", "", 90.0, 70.0, 5.0)])
+    await table.watched(100.0)
+    assert ([alert.id for alert in table.lasting(200.0)], table.lasting(500.0)) == ([1000], ())
     await table.acknowledge()
     assert all(alert.acknowledged for alert in table.log())
 

@@ -19,6 +19,8 @@ LOG: Final = 200
 """Ended alerts that are shown."""
 KEEP: Final = 30 * 86_400.0
 """Seconds that ended alerts are kept."""
+UNWATCHED: Final = 180.0
+"""Seconds after the last sign of whoever watches the rules, from which nobody does."""
 _MUTED: Final = "alerts muted until"
 _ALIVE: Final = "rules watched at"
 _COLUMNS: Final = "id, rule, subject, figure, limit_value, started_at, ended_at, culprit, acknowledged"
@@ -34,6 +36,11 @@ class AlertTable:
     def open(self) -> tuple[Alert, ...]:
         """Those that last, newest first."""
         return self._list("ended_at IS NULL ORDER BY started_at DESC, id DESC")
+
+    def lasting(self, now: float) -> tuple[Alert, ...]:
+        """Those that last as far as is known: none where nobody watches the rules any more (`now` is in epoch seconds)."""
+        watched = self.watched_at()
+        return self.open() if watched is not None and abs(now - watched) <= UNWATCHED else ()
 
     def log(self) -> tuple[Alert, ...]:
         """Those that ended, newest first; at most `LOG`."""

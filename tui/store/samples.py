@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from tui.text import clean_name
@@ -80,12 +82,13 @@ class Samples:
             found.setdefault(bucket, {})[name] = value
         return found
 
-    async def read_late(self, step: int, first: int, last: int) -> list[tuple[int, str, float]]:
-        """The same off the loop: bucket, name and value, oldest first."""
+    async def each(self, step: int, first: int, last: int, take: Callable[[int, dict[str, float]], None]) -> None:
+        """The same off the loop: `take` gets one bucket after the other, oldest first, in another thread."""
         query = "SELECT at, series, value FROM sample WHERE step = ? AND at BETWEEN ? AND ? ORDER BY at"
 
-        def work(connection: sqlite3.Connection) -> list[tuple[int, str, float]]:
+        def work(connection: sqlite3.Connection) -> None:
             names = dict(connection.execute("SELECT id, name FROM series").fetchall())
-            return [(at, names[series], value) for at, series, value in connection.execute(query, (step, first, last)) if series in names]
+            for bucket, rows in groupby(connection.execute(query, (step, first, last)), itemgetter(0)):
+                take(bucket, {names[series]: value for _at, series, value in rows})
 
-        return await self._db.read_async(work)
+        await self._db.read_async(work)

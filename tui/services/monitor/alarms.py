@@ -17,11 +17,11 @@ from tui.core.monitor import Alert
 from tui.core.threads import in_daemon_thread
 from tui.hardware.sample import GPU_PROCESSES, PROCESSES, Sample
 from tui.services.limits import heard
-from tui.services.monitor.alerts import FORGET, AlertBook, Key, ended
+from tui.services.monitor.alerts import AlertBook, Key, ended
 from tui.services.monitor.notify import Notifier
 from tui.services.monitor.readings import MACHINE, asks_own, at_work, machine_readings, provider_readings
 from tui.services.own_use import OwnUse, own_use, processes
-from tui.store.alerts import LOG, AlertTable
+from tui.store.alerts import LOG, UNWATCHED, AlertTable
 
 if TYPE_CHECKING:
     from tui.config.paths import Paths
@@ -167,7 +167,7 @@ class Alarms:
         with contextlib.suppress(PaddockError):
             left, alive = self._table.open(), self._table.watched_at()
             self._book.last = self._table.newest()
-            fresh = alive is not None and abs(now - alive) <= FORGET + ALIVE_EVERY
+            fresh = alive is not None and abs(now - alive) <= UNWATCHED
             mine = [alert for alert in left if alert.rule != PROVIDER_DOWN or self._host.states() is not None]
             if fresh:
                 self._book.adopt(mine, clock.monotonic(), now)

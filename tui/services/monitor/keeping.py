@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 from tui.core.clock import Clock
 from tui.core.errors import PaddockError
 from tui.core.models import Severity
-from tui.core.threads import in_daemon_thread
 from tui.services.monitor.history import COARSE, History, Ring
 from tui.store.samples import Samples
 
@@ -37,16 +36,10 @@ async def stored_rings(database: Database, now: float) -> tuple[Ring, ...]:
     found = []
     for step, size in COARSE:
         last = int(now / step)
-        rows = await samples.read_late(int(step), last - size + 1, last)
-        found.append(await in_daemon_thread(lambda rows=rows, step=step, size=size: _ring(rows, step, size)))  # type: ignore[misc]
+        ring = Ring(step, size)
+        await samples.each(int(step), last - size + 1, last, ring.put)
+        found.append(ring)
     return tuple(found)
-
-
-def _ring(rows: list[tuple[int, str, float]], step: float, size: int) -> Ring:
-    ring = Ring(step, size)
-    for bucket, name, value in rows:
-        ring.put(bucket, {name: value})
-    return ring
 
 
 class Keeping:

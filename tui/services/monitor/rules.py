@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -31,6 +32,7 @@ RULES_LOCK: Final = "rules.lock"
 APP_LOCK: Final = "rules-app.lock"
 TICK: Final = 1.0
 """Seconds between two looks at locks, providers and what is to be written."""
+_LOG: Final = logging.getLogger("paddock.alerts")
 HERE: Final = "this window"
 WORKER: Final = "the worker"
 
@@ -148,10 +150,16 @@ class Rules:
     # --- alerts -------------------------------------------------------------------------------------------------------
 
     def take(self, sample: Sample, interval: float) -> None:
-        """Look at a new sample."""
-        if self._alarms is not None:
+        """Look at a new sample. A fault of the rules ends no measuring: it is logged once."""
+        if self._alarms is None:
+            return
+        try:
             self._alarms.take(sample, interval)
-            self._publish(HERE if self._app else WORKER)
+        except Exception as error:
+            if repr(error) != self._said:
+                self._said = repr(error)
+                _LOG.exception("a sample could not be looked at")
+        self._publish(HERE if self._app else WORKER)
 
     async def changed(self, topics: frozenset[str]) -> None:
         """Parts of the database moved, here or in another process."""
