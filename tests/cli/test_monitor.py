@@ -81,6 +81,7 @@ def sampler(monkeypatch: pytest.MonkeyPatch, *lines: bytes) -> None:
 def add_alert(alert: Alert) -> None:
     database = Database(find_paths().database)
     asyncio.run(AlertTable(database).put([alert]))
+    asyncio.run(AlertTable(database).watched(time.time()))
     database.close()
 
 

@@ -122,7 +122,7 @@ def active_alerts(context: Context) -> tuple[Alert, ...]:
     from tui.store.alerts import AlertTable
 
     try:
-        return AlertTable(context.database(write=False)).open()
+        return AlertTable(context.database(write=False)).lasting(time.time())
     except PaddockError:
         return ()
 
