@@ -1,10 +1,39 @@
-"""A stand-in for pynvml: two cards whose answers a test sets; may also be run as the module itself."""
+"""Stand-ins for NVIDIA's library: as a Python object whose answers a test sets, and as a library of C for the real binding (`build`)."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+LIBRARY = Path(__file__).parent / "libnvml.c"
+BEHAVIOUR = "NVML_STUB"
+"""The variable that says how the library of C behaves; its words are at the top of `libnvml.c`."""
+
+
+def build(folder: Path) -> Path | None:
+    """Compile the library of C.
+
+    Args:
+        folder: Where `libnvidia-ml.so.1` is put, for `LD_LIBRARY_PATH`.
+
+    Returns:
+        The folder; None where there is no compiler.
+    """
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(folder / "libnvidia-ml.so.1"), str(LIBRARY)], check=True, timeout=60)
+    return folder
+
+
+def environment(folder: Path, behaviour: str) -> dict[str, str]:
+    """The environment of a process whose NVIDIA library is the one in `folder`."""
+    return {**os.environ, "LD_LIBRARY_PATH": str(folder), BEHAVIOUR: behaviour}
 
 
 class NVMLError(Exception):
@@ -49,9 +78,17 @@ class Stub:
             self.calls.append((function, card))
             if (function, card) in self.errors:
                 raise NVMLError(self.errors[function, card])
-            return self.answers.get((function, card), DEFAULTS[function](card, *arguments))
+            if (function, card) in self.answers:
+                return self.answers[function, card]
+            if function not in DEFAULTS:
+                raise NVMLError(3)
+            return DEFAULTS[function](card, *arguments)
 
         return call
+
+    def asked(self, function: str) -> int:
+        """How often any card was asked."""
+        return sum(name == function for name, _card in self.calls)
 
 
 DEFAULTS: dict[str, Callable[..., Any]] = {
@@ -64,6 +101,16 @@ DEFAULTS: dict[str, Callable[..., Any]] = {
     "nvmlDeviceGetEnforcedPowerLimit": lambda card: 350_000,
     "nvmlDeviceGetTemperature": lambda card, sensor: 71,
     "nvmlDeviceGetClockInfo": lambda card, clock: 1695 + clock,
+    "nvmlDeviceGetMaxClockInfo": lambda card, clock: 2099 + clock,
+    "nvmlDeviceGetFanSpeed": lambda card: 62,
+    "nvmlDeviceGetCurrPcieLinkGeneration": lambda card: 3,
+    "nvmlDeviceGetMaxPcieLinkGeneration": lambda card: 4,
+    "nvmlDeviceGetCurrPcieLinkWidth": lambda card: 8,
+    "nvmlDeviceGetMaxPcieLinkWidth": lambda card: 16,
+    "nvmlDeviceGetPcieThroughput": lambda card, counter: 1000 + 1000 * counter,
+    "nvmlDeviceGetCurrentClocksEventReasons": lambda card: 0x24,
+    "nvmlDeviceGetTotalEccErrors": lambda card, kind, counter: 1 if kind else 12,
     "nvmlDeviceGetComputeRunningProcesses": lambda card: [SimpleNamespace(pid=812, usedGpuMemory=6 * 2**30)],
     "nvmlDeviceGetGraphicsRunningProcesses": lambda card: [],
+    "nvmlDeviceGetProcessUtilization": lambda card, since: [SimpleNamespace(pid=812, timeStamp=since + 1, smUtil=55)],
 }

@@ -63,6 +63,7 @@ class _Card:
         self.fixed_at = float("-inf")
         self.slow: dict[str, Any] = {}
         self.slow_at = float("-inf")
+        self.shared = False
         self.parts: tuple[tuple[MigInstance, Any], ...] = ()
         self.processes: tuple[GpuProcess, ...] = ()
         self.processes_at = float("-inf")
@@ -193,6 +194,7 @@ class Nvidia:
                 return Gpu(f"index {index}", index, note="the driver does not give access to this GPU", source=self.name)
             gpu = self._measure(calls, card, wanted)
         except Lost as lost:
+            card = self._cards.get(index)
             name = card.fixed.get("name", "") if card is not None else ""
             gone = Gpu(
                 card.uuid if card is not None else f"index {index}",
@@ -227,13 +229,14 @@ class Nvidia:
             "pcie_generation_max": whole(calls.ask(uuid, "nvmlDeviceGetMaxPcieLinkGeneration", handle), 1, 16),
             "pcie_width_max": whole(calls.ask(uuid, "nvmlDeviceGetMaxPcieLinkWidth", handle), 1, 64),
         }
+        card.shared = _is_shared(card.fixed["name"], self._root)
         card.fixed_at = self._clock()
         return card
 
     def _measure(self, calls: Calls, card: _Card, wanted: frozenset[str]) -> Gpu:
         uuid, handle = card.uuid, card.handle
         total, used = memory(calls.ask(uuid, "nvmlDeviceGetMemoryInfo", handle))
-        unified = total is None and calls.unsupported(uuid, "nvmlDeviceGetMemoryInfo") and _is_shared(card.fixed["name"], self._root)
+        unified = card.shared and total is None and calls.unsupported(uuid, "nvmlDeviceGetMemoryInfo")
         if unified:
             total, used = main_memory(self._root)
         rates = calls.ask(uuid, "nvmlDeviceGetUtilizationRates", handle)
@@ -288,7 +291,7 @@ class Nvidia:
         found = processes(calls, card.uuid, card.handle)
         for part, handle in card.parts:  # after the card's own list: these say where
             found.update(processes(calls, part.uuid, handle, part.uuid))
-        if shown and found:
+        if shown and found and not card.parts:  # an instance's use is not told by process
             recent = int((self._now() - PROCESSES) * 1e6)
             used, card.seen = shares(calls, card.uuid, card.handle, max(card.seen, recent))
             if used is not None:

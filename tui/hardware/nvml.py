@@ -128,6 +128,8 @@ class Calls:
             return None
         try:
             found = getattr(self.library, function)(*arguments)
+        except UnicodeDecodeError as error:  # a name that is not text: cleaned by whoever shows it
+            return error.object
         except Exception as error:  # the library's own kinds, ctypes', or none of its functions
             code = 13 if isinstance(error, AttributeError) else code_of(error)
             if code in _GONE:
@@ -170,7 +172,7 @@ def processes(calls: Calls, card: str, handle: Any, instance: str = "") -> dict[
     return found
 
 
-def shares(calls: Calls, card: str, handle: Any, since: int) -> tuple[dict[int, float] | None, int]:
+def shares(calls: Calls, card: str, handle: Any, since: int) -> tuple[dict[int, float | None] | None, int]:
     """Mean use of the card by each process since a moment, and the moment of the newest figure.
 
     Args:
@@ -180,7 +182,7 @@ def shares(calls: Calls, card: str, handle: Any, since: int) -> tuple[dict[int, 
         since: Microseconds since 1970, as the driver counts.
 
     Returns:
-        Percent by pid, None where the card does not tell it; and what to give as `since` the next time.
+        Percent by pid of those that did something, None where the card does not tell it; and what to give as `since` the next time.
     """
     samples = calls.ask(card, "nvmlDeviceGetProcessUtilization", handle, since, apart=False)
     if samples is None:
@@ -189,10 +191,10 @@ def shares(calls: Calls, card: str, handle: Any, since: int) -> tuple[dict[int, 
     newest = since
     for item in samples:
         pid, at, used = getattr(item, "pid", None), getattr(item, "timeStamp", 0), within(getattr(item, "smUtil", None), 0, 100)
-        if isinstance(pid, int) and pid > 0 and used is not None and isinstance(at, int) and at > since:
-            sums.setdefault(pid, []).append(used)
+        if isinstance(pid, int) and pid > 0 and isinstance(at, int) and at > since:
+            sums.setdefault(pid, []).extend([] if used is None else [used])
             newest = max(newest, at)
-    return {pid: round(sum(figures) / len(figures), 1) for pid, figures in sums.items()}, newest
+    return {pid: round(sum(figures) / len(figures), 1) if figures else None for pid, figures in sums.items()}, newest
 
 
 def instances(calls: Calls, card: str, handle: Any) -> tuple[tuple[MigInstance, Any], ...]:
