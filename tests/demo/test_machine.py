@@ -30,6 +30,16 @@ def test_every_sample_is_one_and_agrees_with_itself() -> None:
         assert sum(process.memory for process in sample.processes) <= (sample.memory.used or 0)
 
 
+def test_more_than_there_is_goes_to_swap() -> None:
+    """A model of 20 GB on the processor."""
+    machine = DemoMachine()
+    for second in range(120):
+        memory = machine.sample(1_800_000_000.0 + second, Work(7, 6 * 10**9, 21 * 10**9, 1)).memory
+        assert memory.used and memory.total and memory.swap_used and memory.swap_total
+        assert memory.used < memory.total and 0 < memory.swap_used <= memory.swap_total
+        assert (memory.swap_in or 0) >= 4e6
+
+
 def test_an_answer_heats_the_gpu_and_its_end_cools_it() -> None:
     machine = DemoMachine()
     cold = machine.sample(0.0, Work()).gpus[0]

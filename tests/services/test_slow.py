@@ -218,7 +218,7 @@ def test_whatever_is_known_there_is_one_answer_of_each_and_causes_come_first(giv
         ({"rate": 12.3, "writes": True}, "writes 12 tok/s"),
         ({"rate": 12.3, "profile": Profile(answers=9, rate=48.0)}, "wrote 12 tok/s, usually 48"),
         ({"rate": 1.26, "writes": True, "profile": Profile(answers=9, rate=4.0)}, "writes 1.3 tok/s, usually 4.0"),
-        ({"profile": Profile(answers=9, rate=48.0)}, "usually 48 tok/s (9 answers)"),
+        ({"profile": Profile(answers=9, rate=48.0)}, "usually writes 48 tok/s (9 answers)"),
         ({"profile": Profile(answers=9)}, ""),
     ],
 )

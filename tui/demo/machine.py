@@ -63,7 +63,10 @@ class DemoMachine:
         goal = 36 + busy * 0.41
         self._heat += (goal - self._heat) * min(1.0, (passed or 1.0) / 25)
         cores = tuple(round(_wave(now + 3 * core, 13 + core, 4, 34 + 30 * (core < 2) * bool(work.writing)), 1) for core in range(CORES))
-        used = 8 * GB + _ALICE.memory + work.ram + int(_wave(now, 71, 0, GB))
+        held = 8 * GB + _ALICE.memory + work.ram + int(_wave(now, 71, 0, GB))
+        used = min(held, _RAM - GB // 2)
+        swapped = min(held - used, 8 * GB)
+        swaps = round(_wave(now, 5, 4e6, 3e7)) if swapped and work.writing else 0
         written = work.pulling + _wave(now, 29, 0, 2e6)
         disk = Disk("/var/lib", 980 * GB, 696 * GB, 284 * GB, round(_wave(now, 23, 0, 3e6)), round(written))
         return Sample(
@@ -81,7 +84,16 @@ class DemoMachine:
                 pressure=0.0,
             ),
             memory=Memory(
-                _RAM, used, 8 * GB, 0, available=_RAM - used, cache=6 * GB, swap_in=0.0, swap_out=0.0, pressure=0.0, pressure_full=0.0
+                _RAM,
+                used,
+                8 * GB,
+                swapped,
+                available=_RAM - used,
+                cache=min(6 * GB, _RAM - used),
+                swap_in=float(swaps),
+                swap_out=swaps / 3,
+                pressure=swaps / 1e6,
+                pressure_full=swaps / 2e6,
             ),
             disks=(disk,),
             network=Network(round(work.pulling * 1.03 + _wave(now, 11, 1e3, 4e4)), round(_wave(now, 19, 1e3, 2e4))),

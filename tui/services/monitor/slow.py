@@ -114,7 +114,7 @@ def summary(facts: SlowFacts) -> str:
     if not usual:
         return now
     answers = facts.profile.answers if facts.profile is not None else 0
-    return f"{now}, usually {_speed(usual)}" if now else f"usually {_speed(usual)} tok/s ({count(answers)} answers)"
+    return f"{now}, usually {_speed(usual)}" if now else f"usually writes {_speed(usual)} tok/s ({_many(answers, 'answer')})"
 
 
 def _many(number: int, what: str) -> str:
@@ -338,7 +338,7 @@ def _clocks(gpu: Gpu) -> str:
 
 def _pcie(facts: SlowFacts) -> Check:
     def told(state: str, figure: str, remedy: str = "") -> Check:
-        return Check("pcie", state, "PCIe narrower than it could be", figure, remedy)
+        return Check("pcie", state, "PCIe narrower than possible", figure, remedy)
 
     if facts.sample is None:
         return told(UNKNOWN, _unmeasured(facts))

@@ -48,9 +48,14 @@ def slow_lines(checks: Sequence[Check], width: int, *, ascii: bool) -> list[Boar
     return lines
 
 
-def slow_summary(checks: Sequence[Check]) -> str:
-    """How many causes there are."""
-    causes = sum(1 for check in checks if check.state == "cause")
+def slow_summary(view: SlowView) -> str:
+    """How fast it is beside how fast it usually is, and how many causes there are."""
+    causes = sum(1 for check in view.checks if check.state == "cause")
+    speed = f"It {clean_label(view.summary, 120)}. " if view.summary else ""
+    return speed + _causes(causes)
+
+
+def _causes(causes: int) -> str:
     if not causes:
         return "Nothing was found that makes it slower than it could be."
     return "One thing makes it slower than it could be." if causes == 1 else f"{causes} things make it slower than it could be."
@@ -120,7 +125,7 @@ class WhySlowDialog(ModalScreen[None]):
             lines = slow_lines(view.checks, board.size.width or 92, ascii=uses_ascii(self, None))
             board.styles.height = max(3, min(len(lines), self.size.height - 10))
             board.show(lines)
-            summary.update(Content(slow_summary(view.checks)))
+            summary.update(Content(slow_summary(view)))
 
     def on_resize(self, event: events.Resize) -> None:
         """Wrap for the new width."""
