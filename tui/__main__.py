@@ -130,7 +130,7 @@ def _log_folder(environ: Mapping[str, str], demo: bool = False) -> str:
     """Where the log is; `tui.config.paths` decides, and is too heavy for the guard."""
     from tui.core.places import folders
 
-    return os.path.join(folders(environ, demo=demo)[0], "logs")
+    return os.path.join(folders(environ, demo=demo)[1], "logs")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -202,9 +202,7 @@ def _command(rest: list[str], options: Mapping[str, str]) -> int:
         print(f"There is no command {_shown(rest[0])}.{_near(rest[0], COMMANDS)}", file=sys.stderr)
         return 2
     if rest[0] == "status":
-        from tui.cli.line import answer
-
-        code = answer(rest[1:], options)
+        code = _status(rest[1:], options)
         if code is not None:
             return code
     from importlib import import_module
@@ -216,6 +214,22 @@ def _command(rest: list[str], options: Mapping[str, str]) -> int:
 
         demo_url = _demo_server(find_paths(demo=True).data.parent)
     return int(import_module("tui.cli").main(rest, app, demo_url))
+
+
+def _status(words: list[str], options: Mapping[str, str]) -> int | None:
+    """The status line without the rest of the program; None where that has to tell."""
+    from tui.cli.line import answer
+
+    code = answer(words, options)
+    if code is None and not {"--demo", "--provider"} & options.keys():
+        from tui.cli.quick import answer as ask
+
+        code = ask(words, config=options.get("--config", ""))
+        if code is None:
+            from tui.cli.program import run
+
+            code = run(["status", *words], _app_options(options))
+    return code
 
 
 if __name__ == "__main__":

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +21,11 @@ import pytest
 from tests.cli.conftest import HOSTILE, Run, Said, controls
 from tests.cli.test_process import environment
 from tui.__main__ import main
-from tui.cli import line
+from tui.cli import line, quick
 from tui.config.paths import find_paths
 from tui.core import places
 from tui.core.clock import ManualClock
-from tui.core.jobs import QueueView
+from tui.core.jobs import JobState, QueueView
 from tui.core.models import Endpoint, Origin, ProviderState, ProviderStatus, RunningModel
 from tui.core.monitor import Alert, AlertsView
 from tui.core.places import LAST_LIMIT, LAST_VERSION, folders, last_file
@@ -62,7 +66,8 @@ def keep(path: str | Path, **changes: Any) -> Path:
 def there(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the file of this home is; nobody but it is asked."""
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
-    monkeypatch.setattr("tui.cli.main", lambda *_: 99)
+    for whole in ("tui.cli.main", "tui.cli.quick.answer"):
+        monkeypatch.setattr(whole, lambda *_words, **_more: 99)
     return Path(last_file(os.environ))
 
 
@@ -97,7 +102,7 @@ def test_both_processes_find_the_same_folders(environ: dict[str, str], demo: boo
     for given in ("", "/etc/p.toml"):
         paths = find_paths(config=Path(given) if given else None, demo=demo, environ=environ)
         found = folders(environ, demo=demo, config=given)
-        assert found == (str(paths.state), str(paths.config_file))
+        assert found == (str(paths.data), str(paths.state), str(paths.config_file))
         # the app passes the file it uses, the line what was typed
         assert last_file(environ, demo=demo, config=given) == last_file(environ, demo=demo, config=str(paths.config_file))
 
@@ -365,3 +370,70 @@ def test_the_line_without_a_home_and_without_anybody_who_reads(tmp_path: Path) -
             timeout=60, check=False, cwd=Path(line.__file__).parents[2],
         )  # fmt: skip
         assert (done.returncode, done.stderr) == (0, ""), shell
+
+
+# --- where nobody measures --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [("http://127.0.0.1:11434", ("127.0.0.1", 11434)), ("http://[::1]:8000/", ("::1", 8000)), ("http://box", ("box", 80)),
+     ("http://0.0.0.0:1", ("127.0.0.1", 1)), ("http://box:0", None), ("http://box:70000", None), ("https://box:1", None),
+     ("http://a@box:1", None), ("http://box/prefix", None), ("http://b ox", None), ("unix:///s", None), ("http://box:1\r\nX: y", None)],
+)  # fmt: skip
+def test_only_plain_addresses_are_asked_the_short_way(url: str, expected: tuple[str, int] | None) -> None:
+    assert quick.target(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{\"models\":[]}", {"models": []}),
+        (b"HTTP/1.0 200 OK\r\n\r\n{\"models\":[]}", {"models": []}),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;x=y\r\n{\"mo\r\n9\r\ndels\":[]}\r\n0\r\n\r\n", {"models": []}),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"models\":[]}", None),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{\"mo", None),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}", None),
+        (b"SSH-2.0-OpenSSH_9\r\n", None),
+        (b"", None),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 100_000, None),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b" " * (quick.LIMIT + 9), None),
+    ],
+)  # fmt: skip
+def test_answers_whole_cut_and_odd(answer: bytes, expected: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            line, _ = server.accept()
+            with line, contextlib.suppress(OSError):
+                line.recv(4096)
+                line.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        if expected is None:
+            with pytest.raises((ValueError, OSError, RecursionError)):
+                quick.get(url, "/api/ps")
+        else:
+            assert quick.get(url, "/api/ps") == expected
+        thread.join(10)
+
+
+def test_pulls_are_counted_without_the_store(home: Path) -> None:
+    assert set(quick.STATES) == {state.value for state in JobState}
+    data = home / "a?b#c%25"
+    assert quick.pulls(str(data)) == {}
+    data.mkdir()
+    database = sqlite3.connect(data / "paddock.db")
+    database.execute("CREATE TABLE job (state TEXT)")
+    database.executemany("INSERT INTO job VALUES (?)", [("fetching",), ("waiting",), ("waiting",), ("of tomorrow",)])
+    database.commit()
+    database.close()
+    assert list(quick.pulls(str(data)).items()) == [("waiting", 2), ("fetching", 1)]
+    (data / "paddock.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(OSError):
+        quick.pulls(str(data))
+    (data / "hosts").mkdir()
+    with pytest.raises(OSError):
+        quick.pulls(str(data))

@@ -264,11 +264,12 @@ def test_a_status_line_without_any_server(run: Run, plain_environment: Path, mon
 )  # fmt: skip
 def test_what_is_not_simple_is_left_to_the_whole_program(plain_environment: Path, configure, text: str) -> None:
     configure(text)
-    paths = find_paths(environ={"PADDOCK_HOME": str(plain_environment)})
-    assert quick.make_plan(paths, {}) is None
+    file = str(find_paths(environ={"PADDOCK_HOME": str(plain_environment)}).config_file)
+    assert quick.make_plan(file, {}) is None
     configure("")
-    assert quick.make_plan(paths, {"PADDOCK_GENERAL__DISCOVER": "false"}) is None
-    assert quick.make_plan(paths, {}) == quick.Plan("ollama", quick.OLLAMA, True, False)
+    assert quick.make_plan(file, {"PADDOCK_GENERAL__DISCOVER": "false"}) is None
+    plan = quick.make_plan(file, {})
+    assert plan is not None and (plan.name, plan.url, plan.guessed, plan.binary) == ("ollama", quick.OLLAMA, True, False)
 
 
 def test_status_of_a_kind_that_tells_no_sizes(server: FaultServer, run: Run, configure, monkeypatch: pytest.MonkeyPatch) -> None:

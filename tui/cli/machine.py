@@ -7,10 +7,14 @@ import asyncio
 from tui.cli import quick
 from tui.cli.context import Context
 from tui.cli.output import DASH, DONE, NO_PROVIDER, emit, facts
+from tui.config.paths import Paths
 from tui.core.capabilities import Capability
 from tui.core.errors import PaddockError
+from tui.core.jobs import JobState
 from tui.core.models import Endpoint, RunningModel
 from tui.services.locks import WORKER_LOCK, read_holder
+from tui.store.db import Database
+from tui.store.jobs import JobTable
 
 PATIENCE = 2.0
 """Seconds all servers together are given for `status`."""
@@ -23,7 +27,7 @@ async def status(context: Context) -> int:
             endpoint, running = await _first(context)
     except (PaddockError, TimeoutError):
         endpoint, running = None, None
-    counts = quick.pulls(context.paths)
+    counts = pulls(context.paths)
     worker = read_holder(context.paths.locks / WORKER_LOCK) is not None
     code = DONE if running is not None else NO_PROVIDER
     name = endpoint.name if endpoint is not None else ""
@@ -47,6 +51,18 @@ async def status(context: Context) -> int:
         ]
     )
     return code
+
+
+def pulls(paths: Paths) -> dict[str, int]:
+    """How many pulls are in which state."""
+    if not paths.database.exists():
+        return {}
+    database = Database(paths.database, read_only=True, network_fs=paths.network)
+    try:
+        jobs = JobTable(database).list()
+    finally:
+        database.close()
+    return {state.value: number for state in JobState if (number := sum(job.state is state for job in jobs))}
 
 
 async def _first(context: Context) -> tuple[Endpoint | None, tuple[RunningModel, ...] | None]:

@@ -1,24 +1,28 @@
-"""The status line, for tmux and prompts: answered in a fraction of a second, without the settings' schema and the HTTP client."""
+"""The status line where nobody measures: the server is asked, with as little as that takes and none of the settings' schema."""
 
 from __future__ import annotations
 
 import os
 import time
-import tomllib
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+TYPE_CHECKING = False  # importing `typing` for it would cost as much as the rest
 if TYPE_CHECKING:
-    from tui.config.paths import Paths
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
     from tui.core.options import AppOptions
 
-PATIENCE: Final = 0.8
+PATIENCE = 0.8
 """Seconds the server is given."""
-LIMIT: Final = 262_144
+LIMIT = 262_144
 """Bytes its answer may have."""
-OLLAMA: Final = "http://127.0.0.1:11434"
-_DECIDING: Final = ("PADDOCK_PROVIDERS__", "PADDOCK_GENERAL__", "PADDOCK_APPEARANCE__UNITS")
-_PLAIN: Final = {
+OLLAMA = "http://127.0.0.1:11434"
+STATES = ("waiting", "fetching", "checking", "done", "paused", "failed", "cancelled", "interrupted")
+"""Those of `core.jobs.JobState`, which costs 15 ms."""
+_CONFIG_LIMIT = 1_000_000
+_CHUNKED = b"transfer-encoding: chunked"
+_DECIDING = ("PADDOCK_PROVIDERS__", "PADDOCK_GENERAL__", "PADDOCK_APPEARANCE__UNITS")
+_PLAIN = {
     "kind",
     "url",
     "enabled",
@@ -33,46 +37,57 @@ _PLAIN: Final = {
 """Keys of a provider that change nothing about how it is asked."""
 
 
-class Plan(NamedTuple):
-    """Whom to ask."""
+class Plan:
+    """Whom to ask: a name, an address, whether nobody named it, and whether sizes are binary."""
 
-    name: str
-    url: str
-    guessed: bool
-    binary: bool
+    def __init__(self, name: str, url: str, guessed: bool, binary: bool) -> None:
+        self.name, self.url, self.guessed, self.binary = name, url, guessed, binary
 
 
 def status_line(argv: Sequence[str], options: AppOptions, demo_url: str = "") -> int | None:
     """Print the line of `status --line`; None where only the whole program can tell, which then does."""
+    if options.provider:
+        return None
+    return answer(argv, config=str(options.config or ""), demo_url=demo_url if options.demo else "")
+
+
+def answer(argv: Sequence[str], *, config: str = "", demo_url: str = "") -> int | None:
+    """The same, without options being read first.
+
+    Args:
+        argv: What stands behind `status`.
+        config: What `--config` said.
+        demo_url: The demo server's address, where it is about that.
+    """
     from tui.cli.line import form_of
+    from tui.core.places import folders
 
     form = form_of(argv)
-    if form is None or options.provider:
+    if form is None:
         return None
-    from tui.config.paths import find_paths
-    from tui.core.errors import PaddockError
-
+    data, _state, file = folders(os.environ, demo=bool(demo_url), config=config)
     try:
-        paths = find_paths(config=options.config, demo=options.demo)
-        plan = Plan("demo", demo_url, False, False) if options.demo else make_plan(paths, os.environ)
-        return None if plan is None else _ask(paths, plan, form)
-    except (PaddockError, OSError):
+        plan = Plan("demo", demo_url, False, False) if demo_url else make_plan(file, os.environ)
+        return None if plan is None else _ask(data, plan, form)
+    except OSError:
         return None
 
 
-def make_plan(paths: Paths, environ: Mapping[str, str]) -> Plan | None:
-    """Whom to ask by these settings; None where they are not as simple as most are."""
-    from tui.config import files
-
+def make_plan(file: str, environ: Mapping[str, str]) -> Plan | None:
+    """Whom to ask by the settings of a file; None where they are not as simple as most are."""
     if any(name.startswith(_DECIDING) for name in environ):
         return None
-    found = files.read(paths.config_file)
-    if found.refused:
+    text = _config(file)
+    if text is None:
         return None
-    try:
-        raw = tomllib.loads(found.text or "")
-    except (ValueError, RecursionError):
-        return None
+    raw: dict[str, Any] = {}
+    if text:
+        import tomllib
+
+        try:
+            raw = tomllib.loads(text)
+        except (ValueError, RecursionError):
+            return None
     providers, general, look = (raw.get(name, {}) for name in ("providers", "general", "appearance"))
     if not all(isinstance(part, dict) for part in (providers, general, look)) or "network" in general:
         return None
@@ -84,20 +99,49 @@ def make_plan(paths: Paths, environ: Mapping[str, str]) -> Plan | None:
     if not isinstance(one, dict) or not set(one) <= _PLAIN or one.get("kind") != "ollama" or one.get("enabled", True) is not True:
         return None
     url = one.get("url")
-    return Plan(str(chosen), url, False, binary) if isinstance(url, str) and url.startswith("http://") else None
+    return Plan(str(chosen), url, False, binary) if isinstance(url, str) and target(url) else None
+
+
+def _config(file: str) -> str | None:
+    """The configuration's text, empty where there is none; None for what the whole program should tell about."""
+    try:
+        handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except FileNotFoundError:
+        return None if os.path.islink(file) else ""  # noqa: PTH114 - pathlib is dear
+    except (OSError, ValueError):
+        return None
+    with os.fdopen(handle, "rb") as stream:
+        if os.fstat(handle).st_mode & 0o170000 != 0o100000:
+            return None
+        data = stream.read(_CONFIG_LIMIT + 1)
+    try:
+        return None if len(data) > _CONFIG_LIMIT else data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
 
 
 def _unconfigured(look_around: bool, binary: bool, environ: Mapping[str, str]) -> Plan | None:
+    if not environ.get("OLLAMA_HOST"):
+        return Plan("ollama", OLLAMA, True, binary) if look_around else None
     from tui.providers.address import ollama_host
 
     url = ollama_host(environ)
-    if url:
-        return Plan("ollama", url, False, binary) if url.startswith("http://") else None
-    return Plan("ollama", OLLAMA, True, binary) if look_around and not environ.get("OLLAMA_HOST") else None
+    return Plan("ollama", url, False, binary) if url and target(url) else None
 
 
-def _ask(paths: Paths, plan: Plan, form: str) -> int | None:
-    from tui.text import clean_name, size
+def target(url: str) -> tuple[str, int] | None:
+    """Host and port of a plain address; None for any other."""
+    import re
+
+    found = re.fullmatch(r"http://(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9._-]{1,253}))(?::([0-9]{1,5}))?/?", url)
+    if found is None or not 0 < (port := int(found[3] or 80)) < 65_536:
+        return None
+    host = found[1] or found[2]
+    return ("127.0.0.1" if host in ("0.0.0.0", "::") else host), port
+
+
+def _ask(data: str, plan: Plan, form: str) -> int | None:
+    from tui.cli.line import clean, size
 
     try:
         running = read_loaded(get(plan.url, "/api/ps"))
@@ -106,11 +150,10 @@ def _ask(paths: Paths, plan: Plan, form: str) -> int | None:
     if running is None and plan.guessed:
         if _somebody_else():
             return None  # another kind of server may be there: the whole program finds out which
-        return show("", False, [], pulls(paths), form)
-    shown = [
-        clean_name(name) if count is None else f"{clean_name(name)} {size(count, binary=plan.binary)}" for name, count in running or ()
-    ]
-    return show(plan.name, running is not None, shown, pulls(paths), form)
+        return show("", False, [], pulls(data), form)
+    base = 1024.0 if plan.binary else 1000.0
+    shown = [clean(name, 80) if count is None else f"{clean(name, 80)} {size(count, base)}" for name, count in running or ()]
+    return show(clean(plan.name), running is not None, shown, pulls(data), form)
 
 
 def get(url: str, path: str) -> Any:
@@ -119,17 +162,18 @@ def get(url: str, path: str) -> Any:
     Raises:
         OSError: Nobody answers, or not in time.
         ValueError: It is no whole answer of a server that speaks HTTP, or no JSON.
-        PaddockError: The address is none.
     """
     import json
     import socket
 
-    from tui.providers.address import host_port, parse
-
-    address = parse(url)
+    there = target(url)
+    if there is None:
+        raise ValueError
+    host, port = there
     end = time.monotonic() + PATIENCE
-    request = f"GET {address.path}{path} HTTP/1.0\r\nHost: {host_port(address.host, address.port)}\r\nAccept: application/json\r\n\r\n"
-    with socket.create_connection((address.host, address.port), timeout=PATIENCE) as line:
+    named = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    request = f"GET {path} HTTP/1.0\r\nHost: {named}\r\nAccept: application/json\r\n\r\n"
+    with socket.create_connection(there, timeout=PATIENCE) as line:
         line.sendall(request.encode())
         data = b""
         while len(data) <= LIMIT:
@@ -143,9 +187,6 @@ def get(url: str, path: str) -> Any:
     if not _whole(data, ended=True) or not status[0].startswith(b"HTTP/1.") or status[1:2] != [b"200"]:
         raise ValueError
     return json.loads(_dechunked(body) if _CHUNKED in head.lower() else body)
-
-
-_CHUNKED: Final = b"transfer-encoding: chunked"
 
 
 def _whole(data: bytes, *, ended: bool = False) -> bool:
@@ -188,12 +229,13 @@ def read_loaded(answer: Any) -> list[tuple[str, int | None]] | None:
 def known_ports() -> set[int]:
     """The ports of the catalogue, read without its schema."""
     import re
-    from pathlib import Path
 
     found = set()
-    for entry in (Path(__file__).parent.parent / "catalogue").glob("*.toml"):
-        if line := re.search(r"(?m)^ports = \[([\d, ]*)\]", entry.read_text("utf-8")):
-            found |= {int(port) for port in line[1].split(",") if port.strip()}
+    for entry in os.scandir(os.path.join(os.path.dirname(os.path.dirname(__file__)), "catalogue")):  # noqa: PTH118, PTH120
+        if entry.name.endswith(".toml"):
+            with open(entry, encoding="utf-8") as file:  # noqa: PTH123
+                if line := re.search(r"(?m)^ports = \[([\d, ]*)\]", file.read()):
+                    found |= {int(port) for port in line[1].split(",") if port.strip()}
     return found
 
 
@@ -209,20 +251,29 @@ def _somebody_else() -> bool:
     return False
 
 
-def pulls(paths: Paths) -> dict[str, int]:
-    """How many pulls are in which state."""
-    if not paths.database.exists():
-        return {}
-    from tui.core.jobs import JobState
-    from tui.store.db import Database
-    from tui.store.jobs import JobTable
+def pulls(data: str) -> dict[str, int]:
+    """How many pulls are in which state.
 
-    database = Database(paths.database, read_only=True, network_fs=paths.network)
+    Raises:
+        OSError: The database is elsewhere or cannot be read; the whole program tells.
+    """
+    file = f"{data}/paddock.db"
+    if os.path.isdir(f"{data}/hosts"):  # noqa: PTH112 - each machine has its own
+        raise OSError
+    if not os.path.exists(file):  # noqa: PTH110
+        return {}
+    import sqlite3
+
+    quoted = file.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     try:
-        jobs = JobTable(database).list()
-    finally:
-        database.close()
-    return {state.value: number for state in JobState if (number := sum(job.state is state for job in jobs))}
+        connection = sqlite3.connect(f"file:{quoted}?mode=ro", uri=True, timeout=0.2)
+        try:
+            found = dict(connection.execute("SELECT state, count(*) FROM job GROUP BY state").fetchall())
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise OSError from error
+    return {state: found[state] for state in STATES if state in found}
 
 
 def show(name: str, up: bool, loaded: Sequence[str], counts: Mapping[str, int], form: str = "") -> int:

@@ -36,8 +36,8 @@ def _xdg(environ: Mapping[str, str], variable: str, fallback: str) -> str:
     return os.path.join(given if given.startswith("/") else fallback, "paddock")  # noqa: PTH118 - pathlib is dear
 
 
-def folders(environ: Mapping[str, str], *, demo: bool = False, config: str = "") -> tuple[str, str]:
-    """The state folder and the configuration file.
+def folders(environ: Mapping[str, str], *, demo: bool = False, config: str = "") -> tuple[str, str, str]:
+    """The folder of the data, that of the state, and the configuration file.
 
     Args:
         environ: Of the process.
@@ -60,8 +60,9 @@ def folders(environ: Mapping[str, str], *, demo: bool = False, config: str = "")
             state = _xdg(environ, "XDG_STATE_HOME", join(user, ".local", "state"))
             default = join(_xdg(environ, "XDG_CONFIG_HOME", join(user, ".config")), "config.toml")
     if demo:
-        state, default = join(data, "demo", "state"), join(data, "demo", "config.toml")
-    return state, os.path.abspath(os.path.expanduser(given)) if given else default  # noqa: PTH100, PTH111 - as above
+        home = join(data, "demo")
+        state, default, data = join(home, "state"), join(home, "config.toml"), join(home, "data")
+    return data, state, os.path.abspath(os.path.expanduser(given)) if given else default  # noqa: PTH100, PTH111 - as above
 
 
 def last_file(environ: Mapping[str, str], *, demo: bool = False, config: str = "", run: str = "/run/user") -> str:
@@ -69,7 +70,7 @@ def last_file(environ: Mapping[str, str], *, demo: bool = False, config: str = "
 
     Writer and reader both ask each time: that folder comes and goes with logins. Its name tells homes and configurations apart.
     """
-    state, file = folders(environ, demo=demo, config=config)
+    _data, state, file = folders(environ, demo=demo, config=config)
     name = f"last-{zlib.crc32(os.fsencode(state) + bytes(1) + os.fsencode(file)):08x}.json"
     if not environ.get("PADDOCK_HOME") and not demo and sys.platform == "linux":
         folder = f"{run}/{os.getuid()}"
