@@ -281,6 +281,10 @@ def test_somebody_else_is_named() -> None:
     busy = machine(processes=(MachineProcess(9, "python", "alice", 6_000_000_000),))
     told = {reading.key[0]: reading.culprit for reading in machine_readings(settings(), busy, None, None, "")}
     assert told["memory"] == "alice's python has 6.0 GB"
+    both = machine(processes=(MachineProcess(5, "ollama", "ollama", 9_000_000_000), MachineProcess(9, "python", "alice", 6_000_000_000)))
+    told = {reading.key[0]: reading.culprit for reading in machine_readings(others(), both, OWN, 0.0, "while q wrote")}
+    assert told["memory"] == "alice's python has 6.0 GB", "not our own server"
+    assert told["cpu"] == "while q wrote"
 
 
 def test_what_works_now_is_named() -> None:

@@ -29,9 +29,7 @@ def raw(settings: Settings, sample: Sample, binary: bool = False) -> Iterable[tu
         yield ("cpu", ""), "", sample.cpu.percent, alerts.cpu, ""
     memory = sample.memory
     if alerts.memory and memory.total and memory.used is not None:
-        most = sample.processes[0] if sample.processes else None
-        who = f"{most.user}'s {most.name} has {size(most.memory, binary=binary)}" if most is not None and most.user else ""
-        yield ("memory", ""), "", 100 * memory.used / memory.total, alerts.memory, who
+        yield ("memory", ""), "", 100 * memory.used / memory.total, alerts.memory, ""
     for gpu in sample.gpus:
         if gpu.lost:
             continue
@@ -78,10 +76,22 @@ def machine_readings(settings: Settings, sample: Sample, own: OwnUse | None, own
             if ours is None and figure > limit:
                 continue
             value = max(0.0, figure - (ours or 0.0))
-        other = own.others.get(key[1], "") if own is not None and rule in ("gpu", "vram") else ""
-        blame = who if rule == "disk" else other or culprit or who
+        other = who or _holds(key, sample, own, settings.appearance.units == "binary")
+        blame = other if rule == "disk" or (others and other) else culprit or other
         found.append(Reading(key, subject, value, limit, settings.alerts.after, blame))
     return tuple(found)
+
+
+def _holds(key: Key, sample: Sample, own: OwnUse | None, binary: bool) -> str:
+    """Who else has most of a memory: "alice's python has 5.9 GB"; empty where not known."""
+    if key[0] in ("gpu", "vram"):
+        return own.others.get(key[1], "") if own is not None else ""
+    if key[0] == "memory":
+        pids = own.pids if own is not None else frozenset[int]()
+        for process in sample.processes:
+            if process.pid not in pids and process.user:
+                return f"{process.user}'s {process.name} has {size(process.memory, binary=binary)}"
+    return ""
 
 
 def _ours(rule: str, uuid: str, sample: Sample, own: OwnUse | None, own_cpu: float | None, figure: float) -> float | None:
