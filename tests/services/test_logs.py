@@ -1,6 +1,7 @@
 """The application log: private, bounded, without keys."""
 
 import base64
+import contextlib
 import json
 import logging
 import os
@@ -12,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from tui.services import logs
-from tui.services.logs import know_secret, redact, start_log
+from tui.services.logs import know_secret, log_trouble, redact, start_log
 
 KEY = "pk+live/Zm9v?=&9"
 
@@ -72,6 +73,29 @@ def test_E03_a_log_that_cannot_be_written_is_said_and_never_raised(tmp_path: Pat
     logging.getLogger("paddock.x").error("nobody hears")
     assert failure is not None
     assert "app.log" in failure.where
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_E03_a_log_on_a_full_disk_is_told_once_never_raised_never_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert start_log(tmp_path, "info") is None
+    (handler,) = logging.getLogger("paddock").handlers
+    assert isinstance(handler, logs._Private)
+    handler.stream.close()
+    handler.stream = Path("/dev/full").open("a", encoding="ascii")  # noqa: SIM115  (the handler closes it)
+    assert log_trouble() is None
+    for number in range(50):
+        logging.getLogger("paddock.x").error("nobody hears %d", number)
+    failure = log_trouble()
+    assert failure is not None
+    assert failure.what == "No log is written: No space left on device"
+    assert failure.remedy
+    assert log_trouble() is None
+    with contextlib.suppress(OSError):
+        handler.stream.close()
+    handler.stream = handler._open()
+    logging.getLogger("paddock.x").error("heard again")
+    assert _entries(tmp_path)[-1]["event"] == "heard again"
     assert capfd.readouterr() == ("", "")
 
 

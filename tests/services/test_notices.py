@@ -1,9 +1,12 @@
 """Notices, banners and questions."""
 
 import asyncio
+import errno
+
+import pytest
 
 from tests.chat.host import until
-from tui.core.errors import Failure, PaddockError
+from tui.core.errors import Failure, PaddockError, limit_of
 from tui.core.models import Severity
 from tui.services.notices import KEEP, Notices
 
@@ -30,6 +33,26 @@ def test_P46_what_a_task_met_is_said_in_words() -> None:
     assert second.text.startswith("Something went wrong inside Paddock")
     assert second.failure is not None
     assert "log" in second.failure.remedy
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (MemoryError(), "There is not enough memory for this"),
+        (OSError(errno.EMFILE, "x"), "Too many files are open"),
+        (OSError(errno.ENFILE, "x"), "Too many files are open on this machine"),
+        (OSError(errno.ENOSPC, "x"), "The disk is full"),
+    ],
+)
+def test_E01_E02_what_a_limit_of_this_machine_ends_is_a_sentence(error: Exception, what: str) -> None:
+    said = Notices()
+    said.report(error)
+    (notice,) = said.notices.value
+    assert notice.failure is not None
+    assert notice.failure.what == what
+    assert notice.failure.remedy
+    assert type(error).__name__ not in notice.text
+    assert limit_of(ValueError()) is limit_of(OSError(errno.ENOENT, "x")) is None
 
 
 def test_a_standing_problem_is_replaced_and_taken_away_by_its_key() -> None:

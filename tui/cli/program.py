@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from tui.cli.output import DONE, FAILED, INTERRUPTED, USAGE, message, report
 from tui.cli.parser import build
-from tui.core.errors import PaddockError
+from tui.core.errors import PaddockError, limit_of
 from tui.core.options import AppOptions
 from tui.text import clean_label, clean_name
 
@@ -62,7 +62,9 @@ def run(argv: list[str], options: AppOptions, demo_url: str = "") -> int:
         place = f" ({clean_name(str(error.filename))})" if error.filename else ""
         message(f"{clean_label(error.strerror or 'A file could not be used')}{place}.")
         return FAILED
-    except Exception:
+    except Exception as error:
+        if (failure := limit_of(error)) is not None:
+            return report(failure)
         _start_log()
         _LOG.exception("the command %s failed", args.command)
         message(f"paddock {args.command} met a fault of its own. Please report it; the log (paddock doctor names it) has the details.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from enum import StrEnum
+from typing import Final
 
 from tui.core.record import record
 
@@ -69,3 +71,21 @@ class PaddockError(Exception):
     def of(cls, what: str, where: str = "", remedy: str = "", kind: FailureKind = FailureKind.INTERNAL, details: str = "") -> PaddockError:
         """Build the failure in place."""
         return cls(Failure(what, where, remedy, kind, details))
+
+
+_LIMITS: Final = {
+    errno.EMFILE: ("Too many files are open", "Raise the limit of open files (ulimit -n)"),
+    errno.ENFILE: ("Too many files are open on this machine", "End a program that opens many"),
+    errno.ENOSPC: ("The disk is full", "Make room"),
+    errno.EDQUOT: ("The disk quota is used up", "Make room"),
+    errno.ENOMEM: ("There is not enough memory for this", "Close a program or unload a model, then try again"),
+}
+
+
+def limit_of(error: BaseException) -> Failure | None:
+    """What a limit of this machine made fail, in words: memory, open files, the disk; None for everything else."""
+    number = errno.ENOMEM if isinstance(error, MemoryError) else error.errno if isinstance(error, OSError) else None
+    if number not in _LIMITS:
+        return None
+    what, remedy = _LIMITS[number]
+    return Failure(what, "this machine", remedy, FailureKind.DISK if number in (errno.ENOSPC, errno.EDQUOT) else FailureKind.INTERNAL)

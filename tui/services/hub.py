@@ -28,7 +28,7 @@ from tui.services.completion import Completion
 from tui.services.engine import Engine
 from tui.services.job_verbs import JobVerbs
 from tui.services.limits import Limits
-from tui.services.logs import know_secret, start_log
+from tui.services.logs import know_secret, log_trouble, start_log
 from tui.services.monitor.verbs import MonitorVerbs
 from tui.services.notices import Notices
 from tui.services.ports import Ports
@@ -112,6 +112,7 @@ class Hub:
         self._opened = asyncio.Event()
         self._chat_stale = True
         self._said_logout = False
+        self._said_log = False
         self._done: frozenset[tuple[int, str]] | None = None
         self.environ = environ
         self.is_demo = options.demo
@@ -171,9 +172,7 @@ class Hub:
 
     async def _open(self) -> None:
         """Each part on its own: what fails is said, and the others work."""
-        failure = start_log(self.paths.logs, self.settings().general.log_level)
-        if failure is not None:
-            self.said.say(failure.sentence(), Severity.WARNING, failure)
+        self._say_log(start_log(self.paths.logs, self.settings().general.log_level))
         self._show_problems()
         self.config.current.watch(lambda _settings: self.engine.post(self._apply))
         for moved in (self.watching.running, self.watching.models, self.watching.providers):
@@ -282,6 +281,13 @@ class Hub:
             await asyncio.sleep(CONFIG_EVERY)
             await in_daemon_thread(self.config.poll)
             self._show_problems()
+            self._say_log(log_trouble())
+
+    def _say_log(self, failure: Failure | None) -> None:
+        """Once: without a log everything else goes on."""
+        if failure is not None and not self._said_log:
+            self._said_log = True
+            self.said.say(failure.sentence(), Severity.WARNING, failure)
 
     def _show_problems(self) -> None:
         problems = [problem for problem in self.config.problems.value if not problem.warning]

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import sys
 import time
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -75,8 +76,30 @@ def know_secret(value: str) -> None:
 
 
 class _Private(RotatingFileHandler):
+    trouble: Failure | None = None
+
     def _open(self):  # type: ignore[no-untyped-def]
         return os.fdopen(open_private(Path(self.baseFilename), os.O_WRONLY | os.O_APPEND), "a", encoding="ascii")
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A line that cannot be written is lost; why is told to who asks, see `log_trouble`."""
+        self.trouble = _not_written(sys.exc_info()[1], Path(self.baseFilename))
+
+
+def _not_written(error: BaseException | None, file: Path) -> Failure:
+    why = error.failure.what if isinstance(error, PaddockError) else (getattr(error, "strerror", "") or "not possible")
+    return Failure(
+        f"No log is written: {why}", clean_name(str(file)), "Make room, and check the owner and mode of the folder", FailureKind.DISK
+    )
+
+
+def log_trouble() -> Failure | None:
+    """Why the log could not be written, once; None where it could."""
+    for handler in logging.getLogger("paddock").handlers:
+        if isinstance(handler, _Private) and handler.trouble is not None:
+            trouble, handler.trouble = handler.trouble, None
+            return trouble
+    return None
 
 
 def start_log(folder: Path, level: str) -> Failure | None:
@@ -102,8 +125,7 @@ def start_log(folder: Path, level: str) -> Failure | None:
         make_folder(folder)
         new: logging.Handler = _Private(file, maxBytes=MAX_BYTES, backupCount=KEEP)
     except (OSError, PaddockError) as error:
-        why = error.failure.what if isinstance(error, PaddockError) else (error.strerror or "not possible")
-        failure = Failure(f"No log is written: {why}", clean_name(str(file)), "Check the owner and mode of the folder", FailureKind.DISK)
+        failure = _not_written(error, file)
         new = logging.NullHandler()
     new.setFormatter(_FORMAT)
     root.addHandler(new)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from tui.core.errors import Failure, PaddockError
+from tui.core.errors import Failure, PaddockError, limit_of
 from tui.core.models import Notice, Severity
 from tui.core.observe import Observable
 from tui.services.api import Question
@@ -39,6 +39,8 @@ class Notices:
         """Say what a task met; details of what is no `PaddockError` are in the log only."""
         if isinstance(error, PaddockError):
             self.fail(error.failure)
+        elif (failure := limit_of(error)) is not None:
+            self.fail(failure)
         else:
             self.fail(Failure("Something went wrong inside Paddock", type(error).__name__, "Please report it; the log has the details"))
 

@@ -179,6 +179,8 @@ class Database:
         except sqlite3.Error as error:
             self._note_damage(error)
             raise PaddockError(faults.failure_of(error, self.path)) from error
+        except MemoryError as error:
+            raise PaddockError(faults.no_memory(self.path, reading=True)) from error
 
     def revisions(self) -> dict[str, int]:
         """How often each topic was changed, ever."""
@@ -259,6 +261,8 @@ class Database:
                 self._note_damage(error)
                 if not faults.is_busy(error) or time.monotonic() >= until or self._closing:
                     raise PaddockError(failure) from error
+            except MemoryError as error:
+                raise PaddockError(faults.no_memory(self.path)) from error
             else:
                 self.problem = None
                 return result

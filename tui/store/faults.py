@@ -28,6 +28,13 @@ def is_damage(error: sqlite3.Error) -> bool:
     return primary(error) in _DAMAGE
 
 
+def no_memory(path: Path, *, reading: bool = False) -> Failure:
+    """A change for which there is no memory, which was taken back; or something that cannot be read for that reason."""
+    remedy = "Close a program or unload a model, then try again"
+    what = "Not read: there is not enough memory for it" if reading else "Not saved: there is not enough memory for it"
+    return Failure(what, clean_name(str(path)), remedy, FailureKind.INTERNAL)
+
+
 def failure_of(error: sqlite3.Error, path: Path) -> Failure:
     """What to tell people about an error of the database."""
     where, details, code = clean_name(str(path)), clean_label(str(error)), primary(error)

@@ -12,7 +12,7 @@ from typing import Final
 
 from tui.config.settings import Settings
 from tui.core.clock import SYSTEM, Clock
-from tui.core.errors import Failure, FailureKind, PaddockError
+from tui.core.errors import Failure, FailureKind, PaddockError, limit_of
 from tui.core.jobs import Ask, Job, JobKind, JobState, JobWish, Plan, Wait
 from tui.core.models import Endpoint
 from tui.core.pace import Pace
@@ -433,7 +433,8 @@ class Queue:
             await self._ends.failed_with(run, attempt, error.failure, now)
         else:
             _log.error("attempt ended unexpectedly", exc_info=error)
-            what = Failure("The attempt ended by a fault of Paddock", run.job.model, "Please report it: see worker.log")
+            limit = limit_of(error) if error is not None else None
+            what = limit or Failure("The attempt ended by a fault of Paddock", run.job.model, "Please report it: see worker.log")
             self._ends.missed(run, what, now)
 
     async def close(self) -> None:

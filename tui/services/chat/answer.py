@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from tui.core.chat import AnswerState, Message
 from tui.core.clock import Clock
-from tui.core.errors import Failure, FailureKind, PaddockError
+from tui.core.errors import Failure, FailureKind, PaddockError, limit_of
 from tui.core.events import Delta, Done, Metrics, PromptProgress, StreamEvent, Thinking, ToolCall
 from tui.core.record import record
 from tui.services.chat.api import AnswerBuffer, LiveAnswer
@@ -193,7 +193,8 @@ class Answer:
             _LOG.exception("an answer failed")
             end = (
                 AnswerState.FAILED,
-                Failure("The answer could not be read", clean_name(type(error).__name__), "Please report it; the log has the details"),
+                limit_of(error)
+                or Failure("The answer could not be read", clean_name(type(error).__name__), "Please report it; the log has the details"),
             )
         if self._end is None:
             self._end = end
