@@ -92,6 +92,9 @@ CASES: tuple[tuple[str, SlowFacts, str, str, str], ...] = (
      "Choose a context of 8,192: frees 3.2 GB"),
     ("context", facts(loaded=model(context=32768, vram=GB), longest=200, shape=None), CAUSE, "had 200", "Choose a context of 4,096"),
     ("context", facts(loaded=model(context=4096, vram=GB), longest=200), FINE, "4,096 tokens", ""),
+    ("context", facts(loaded=model(context=32768), sample=machine(memory=Memory(swap_in=9e6))), FINE, "nothing is short", ""),
+    ("context", facts(loaded=model(context=32768, vram=0), sample=replace(machine(memory=Memory(swap_in=9e6)), gpus=())), CAUSE,
+     "32,768 tokens", "Choose a context of 8,192: frees 3.2 GB"),
     ("context", facts(longest=None), UNKNOWN, "8,192 tokens; no answer was measured yet", ""),
     ("context", facts(loaded=model(context=None)), UNKNOWN, "does not tell its context", ""),
     # --- swap
@@ -111,6 +114,7 @@ CASES: tuple[tuple[str, SlowFacts, str, str, str], ...] = (
     ("other", facts(sample=machine(card(processes=(GpuProcess(7, GB // 10, 0.0, "X"),)))), FINE,
      "1 other program with 100 MB, doing nothing there", ""),
     ("other", facts(others=(other("b", 3, 3, running=2, cards="GPU0"),)), CAUSE, "b works on 2 requests on GPU0", "Wait for b"),
+    ("other", facts(others=(other("b", 3, 3, own=1),)), CAUSE, "b works on 1 request", "Wait for b"),
     ("other", facts(sample=machine(card(processes=(), hidden=2))), UNKNOWN, "2 of the processes there cannot be seen", ""),
     ("other", facts(sample=machine(card(processes=()))), UNKNOWN, "does not tell whose", ""),
     ("other", facts(cards=()), UNKNOWN, "not known on which card", ""),

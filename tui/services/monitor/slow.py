@@ -211,7 +211,7 @@ def _context(facts: SlowFacts) -> Check:
     wanted, saved = _smaller(facts)
     if not wanted:
         return told(FINE, used)
-    if not facts.off_gpu and not _swaps(facts):
+    if not facts.off_gpu and (facts.off_gpu == 0 or not _swaps(facts)):  # memory of a GPU helps no main memory
         return told(FINE, f"{used}; a smaller one frees {facts.size(saved)}, but nothing is short")
     return told(CAUSE, used, f"Choose a context of {count(wanted)}: frees {facts.size(saved)}")
 
@@ -268,13 +268,11 @@ def _other(facts: SlowFacts) -> Check:
 
     if facts.sample is None:
         return told(UNKNOWN, _unmeasured(facts))
-    working = [one for one in facts.others if one.running]
+    working = [one for one in facts.others if one.running or one.own]
     if working:
         one = working[0]
-        where = f" on {one.cards}" if one.cards else ""
-        return told(
-            CAUSE, f"{one.model.name} works on {_many(one.running or 0, 'request')}{where}", f"Wait for {one.model.name}, or unload it"
-        )
+        name, requests = one.model.name, _many(one.running or one.own, "request")
+        return told(CAUSE, f"{name} works on {requests}{f' on {one.cards}' if one.cards else ''}", f"Wait for {name}, or unload it")
     gpus = facts.gpus
     if not gpus:
         return told(UNKNOWN, _no_card(facts))
