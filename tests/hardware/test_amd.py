@@ -81,14 +81,20 @@ def test_processes_by_fdinfo_with_their_share_between_two_looks(tmp_path: Path):
     clock = Clock()
     source = Amd(tmp_path, clock)
     (gpu,) = source.read(SHOWN)
-    assert gpu.processes == (GpuProcess(812, (4096 + 2048) * 1024), GpuProcess(900, (1024 + 2048) * 1024))
+    assert gpu.processes == (GpuProcess(812, 4096 * 1024), GpuProcess(900, 1024 * 1024))
     clock.now += 2
     trees.write(
         tmp_path / "proc/812",
         {"fdinfo/5": trees.fdinfo_amd(7, 8192, 0, 2_500_000_000), "fdinfo/6": trees.fdinfo_amd(7, 8192, 0, 2_500_000_000)},
     )
     (gpu,) = source.read(SHOWN)
-    assert gpu.processes == (GpuProcess(812, (8192 + 2048) * 1024, 75.0), GpuProcess(900, (1024 + 2048) * 1024, 0.0))
+    assert gpu.processes == (GpuProcess(812, 8192 * 1024, 75.0), GpuProcess(900, 1024 * 1024, 0.0))
+
+
+def test_processes_of_shared_memory_are_told_with_what_they_have_of_it(tmp_path: Path):
+    trees.write(trees.device(tmp_path, "0000:03:00.0", 0x1002, 0x15BF, "amdgpu"), trees.APU)
+    trees.process(tmp_path, 812, {5: trees.fdinfo_amd(7, 4096, 0, 0)})
+    assert Amd(tmp_path).read()[0].processes == (GpuProcess(812, (4096 + 2048) * 1024),)
 
 
 def test_processes_that_compute_are_told_for_every_account(tmp_path: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,8 @@ from tui.hardware import gpus as module
 from tui.hardware import nvidia, smi
 from tui.hardware.gpus import NO_GPU, Gpus
 from tui.hardware.nvidia import Nvidia
-from tui.hardware.sample import Gpu
+from tui.hardware.sample import Gpu, Sample
+from tui.hardware.sample_line import LINE_LIMIT, format_sample
 
 
 class Clock:
@@ -183,3 +185,16 @@ def test_every_source_is_found_by_one_function():
     for kind in (*module.KINDS, module.LAST_RESORT):
         find: Callable[[Path], object] = sys.modules.get(f"tui.hardware.{kind}", __import__(f"tui.hardware.{kind}", fromlist=["find"])).find
         assert find(Path("/nonexistent")) is None
+
+
+def test_a_sample_stays_one_line_however_many_processes_there_are(tmp_path: Path, stub: Stub):
+    with_nvidia(tmp_path)
+    stub.cards = 4
+    many = [SimpleNamespace(pid=pid, usedGpuMemory=pid * 2**20) for pid in range(1, 4000)]
+    for card in range(4):
+        stub.answers["nvmlDeviceGetComputeRunningProcesses", card] = many
+    found = Gpus(tmp_path).read()
+    assert [len(gpu.processes) for gpu in found] == [module.PROCESSES_TOLD // 4] * 4
+    assert found[0].processes[0].pid == 3999
+    named = tuple(replace(gpu, processes=tuple(replace(one, name="n" * 64, user="u" * 32) for one in gpu.processes)) for gpu in found)
+    assert len(format_sample(Sample(time=1.0, gpus=named))) < LINE_LIMIT

@@ -48,7 +48,9 @@ class _Card:
         self.name = words(device / "product_name") or pci.name(root, device) or f"AMD GPU {text(device / 'device')[2:6]}"
         self.slow: dict[str, Any] = {}
         self.slow_at = float("-inf")
-        self.shared = False
+        self.processes: tuple[GpuProcess, ...] = ()
+        self.number = _kfd_number(root, device.name)
+        self.shared = not pci.asleep(device) and _is_shared(raw(device / "gpu_metrics", 4))
 
 
 class Amd:
@@ -67,7 +69,8 @@ class Amd:
         self._clock = clock
         self._cards: dict[str, _Card] = {}
         self._looked_at = float("-inf")
-        self._clients = Clients(root, ("amdgpu",), ("vram", "gtt"), clock)
+        self._clients = Clients(root, ("amdgpu",), self._regions, clock)
+        self._uses: dict[str, Use] = {}
         self._library: Library | None = None
         self._library_asked = False
         self.note = ""
@@ -82,7 +85,15 @@ class Amd:
         if not self._cards:
             return ()
         uses = self._clients.read(GPU_PROCESSES in wanted)
-        return tuple(self._gpu(card, uses.get(card.device.name, Use())) for card in self._cards.values())
+        if uses is not self._uses:
+            self._uses = uses
+            for card in self._cards.values():
+                card.processes = self._processes(card, uses.get(card.device.name, Use()))
+        return tuple(self._gpu(card) for card in self._cards.values())
+
+    def _regions(self, place: str) -> tuple[str, ...]:
+        card = self._cards.get(place)
+        return ("vram", "gtt") if card is not None and card.shared else ("vram",)
 
     def _look_for_cards(self) -> None:
         now = self._clock()
@@ -95,7 +106,7 @@ class Amd:
         self._cards = {device.name: self._cards.get(device.name) or _Card(self._root, device, index) for index, device in enumerate(driven)}
         self.note = "" if driven else "the amdgpu driver is not loaded" if places else "no AMD GPU"
 
-    def _gpu(self, card: _Card, use: Use) -> Gpu:
+    def _gpu(self, card: _Card) -> Gpu:
         device = card.device
         if pci.asleep(device):
             return Gpu(card.uuid, card.index, card.name, percent=0.0, note="asleep to save power", source=self.name)
@@ -117,7 +128,7 @@ class Amd:
             fan=sensors.fan(),
             clock=clock if clock is not None else _level(device / "pp_dpm_sclk"),
             memory_clock=memory_clock if memory_clock is not None else _level(device / "pp_dpm_mclk"),
-            processes=self._processes(device, use),
+            processes=card.processes,
             **card.slow,
         )
         return self._completed(gpu, device)
@@ -127,7 +138,7 @@ class Amd:
         if self._clock() - card.slow_at < SLOW:
             return sensors
         metrics = raw(device / "gpu_metrics", 4096)
-        card.shared = len(metrics) >= 4 and metrics[2] in _APU
+        card.shared = _is_shared(metrics)
         corrected, uncorrected = _errors(device / "ras/umc_err_count")
         card.slow = {
             "power_limit": sensors.power_limit(),
@@ -140,10 +151,10 @@ class Amd:
         card.slow_at = self._clock()
         return sensors
 
-    def _processes(self, device: Path, use: Use) -> tuple[GpuProcess, ...]:
-        """Those with open files, and with the ones that compute, which KFD tells of every account."""
+    def _processes(self, card: _Card, use: Use) -> tuple[GpuProcess, ...]:
+        """Those with open files, and with them those that compute, which KFD tells of every account."""
         found = {process.pid: process for process in use.processes}
-        for pid, held in self._computing(device.name).items():
+        for pid, held in self._computing(card.number).items():
             before = found.get(pid)
             if before is None:
                 found[pid] = GpuProcess(pid, held)
@@ -151,12 +162,11 @@ class Amd:
                 found[pid] = replace(before, memory=held)
         return tuple(found.values())
 
-    def _computing(self, place: str) -> dict[int, int]:
-        number_of = _kfd_number(self._root, place)
-        folder = self._root / "sys/class/kfd/kfd/proc"
-        if number_of is None:
+    def _computing(self, card: int | None) -> dict[int, int]:
+        if card is None:
             return {}
-        held = {int(pid): number(folder / pid / f"vram_{number_of}") for pid in names(folder)[:4096] if pid.isdigit()}
+        folder = self._root / "sys/class/kfd/kfd/proc"
+        held = {int(pid): number(folder / pid / f"vram_{card}") for pid in names(folder)[:4096] if pid.isdigit()}
         return {pid: size for pid, size in held.items() if size}
 
     def _completed(self, gpu: Gpu, device: Path) -> Gpu:
@@ -167,6 +177,10 @@ class Amd:
 
                 self._library = amdsmi_facts.load(self._clock)
         return gpu if self._library is None else self._library.completed(gpu, device.name)
+
+
+def _is_shared(metrics: bytes) -> bool:
+    return len(metrics) >= 4 and metrics[2] in _APU
 
 
 def _percent(path: Path) -> float | None:

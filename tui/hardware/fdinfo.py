@@ -101,11 +101,11 @@ class Clients:
     Args:
         root: The folder with proc.
         drivers: Whose devices count, as in `amdgpu`.
-        regions: Which memory counts, as the beginning of a region's name.
+        regions: Which memory of a device counts, by its place on the bus: beginnings of regions' names.
         clock: Monotonic seconds.
     """
 
-    def __init__(self, root: Path, drivers: tuple[str, ...], regions: tuple[str, ...], clock: Callable[[], float]) -> None:
+    def __init__(self, root: Path, drivers: tuple[str, ...], regions: Callable[[str], tuple[str, ...]], clock: Callable[[], float]) -> None:
         self._proc = root / "proc"
         self._drivers = drivers
         self._regions = regions
@@ -116,7 +116,7 @@ class Clients:
         self._found: dict[str, Use] = {}
 
     def read(self, shown: bool) -> dict[str, Use]:
-        """Who uses each device, by its place on the bus; the last answer where it is still fresh.
+        """Who uses each device, by its place on the bus; the last answer, itself, where it is still fresh.
 
         Args:
             shown: Somebody shows processes: look more often.
@@ -170,7 +170,7 @@ class Clients:
         return found
 
     def _memory(self, client: Client) -> int:
-        return sum(size for region, size in client.memory.items() if region.startswith(self._regions))
+        return sum(size for region, size in client.memory.items() if region.startswith(self._regions(client.device)))
 
 
 def _worked(before: tuple[float, Client] | None, now: tuple[float, Client]) -> dict[str, float]:

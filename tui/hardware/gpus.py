@@ -21,6 +21,8 @@ NO_GPU: Final = "no GPU"
 KINDS: Final = ("nvidia", "amd", "intel", "apple", "tegra")
 """Modules of this package, in the order in which their GPUs are told."""
 LAST_RESORT: Final = "smi"
+PROCESSES_TOLD: Final = 2048
+"""Processes that are told of all GPUs together; the largest of each."""
 _OWN_ROW: Final = ("uuid", "index", "name", "source", "note", "lost", "unified", "memory_total", "memory_used")
 
 
@@ -181,4 +183,10 @@ def _in_rows(gpus: list[Gpu]) -> tuple[Gpu, ...]:
         if own and gpu.unified and gpu.memory_total:
             gpu = replace(gpu, memory_total=None, memory_used=None)
         rows[gpu.uuid] = gpu
-    return tuple(rows.values())
+    room = PROCESSES_TOLD // max(1, len(rows))
+    return tuple(gpu if len(gpu.processes) <= room else _shortened(gpu, room) for gpu in rows.values())
+
+
+def _shortened(gpu: Gpu, room: int) -> Gpu:
+    """With its largest processes only: a sample is one line of limited length."""
+    return replace(gpu, processes=tuple(sorted(gpu.processes, key=lambda process: -(process.memory or 0))[:room]))

@@ -78,8 +78,7 @@ class Intel:
         self._sees_all = os.geteuid() == 0 if sees_all is None else sees_all
         self._cards: dict[str, _Card] = {}
         self._looked_at = float("-inf")
-        self._clients = Clients(root, DRIVERS, ("vram", "local"), clock)
-        self._shared_clients = Clients(root, DRIVERS, ("system", "gtt"), clock)
+        self._clients = Clients(root, DRIVERS, self._regions, clock)
         self.note = ""
 
     def read(self, wanted: frozenset[str] = frozenset()) -> tuple[Gpu, ...]:
@@ -89,10 +88,14 @@ class Intel:
             wanted: Names of `sample.WANTED`.
         """
         self._look_for_cards()
-        shown = GPU_PROCESSES in wanted
-        own = self._clients.read(shown) if any(not card.unified for card in self._cards.values()) else {}
-        shared = self._shared_clients.read(shown) if any(card.unified for card in self._cards.values()) else {}
-        return tuple(self._gpu(card, (shared if card.unified else own).get(card.device.name, Use())) for card in self._cards.values())
+        if not self._cards:
+            return ()
+        uses = self._clients.read(GPU_PROCESSES in wanted)
+        return tuple(self._gpu(card, uses.get(place, Use())) for place, card in self._cards.items())
+
+    def _regions(self, place: str) -> tuple[str, ...]:
+        card = self._cards.get(place)
+        return ("system", "gtt") if card is not None and card.unified else ("vram", "local")
 
     def _look_for_cards(self) -> None:
         now = self._clock()
