@@ -15,6 +15,7 @@ from tui.core.threads import in_daemon_thread
 from tui.hardware.exported import sample_of
 from tui.hardware.sample import Sample, Source
 from tui.providers.metrics import Exporter
+from tui.services.monitor.figures import end
 from tui.services.monitor.host import MonitorHost
 
 EVERY: Final = 2.0
@@ -46,6 +47,7 @@ class Machines:
         self._looked = looked
         self._moved = asyncio.Event()
         self._followed: dict[str, tuple[Place, asyncio.Task[None]]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Follow the settings and whether somebody looks, until cancelled."""
@@ -57,6 +59,7 @@ class Machines:
         finally:
             for name in list(self._followed):
                 self._forget(name)
+            await end(self._ending)
 
     def moved(self) -> None:
         """The settings moved, or somebody began or ended to look."""
@@ -74,7 +77,10 @@ class Machines:
                 self._followed[name] = (place, asyncio.create_task(self._follow(name, place), name=f"exporter of {name}"))
 
     def _forget(self, name: str) -> None:
-        self._followed.pop(name)[1].cancel()
+        task = self._followed.pop(name)[1]
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        task.cancel()
 
     async def _follow(self, name: str, place: Place) -> None:
         try:

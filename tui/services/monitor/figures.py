@@ -6,7 +6,7 @@ Each server has a task of its own, so that one that hangs disturbs no other (P38
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from tui.core.capabilities import Capability
@@ -28,6 +28,8 @@ SHORTEST: Final = 0.2
 """Seconds between two answers below which a rate says nothing."""
 MOST_MODELS: Final = 8
 """Models of a router that are asked for."""
+AGAIN: Final = 0.1
+"""Seconds until a task that should end is told again."""
 Key = tuple[str, str]
 
 
@@ -72,6 +74,14 @@ def told(provider: str, figures: Figures, values: Mapping[str, float], at: float
     )
 
 
+async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended; more than once: a request that ends in the same moment can swallow it."""
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=AGAIN)
+
+
 class Servers:
     """Asks every server that tells figures; runs on the engine's loop.
 
@@ -100,6 +110,7 @@ class Servers:
         self._moved = asyncio.Event()
         self._wake = asyncio.Event()
         self._followed: dict[str, tuple[Provider, asyncio.Task[None]]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._before: dict[Key, Counted] = {}
 
     async def run(self) -> None:
@@ -114,6 +125,7 @@ class Servers:
             stop()
             for name in list(self._followed):
                 self._forget(name)
+            await end(self._ending)
 
     def wake(self) -> None:
         """Somebody looks now, or a request runs: ask at once those that were not asked lately."""
@@ -135,6 +147,8 @@ class Servers:
 
     def _forget(self, name: str) -> None:
         _provider, task = self._followed.pop(name)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
         task.cancel()
         self._before = {key: value for key, value in self._before.items() if key[0] != name}
         self._servers.set({key: value for key, value in self._servers.value.items() if key != name})
