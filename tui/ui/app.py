@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -34,9 +35,10 @@ if TYPE_CHECKING:
 
     from tui.config.paths import Paths
     from tui.core.jobs import QueueView
+    from tui.core.monitor import AlertsView
     from tui.services.api import Services
     from tui.services.chat.api import LiveAnswer
-    from tui.ui.outside import Answers, Outside
+    from tui.ui.outside import Alarms, Answers, Outside
     from tui.ui.start import Early
 
 keyfix.apply()
@@ -86,6 +88,8 @@ class TuiApp(App[int]):
         self._app_followers: list[Follower[Any]] = []
         self._outside: Outside | None = None
         self._answers: Answers | None = None
+        self._alarms: Alarms | None = None
+        self._opened_at = 0.0
         self._welcomed = False
         self.no_color = early.no_color
         self._own_filters: tuple[LineFilter, ...] = (*((NoColor(),) if early.no_color else ()), TextSafetyFilter())
@@ -150,6 +154,8 @@ class TuiApp(App[int]):
         self._follow(services.config.current, self._apply_settings)
         self._follow(services.jobs.view, self._look_outside, 0.5)
         self._follow(services.chat.live, self._look_at_answers, 0.5)
+        self._opened_at = time.time()
+        self._follow(services.monitor.alerts, self._look_at_alerts, 0.5)
         self.switch_mode(self.early.screen or "library")
         self._gate.open()
         if not self.early.screen:
@@ -173,6 +179,15 @@ class TuiApp(App[int]):
             self._answers = answers_of(self, self.services)
         if self._answers is not None:
             self._answers.take(live)
+
+    def _look_at_alerts(self, view: AlertsView) -> None:
+        """A notice when an alert begins or ends; read when there is one."""
+        if self._alarms is None and view.active and self.services is not None:
+            from tui.ui.outside import alarms_of
+
+            self._alarms = alarms_of(self, self.services, self._opened_at)
+        if self._alarms is not None:
+            self._alarms.take(view)
 
     def _follow(self, source: Any, draw: Callable[[Any], None], period: float = 0.1) -> None:
         follower: Follower[Any] = Follower(self, source, draw, period)

@@ -1,4 +1,4 @@
-"""What is said beyond the screens: the queue in the window's title and progress, notices when it or a long answer ends."""
+"""What is said beyond the screens: the queue in the window's title and progress, notices when it or a long answer ends, and of alerts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tui.core.chat import AnswerState
 from tui.core.clock import SYSTEM, Clock
 from tui.core.jobs import Job, JobKind, JobState, JobWish, QueueView, Wait
+from tui.core.monitor import Alert, AlertsView
 from tui.text import clean_label, duration
 from tui.ui.screens.pull_words import title
 
@@ -209,4 +210,81 @@ def answers_of(app: App[Any], services: Services) -> Answers:
         elsewhere=lambda: app.current_mode != "chat" or not app.app_focus,
         after=lambda: services.config.current.value.chat.notify_after,
         state=state,
+    )
+
+
+class Alarms:
+    """Looks at each view of the alerts, and says what began and what ended since this window opened.
+
+    Args:
+        opened_at: Epoch seconds.
+        toast: Shows a text in the app; second argument: whether it is bad news.
+        marks: The window's marks, None where there is no window.
+        notify: The setting `alerts.notify`.
+        bell: The setting `alerts.bell`.
+        words: An alert in a sentence.
+        hold: Seconds that its figure had to be over the limit before it was an alert.
+    """
+
+    def __init__(
+        self,
+        opened_at: float,
+        toast: Callable[[str, bool], Any],
+        marks: Callable[[], WindowMarks | None],
+        *,
+        notify: Callable[[], bool],
+        bell: Callable[[], bool],
+        words: Callable[[Alert, float], str],
+        hold: Callable[[Alert], float] = lambda _alert: 0.0,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self._toast, self._marks, self._notify, self._bell, self._words, self._clock = toast, marks, notify, bell, words, clock
+        self._hold = hold
+        self._opened_at = opened_at
+        self._lasting: dict[int, Alert] = {}
+
+    def take(self, view: AlertsView) -> None:
+        """Look at the newest view; an alert that began before this window opened is not told when it is first seen."""
+        now = self._clock.time()
+        lasting = {alert.id: alert for alert in view.active}
+        ended = {alert.id: alert for alert in view.log if alert.id in self._lasting}
+        began = [alert for alert in view.active if alert.id not in self._lasting and self._since_opened(alert)]
+        self._lasting = lasting
+        if view.muted_until is not None and view.muted_until > now:
+            return
+        for alert in ended.values():
+            if self._since_opened(alert):
+                self._say(self._words(alert, now), bad=False)
+        for alert in began:
+            self._say(self._words(alert, now), bad=True)
+
+    def _since_opened(self, alert: Alert) -> bool:
+        return alert.started_at + self._hold(alert) >= self._opened_at
+
+    def _say(self, text: str, *, bad: bool) -> None:
+        self._toast(clean_label(text, 200), bad)
+        marks = self._marks()
+        if marks is not None and (self._notify() or self._bell()):
+            marks.notice(clean_label(text, 200), ring=self._bell(), tell=self._notify())
+
+
+def alarms_of(app: App[Any], services: Services, opened_at: float) -> Alarms:
+    """For the app, whose window opened at this time (epoch seconds)."""
+    from tui.core.alert_words import PROVIDER_DOWN, alert_sentence
+
+    def settings() -> Any:
+        return services.config.current.value
+
+    def hold(alert: Alert) -> float:
+        seconds: float = settings().alerts.provider_down if alert.rule == PROVIDER_DOWN else settings().alerts.after
+        return seconds
+
+    return Alarms(
+        opened_at,
+        lambda text, bad: app.notify(text, severity="warning" if bad else "information", markup=False, timeout=8),
+        lambda: getattr(app._driver, "marks", None),
+        notify=lambda: settings().alerts.notify,
+        bell=lambda: settings().alerts.bell,
+        words=lambda alert, now: alert_sentence(alert, now, fahrenheit=settings().monitor.temperature_unit == "F"),
+        hold=hold,
     )

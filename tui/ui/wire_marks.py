@@ -67,9 +67,10 @@ class WindowMarks:
         if new != old and self._on:
             self._send(new or PROGRESS_END)
 
-    def notice(self, text: str) -> None:
+    def notice(self, text: str, *, ring: bool = True, tell: bool = True) -> None:
         """Ring, and have the desktop say something where the terminal can."""
         said = plain(text)
         codes = {"9": f"\x1b]9;Paddock: {said}\x07", "777": f"\x1b]777;notify;Paddock;{said.replace(';', ',')}\x07"}
-        if self._on:
-            self._send("\x07" + codes.get(self._code, ""))
+        sent = ("\x07" if ring else "") + (codes.get(self._code, "") if tell else "")
+        if self._on and sent:
+            self._send(sent)

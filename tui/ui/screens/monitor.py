@@ -207,7 +207,7 @@ class MonitorScreen(MonitorKeys):
             left = width * 11 // 20
             lines = overview(look, left, room, memory=False, tallest=_TALLEST_ALONE)
             bars = memory_board(look, width - left - 2, room // 3)
-            self._arrange(("columns", left, len(bars)), meters=room, memory=len(bars))
+            self._arrange(("columns", left, self._models(12)), meters=room, memory=len(bars))
             self.query_one("#memory", Board).show(bars)
         elif self._compact:
             lines = compact(look, width)
@@ -236,9 +236,10 @@ class MonitorScreen(MonitorKeys):
         bars = self.query_one("#memory", Board)
         bars.styles.height = memory
         bars.display = self.query_one("#memory-rule").display = columns and memory > 0
-        lines = self._alerts_height(1 if compact else 12 if columns else _ALERTS)
-        self.query_one("#alerts", Board).styles.height = lines
-        self.query_one("#alerts", Board).display = lines > 0
+        alerts, lines = self.query_one("#alerts", Board), self._alerts_height(1 if compact else _ALERTS)
+        alerts.styles.height = "1fr" if columns else lines
+        alerts.display = lines > 0
+        self._loaded.styles.height = 2 + self._models(12) if columns else "1fr"
         self._loaded.set_header(not compact)
         self._loaded.set_columns(loaded_columns(time.time, binary=self.binary, compact=self.size.width < _COMPACT_BELOW[0]))
         self._want()
@@ -262,11 +263,9 @@ class MonitorScreen(MonitorKeys):
         return max(1, min(most, len(lines)))
 
     def _draw_page(self, look: Look) -> None:
-        board = self.query_one("#page", Board)
-        width, height = board.size
-        self.query_one("#page-rule", Rule).set_title(page_title(self._page, look))
-        if width:
-            board.show(page_lines(self._page, look, width, height))
+        height = self.query_one("#body").size.height - 2 - int(self.query_one("#monitor-note").display)
+        self.query_one("#page-rule", Rule).set_title(f"{page_title(self._page, look)}   esc back")
+        self.query_one("#page", Board).show(page_lines(self._page, look, self.size.width, height))
 
     def _draw_head(self, view: MonitorView) -> None:
         width = self.size.width or 80
@@ -395,7 +394,7 @@ class MonitorScreen(MonitorKeys):
         (board if page else self.query_one("#meters", Board)).focus()
         self._want()
         self.refresh_bindings()
-        self.call_after_refresh(lambda: self._draw(self.services.monitor.latest.value))
+        self._draw(self.services.monitor.latest.value)
 
     # --- time ---------------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from tui.ui.widgets.rows import Rows
 
 KEEP: Final = (("5m", "5 minutes"), ("30m", "30 minutes"), ("1h", "an hour"), ("4h", "4 hours"), ("24h", "a day"), ("-1", "until unloaded"))
 MUTE: Final = 3600.0
+_SOMETIMES: Final = ("unload", "keep", "load", "copy", "walk", "leap", "freeze", "why", "export")
 _NAMES: Final = {"2 min": "2 minutes", "10 min": "10 minutes", "1 h": "hour", "24 h": "24 hours"}
 
 
@@ -49,8 +50,10 @@ class MonitorKeys(AppScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Grey what does nothing now."""
-        if not self.is_mounted or action not in ("unload", "keep", "copy", "walk", "leap", "freeze", "why", "export"):
+        if not self.is_mounted or action not in _SOMETIMES:
             return super().check_action(action, parameters)
+        if action == "load":
+            return not self._page
         if action in ("walk", "leap"):
             return self._times.at is not None
         if action in ("freeze", "export"):
@@ -58,7 +61,9 @@ class MonitorKeys(AppScreen):
         if action == "copy" and self._alert:
             return True
         found = self._loaded.highlighted
-        if found is None or self._page:
+        if self._page:
+            return False
+        if found is None:
             return None
         wanted = {"unload": Capability.UNLOAD, "keep": Capability.KEEP_ALIVE}.get(action)
         return None if wanted is not None and self.services.registry.can(found.model.provider, wanted) else True

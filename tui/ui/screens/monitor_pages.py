@@ -133,7 +133,7 @@ def _cpu(look: Look, width: int, height: int) -> list[BoardLine]:
     lines.append(fact("now", cut("  ".join(facts), width - LABEL - 2)))
     if group is not None and group.cpu_limit:
         used = "" if group.cpu_percent is None else f", {group.cpu_percent:.0f} % of that in use"
-        lines.append(fact("allowed", f"{group.cpu_limit:g} of {count} processors, by control group version {group.version}{used}"))
+        lines.append(fact("allowed", f"{group.cpu_limit:g} of {count} processors by control group{used}"))
     if power is not None:
         lines.append(fact("power", _power(power.on_battery, power.battery, power.profile)))
     lines += [BoardLine(), heading("each core")]
