@@ -62,7 +62,7 @@ class Names:
         self._proc = f"{str(root).rstrip('/')}/proc"
         self._has = reading.has_proc(root)
         self._clock = clock
-        self._known: dict[int, tuple[float, str, Who]] = {}
+        self._known: dict[int, tuple[float, str, Who | None]] = {}
         self._users: dict[int, str] = {}
 
     def who(self, pid: int) -> Who | None:
@@ -71,17 +71,16 @@ class Names:
             return _who_elsewhere(pid)
         now = self._clock()
         looked, born, who = self._known.get(pid, (float("-inf"), "", None))
-        if who is not None and now - looked < SLOW / 6 and os.access(f"{self._proc}/{pid}", os.F_OK):
+        if now - looked < SLOW / 6 and (who is None or os.access(f"{self._proc}/{pid}", os.F_OK)):
             return who
         comm, words = stat(self._proc, pid)
         if len(words) < 20:
-            self._known.pop(pid, None)
-            return None
-        if who is None or born != words[19]:  # when it began: another may have its number
-            who = Who(self._name(pid, comm), self._user(pid))
+            born, who = "", None
+        elif who is None or born != words[19]:  # when it began: another may have its number
+            born, who = words[19], Who(self._name(pid, comm), self._user(pid))
         if len(self._known) >= _NAMES:
             self._known.clear()
-        self._known[pid] = (now, words[19], who)
+        self._known[pid] = (now, born, who)
         return who
 
     def forget(self, but: Iterable[int]) -> None:

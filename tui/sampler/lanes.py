@@ -22,7 +22,7 @@ LONGEST: Final = 60.0
 """Seconds between two readings of the dearest source."""
 WAITING: Final = 0.1
 """What a second of waiting for an answer (of a driver, of another program) counts as, in seconds of work."""
-FIRST: Final = 10.0
+FIRST: Final = 5.0
 """Seconds more for a first reading: a driver without its daemon takes seconds to wake up each card."""
 
 

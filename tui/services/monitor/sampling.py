@@ -254,6 +254,10 @@ class Sampling:
             return
         if process.stdin is not None:
             process.stdin.close()
+        if process.stdout is not None and process.stdout.at_eof():  # it ends by itself: its exit code is not lost to the signal
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await process.wait()
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGKILL)
         try:

@@ -1,0 +1,112 @@
+"""A sample of what each source said last: GPUs whose driver hangs, names of their processes, days of it."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.hardware.tree import Tree
+from tui.hardware import gpus as module
+from tui.hardware.sample import GPU_PROCESSES, WANTED, Gpu, GpuProcess
+from tui.hardware.sample_line import format_sample, parse_sample
+from tui.sampler import figures as figures_module
+from tui.sampler.figures import Figures
+
+NOBODY: frozenset[str] = frozenset()
+
+
+class Fake:
+    note = ""
+    names = ("NVML", "amdgpu")
+
+    def __init__(self, root: Path) -> None:
+        self.hold = threading.Event()
+        self.hold.set()
+        self.made.append(self)
+
+    made: list[Fake]
+
+    def read(self, wanted: frozenset[str]) -> tuple[Gpu, ...]:
+        self.hold.wait(30)
+        processes = (GpuProcess(5, 100), GpuProcess(6, 50)) if GPU_PROCESSES in wanted else ()
+        return (Gpu("GPU-0", 0, percent=50.0, processes=processes),)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Figures, Tree]]:
+    tree = Tree(tmp_path)
+    tree.stat([(1, 1)] * 2)
+    tree.meminfo(MemTotal=1000, MemAvailable=500)
+    tree.process(5, "ollama", anon=100)
+    Fake.made = []
+    monkeypatch.setattr(module, "Gpus", Fake)
+    made = Figures([], True, 1.0, tmp_path)
+    yield made, tree
+    for fake in Fake.made:
+        fake.hold.set()
+    made.lanes.close()
+
+
+def measured(figures: Figures, now: float, names: frozenset[str]) -> Any:
+    figures.lanes.start(now, names)
+    assert select.select([figures.lanes.heard], [], [], 10)[0]
+    os.read(figures.lanes.heard, 100)
+    return figures.sample(names)
+
+
+def test_names_of_what_is_on_a_gpu_come_while_they_are_wanted(machine: tuple[Figures, Tree]):
+    figures, _tree = machine
+    assert measured(figures, 1.0, NOBODY).gpus == (Gpu("GPU-0", 0, percent=50.0),)
+    wanted = frozenset({GPU_PROCESSES})
+    for turn in range(2, 6):
+        sample = measured(figures, float(turn), wanted)
+    (gpu,) = sample.gpus
+    assert gpu.processes == (GpuProcess(5, 100, None, "ollama", "root"), GpuProcess(6, 50))
+    assert gpu.hidden == 1
+    assert "NVML, amdgpu" in {source.name for source in sample.sources}
+    assert parse_sample(format_sample(sample)) == sample
+
+
+def test_P31_a_driver_that_hangs_has_old_figures_first_and_then_none(machine: tuple[Figures, Tree], monkeypatch: pytest.MonkeyPatch):
+    figures, tree = machine
+    assert measured(figures, 1.0, NOBODY).gpus
+    Fake.made[0].hold.clear()
+    silent = [0.0]
+    lane = figures._lanes["GPU"]
+    monkeypatch.setattr(lane, "silent", lambda now, interval: silent[0])
+    tree.meminfo(MemTotal=1000, MemAvailable=400)
+    figures.lanes.start(time.monotonic(), NOBODY)
+    others = [lane for lane in figures._lanes.values() if lane.name != "GPU"]
+    while any(lane.started is not None for lane in others):
+        time.sleep(0.001)
+    silent[0] = 4.0
+    sample = figures.sample(NOBODY)
+    assert sample.gpus and sample.gpu_note == "GPU data: no answer for 4.0s"
+    silent[0] = figures_module.STALE + 1
+    sample = figures.sample(NOBODY)
+    assert sample.gpus == () and sample.gpu_note == "GPU data: no answer for 11s"
+    assert next(source for source in sample.sources if source.name.startswith("NVML")).silent == 11.0
+    assert sample.memory.total == 1_024_000
+
+
+def test_a_driver_that_has_not_answered_yet(machine: tuple[Figures, Tree]):
+    figures, _tree = machine
+    sample = figures.sample(NOBODY)
+    assert (sample.gpus, sample.gpu_note, sample.seconds) == ((), "waiting for the GPU driver", None)
+
+
+def test_P77_rounds_of_it_leave_nothing(machine: tuple[Figures, Tree]):
+    figures, _tree = machine
+    wanted = frozenset(WANTED)
+    measured(figures, 0.0, wanted)
+    threads = threading.active_count()
+    for turn in range(1, 100):
+        measured(figures, float(turn), wanted if turn % 2 else NOBODY)
+    assert threading.active_count() <= threads + 1
