@@ -168,7 +168,8 @@ class Whose:
         every = MAPS_EVERY if wanted or now < self._searching_until else JOINS_EVERY
         if not wanted:
             self._shown.maps.set(())
-        if sample is None or (not new and now - self._looked_at < every):
+        new_look = new or (wanted and not self._shown.maps.value)
+        if sample is None or (not new_look and now - self._looked_at < every):
             return
         if not models and not wanted:
             self._joins, self._joined, self._looked_at = {}, state, now
@@ -191,7 +192,9 @@ class Whose:
 
     def _kept(self, key: Key, found: Join) -> Join:
         before = self._joins.get(key)
-        return before if before is not None and before.gpus and not found.gpus and before.pids == found.pids else found
+        if before is None or not before.gpus or before.pids != found.pids:
+            return found
+        return before if not found.gpus or (found.about and not before.about) else found
 
     def _holder(self, provider: str) -> Holder | None:
         watch = self._host.watching.watch(provider)
