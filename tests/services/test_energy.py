@@ -233,6 +233,26 @@ async def test_without_power_or_with_a_choice_of_cards_there_is_none(bench: Benc
     assert await span.joules() is None
 
 
+async def test_cards_that_are_only_concluded_are_none_where_there_is_a_choice(bench: Bench) -> None:
+    for about, joules in ((True, None), (False, 200.0)):
+        span = bench.begin()
+        bench.loaded = (Loaded(running(), True, cards="GPU1", about=about),)
+        bench.pass_time(2, gpus=2)
+        span.end(2.0)
+        assert await span.joules() == (joules and pytest.approx(joules))
+        bench.pass_time(3, gpus=2)
+
+
+async def test_a_model_that_is_listed_only_after_its_first_answer_is_measured_all_the_same(bench: Bench) -> None:
+    listed = bench.running.value
+    bench.running.set(())
+    span = bench.begin()
+    bench.pass_time(2)
+    span.end(2.0)
+    bench.running.set(listed)
+    assert await span.joules() == pytest.approx(200.0)
+
+
 async def test_a_gap_or_a_clock_that_was_set_is_no_figure(bench: Bench) -> None:
     span = bench.begin()
     bench.pass_time(2)

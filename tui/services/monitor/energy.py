@@ -158,28 +158,35 @@ class Energy:
             return
         span.ended = span.started + seconds
         self._open.remove(span)
-        provider, model = span.key
-        told = [*self._loaded(), *(Loaded(one, True) for one in self._host.watching.running.value)]
-        found = next((one for one in told if one.model.provider == provider and same(one.model.key, model)), None)
+        span.cards = self._cards(*span.key)
         latest = self._history.samples()
-        span.cards = cards_of(found, latest[-1] if latest else None)
         if latest and latest[-1].time >= span.ended:
             span.over.set()
 
+    def _cards(self, provider: str, model: str) -> tuple[str, ...]:
+        """Where it runs, for certain."""
+        told = [*self._loaded(), *(Loaded(one, True) for one in self._host.watching.running.value)]
+        found = next((one for one in told if one.model.provider == provider and same(one.model.key, model)), None)
+        latest = self._history.samples()
+        if found is None or not latest or (found.about and len(latest[-1].gpus) > 1):
+            return ()
+        return cards_of(found, latest[-1])
+
     async def joules(self, span: Span) -> float | None:
         """The energy of an ended one: see `Span.joules`."""
-        if span.ended is None or span.shared or not span.cards:
+        if span.ended is None or span.shared:
             return None
         try:
             async with asyncio.timeout(PATIENCE * self._history.interval):
                 await span.over.wait()
         except TimeoutError:
             return None
-        total = 0.0
-        for card in span.cards:
+        cards = span.cards or self._cards(*span.key)  # what it was loaded for may be listed only now
+        total = 0.0 if cards else None
+        for card in cards:
             points = [(time, watts.get(card)) for time, watts in span.points]
             joules = integrate(points, span.started, span.ended, self._history.interval)
-            if joules is None:
+            if joules is None or total is None:
                 return None
             total += joules
         return total
