@@ -77,7 +77,7 @@ def test_shared_memory_is_no_gpu_memory_beside_a_card(tmp_path: Path, stub: Stub
     with_nvidia(tmp_path)
     trees.write(trees.device(tmp_path, "0000:c1:00.0", 0x1002, 0x15BF, "amdgpu"), trees.APU)
     shared = Gpus(tmp_path).read()[-1]
-    assert shared.unified and (shared.memory_total, shared.memory_used) == (None, None)
+    assert (shared.source, shared.unified, shared.memory_total, shared.memory_used) == ("amdgpu", False, None, None)
     stub.cards = 0
     alone = Gpus(tmp_path).read()[0]
     assert alone.unified and alone.memory_total

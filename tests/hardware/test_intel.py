@@ -82,7 +82,7 @@ def test_graphics_of_a_processor_with_i915(tmp_path: Path):
     trees.write(card, {"drm/card0/gt/gt0/rc6_residency_ms": "51800\n"})
     trees.write(tmp_path / "proc/700", {"fdinfo/9": trees.fdinfo_i915(3, CORE, 180_000_000)})
     (gpu,) = source.read(SHOWN)
-    assert (gpu.source, gpu.unified, gpu.memory_total, gpu.memory_used) == ("i915", True, None, None)
+    assert (gpu.source, gpu.unified, gpu.memory_total, gpu.memory_used) == ("i915", False, None, None)
     assert (gpu.percent, gpu.clock, gpu.clock_max, gpu.throttle, gpu.pcie_width) == (10.0, 1300.0, 1450.0, ("thermal",), None)
     assert gpu.processes == (GpuProcess(700, 32 * 2**20, 9.0),)
 

@@ -169,7 +169,10 @@ def _filled(gpu: Gpu, other: Gpu) -> Gpu:
 
 
 def _in_rows(gpus: list[Gpu]) -> tuple[Gpu, ...]:
-    """Each with a number and identifier of its own. Beside a card with memory of its own, shared memory is not a GPU's memory."""
+    """Each with a number and identifier of its own.
+
+    Beside a card with memory of its own, models are there: main memory is not told as another GPU's.
+    """
     own = any(gpu.memory_total and not gpu.unified for gpu in gpus)
     rows: dict[str, Gpu] = {}
     taken: set[int] = set()
@@ -181,7 +184,7 @@ def _in_rows(gpus: list[Gpu]) -> tuple[Gpu, ...]:
         if index != gpu.index:
             gpu = replace(gpu, index=index)
         if own and gpu.unified and gpu.memory_total:
-            gpu = replace(gpu, memory_total=None, memory_used=None)
+            gpu = replace(gpu, memory_total=None, memory_used=None, unified=False)
         rows[gpu.uuid] = gpu
     room = PROCESSES_TOLD // max(1, len(rows))
     return tuple(gpu if len(gpu.processes) <= room else _shortened(gpu, room) for gpu in rows.values())

@@ -1,7 +1,7 @@
 """Intel GPUs as the kernel's i915 and xe drivers tell of them in sysfs and fdinfo.
 
 How busy a card is comes from how long it slept; that counts every account's work, and a card that is awake but waits as busy.
-How much of main memory the graphics of a processor may take is not told, so that they have no memory figures.
+How much of main memory the graphics of a processor may take is not told: they have no memory figures, only their processes have.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Card:
         self.driver = pci.driver(device)
         self.uuid = f"pci-{device.name}"
         self.name = words(device / "label") or pci.name(root, device) or f"Intel GPU {device.name}"
-        self.unified = device.name.split(":")[1] == "00"  # graphics of a processor is on the first bus
+        self.integrated = device.name.split(":")[1] == "00"  # graphics of a processor is on the first bus
         nodes = names(device / "drm")
         self.drm = device / "drm" / next((name for name in nodes if _CARD.fullmatch(name)), "card0")
         self.node = next((name for name in nodes if _NODE.fullmatch(name)), "")
@@ -95,7 +95,7 @@ class Intel:
 
     def _regions(self, place: str) -> tuple[str, ...]:
         card = self._cards.get(place)
-        return ("system", "gtt") if card is not None and card.unified else ("vram", "local")
+        return ("system", "gtt") if card is not None and card.integrated else ("vram", "local")
 
     def _look_for_cards(self) -> None:
         now = self._clock()
@@ -110,11 +110,11 @@ class Intel:
 
     def _gpu(self, card: _Card, use: Use) -> Gpu:
         if pci.asleep(card.device):
-            return Gpu(card.uuid, card.index, card.name, percent=0.0, note="asleep to save power", source=card.driver, unified=card.unified)
+            return Gpu(card.uuid, card.index, card.name, percent=0.0, note="asleep to save power", source=card.driver)
         sensors = Sensors(card.device)
         self._look_slowly(card, sensors)
         total, used = card.own_memory
-        if not card.unified and used is None and use.memory and (total is None or use.memory <= total):
+        if not card.integrated and used is None and use.memory and (total is None or use.memory <= total):
             used = use.memory
         return Gpu(
             uuid=card.uuid,
@@ -124,7 +124,6 @@ class Intel:
             percent=self._busy(card, use),
             memory_total=total,
             memory_used=used,
-            unified=card.unified,
             temperature=sensors.temperature(),
             power=self._power(card, sensors),
             fan=sensors.fan(),
@@ -140,9 +139,9 @@ class Intel:
         card.slow = {
             "power_limit": sensors.power_limit(),
             "clock_max": _mhz(*card.engine("freq0/rp0_freq", "rps_RP0_freq_mhz", "gt_RP0_freq_mhz")),
-            **({} if card.unified else pci.link(card.device)),
+            **({} if card.integrated else pci.link(card.device)),
         }
-        if not card.unified:
+        if not card.integrated:
             total, free = number(card.drm / "lmem_total_bytes", 1), number(card.drm / "lmem_avail_bytes")
             if total is not None:
                 card.own_memory = (total, total - free if free is not None and free <= total else None)
