@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -34,11 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tui.config.paths import Paths
-    from tui.core.jobs import QueueView
-    from tui.core.monitor import AlertsView
     from tui.services.api import Services
-    from tui.services.chat.api import LiveAnswer
-    from tui.ui.outside import Alarms, Answers, Outside
     from tui.ui.start import Early
 
 keyfix.apply()
@@ -86,10 +81,6 @@ class TuiApp(App[int]):
         self.services: Services | None = None
         self._make_services = make_services
         self._app_followers: list[Follower[Any]] = []
-        self._outside: Outside | None = None
-        self._answers: Answers | None = None
-        self._alarms: Alarms | None = None
-        self._opened_at = 0.0
         self._welcomed = False
         self.no_color = early.no_color
         self._own_filters: tuple[LineFilter, ...] = (*((NoColor(),) if early.no_color else ()), TextSafetyFilter())
@@ -146,48 +137,22 @@ class TuiApp(App[int]):
             self.add_mode(name, partial(build_screen, self, name, services))
         services.open()
         self._unwatch = WATCHDOG.watch("screen", asyncio.get_running_loop())
+        from tui.ui.beyond import Beyond
         from tui.ui.said import Said
 
         said = Said(self, services)
         self._follow(services.notices, said.show)
         self._follow(services.questions, said.ask)
         self._follow(services.config.current, self._apply_settings)
-        self._follow(services.jobs.view, self._look_outside, 0.5)
-        self._follow(services.chat.live, self._look_at_answers, 0.5)
-        self._opened_at = time.time()
-        self._follow(services.monitor.alerts, self._look_at_alerts, 0.5)
+        beyond = Beyond(self, services)
+        self._follow(services.jobs.view, beyond.queue, 0.5)
+        self._follow(services.chat.live, beyond.answer, 0.5)
+        self._follow(services.monitor.alerts, beyond.alerts, 0.5)
         self.switch_mode(self.early.screen or "library")
         self._gate.open()
         if not self.early.screen:
             self._follow(services.registry.discovery, lambda _view: self._first_run())
             self._follow(services.registry.providers, lambda _states: self._first_run())
-
-    def _look_outside(self, view: QueueView) -> None:
-        """Title, progress and notices of the window; read when there is a queue."""
-        if self._outside is None and view.jobs and self.services is not None:
-            from tui.ui.outside import outside_of
-
-            self._outside = outside_of(self, self.services, lambda: self.ascii_only)
-        if self._outside is not None:
-            self._outside.take(view)
-
-    def _look_at_answers(self, live: LiveAnswer | None) -> None:
-        """A notice when a long answer ends; read when there is one."""
-        if self._answers is None and live is not None and self.services is not None:
-            from tui.ui.outside import answers_of
-
-            self._answers = answers_of(self, self.services)
-        if self._answers is not None:
-            self._answers.take(live)
-
-    def _look_at_alerts(self, view: AlertsView) -> None:
-        """A notice when an alert begins or ends; read when there is one."""
-        if self._alarms is None and view.active and self.services is not None:
-            from tui.ui.outside import alarms_of
-
-            self._alarms = alarms_of(self, self.services, self._opened_at)
-        if self._alarms is not None:
-            self._alarms.take(view)
 
     def _follow(self, source: Any, draw: Callable[[Any], None], period: float = 0.1) -> None:
         follower: Follower[Any] = Follower(self, source, draw, period)
