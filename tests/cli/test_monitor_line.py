@@ -30,6 +30,7 @@ from tui.core.models import Endpoint, Origin, ProviderState, ProviderStatus, Run
 from tui.core.monitor import Alert, AlertsView
 from tui.core.places import LAST_LIMIT, LAST_VERSION, folders, last_file
 from tui.hardware.sample import Cpu, Gpu, Memory, Sample
+from tui.providers.address import ollama_host
 from tui.services.monitor import last
 from tui.text import size
 
@@ -383,6 +384,15 @@ def test_the_line_without_a_home_and_without_anybody_who_reads(tmp_path: Path) -
 )  # fmt: skip
 def test_only_plain_addresses_are_asked_the_short_way(url: str, expected: tuple[str, int] | None) -> None:
     assert quick.target(url) == expected
+
+
+@pytest.mark.parametrize(
+    "named", ["127.0.0.1", "box:8000", "0.0.0.0", "[::1]", "[::1]:8000", "http://box", "http://box:8000", " box ", "x/y"]
+)
+def test_OLLAMA_HOST_means_what_it_means_everywhere(named: str) -> None:
+    environ = {"OLLAMA_HOST": named}
+    plan, url = quick.make_plan("/nowhere/config.toml", environ), ollama_host(environ)
+    assert url is not None and quick.target(url) == (quick.target(plan.url) if plan else None)
 
 
 @pytest.mark.parametrize(

@@ -121,8 +121,13 @@ def _config(file: str) -> str | None:
 
 
 def _unconfigured(look_around: bool, binary: bool, environ: Mapping[str, str]) -> Plan | None:
-    if not environ.get("OLLAMA_HOST"):
+    named = environ.get("OLLAMA_HOST", "")
+    if not named:
         return Plan("ollama", OLLAMA, True, binary) if look_around else None
+    if target(named):
+        return Plan("ollama", named, False, binary)
+    if target(f"http://{named}"):
+        return Plan("ollama", f"http://{named}" if ":" in named.rpartition("]")[2] else f"http://{named}:11434", False, binary)
     from tui.providers.address import ollama_host
 
     url = ollama_host(environ)
