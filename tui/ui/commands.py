@@ -38,13 +38,13 @@ class PaddockCommands(Provider):
                 key_text(binding),
                 partial(self._run, active.node, binding.action),
             )
-        for number, (name, title) in enumerate(() if app.options.alone else SCREENS, 1):
+        for number, (name, title) in enumerate(() if getattr(app, "alone", "") else SCREENS, 1):
             yield f"Screen {title}", str(number), partial(app.action_go, name)
         yield from self._queue()
 
     def _models(self) -> Iterator[tuple[str, str, Callable[[], Any]]]:
         app = cast("TuiApp", self.app)
-        if app.services is None or app.options.alone:
+        if app.services is None or getattr(app, "alone", ""):
             return
         from tui.core.capabilities import Capability
 
