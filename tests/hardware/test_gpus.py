@@ -94,6 +94,13 @@ def test_G02_a_driver_that_refuses_beside_a_card_that_works_has_a_row_that_says_
     assert (refuses.uuid, refuses.index, refuses.percent) == ("pci-0000:65:00.0", 1, None)
 
 
+def test_a_card_that_belongs_to_a_virtual_machine_has_no_row(tmp_path: Path, stub: Stub):
+    trees.device(tmp_path, "0000:65:00.0", 0x10DE, 0x2204, "vfio-pci")
+    trees.amd(tmp_path)
+    stub.init_error = 12
+    assert [gpu.source for gpu in Gpus(tmp_path).read()] == ["amdgpu"]
+
+
 def test_G02_a_driver_that_refuses_alone_is_told_once(tmp_path: Path, stub: Stub):
     with_nvidia(tmp_path)
     stub.init_error = 18

@@ -21,6 +21,8 @@ NO_GPU: Final = "no GPU"
 KINDS: Final = ("nvidia", "amd", "intel", "apple", "tegra")
 """Modules of this package, in the order in which their GPUs are told."""
 LAST_RESORT: Final = "smi"
+GIVEN_AWAY: Final = "vfio-pci"
+"""The driver of a card that belongs to a virtual machine."""
 PROCESSES_TOLD: Final = 2048
 """Processes that are told of all GPUs together; the largest of each."""
 _OWN_ROW: Final = ("uuid", "index", "name", "source", "note", "lost", "unified", "memory_total", "memory_used")
@@ -68,6 +70,8 @@ class Gpus:
         self._tools_for: frozenset[str] = frozenset()
         self._tools_at = float("-inf")
         self._names: tuple[str, ...] = ()
+        self._bus: tuple[tuple[str, Path], ...] = ()
+        self._bus_at = float("-inf")
         self.note = ""
 
     @property
@@ -96,7 +100,7 @@ class Gpus:
         )
         self.note = "" if found else "; ".join(dict.fromkeys(notes.values())) or NO_GPU
         if found and notes:
-            found += self._without_figures(found, notes)
+            found += self._without_figures(notes)
         return _in_rows(found)
 
     def _look(self) -> None:
@@ -130,17 +134,19 @@ class Gpus:
                 notes.pop(kind, None)
         return list(found)
 
-    def _without_figures(self, found: list[Gpu], notes: dict[str, str]) -> list[Gpu]:
+    def _without_figures(self, notes: dict[str, str]) -> list[Gpu]:
         """Cards that are on the bus and of which nothing is told, beside others of which something is."""
         from tui.hardware import pci
 
         makers = {self._sources[kind].vendor: note for kind, note in notes.items()}
-        told = {gpu.uuid for gpu in found}
-        cards = [(device, makers[maker]) for maker, device in pci.devices(self._root) if maker in makers]
+        now = self._clock()
+        if now - self._bus_at >= FIND_AGAIN:
+            cards = [(maker, device) for maker, device in pci.devices(self._root) if pci.driver(device) != GIVEN_AWAY]
+            self._bus, self._bus_at = tuple(cards), now
         return [
-            Gpu(f"pci-{device.name}", place, pci.name(self._root, device) or f"GPU {device.name}", note=note)
-            for place, (device, note) in enumerate(cards)
-            if f"pci-{device.name}" not in told
+            Gpu(f"pci-{device.name}", place, pci.name(self._root, device) or f"GPU {device.name}", note=makers[maker])
+            for place, (maker, device) in enumerate(self._bus)
+            if maker in makers
         ]
 
 

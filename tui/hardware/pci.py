@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -86,8 +87,9 @@ def _least(*figures: int | None) -> int | None:
     return min(known) if known else None
 
 
+@lru_cache(maxsize=64)
 def name(root: Path, device: Path) -> str:
-    """What the system's list of PCI identifiers calls a device, cleaned; empty where there is none."""
+    """What the system's list of PCI identifiers calls a device, cleaned; empty where there is none. Read once: it is a large file."""
     maker, model = number(device / "vendor"), number(device / "device")
     if maker is None or model is None:
         return ""
