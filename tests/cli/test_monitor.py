@@ -357,3 +357,44 @@ def test_the_help_and_the_completions_know_all_of_it(run: Run, home: Path) -> No
     for shell in ("bash", "zsh", "fish"):
         said = run("completions", shell).out
         assert all(word in said for word in ("--prometheus", "jsonl", "waybar", "--for"))
+
+
+# --- doctor -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """What the drivers of this machine tell."""
+
+    def told(found: tuple[Gpu, ...], note: str = "") -> None:
+        made = type("Told", (), {"note": note, "read": lambda _self: found})
+        monkeypatch.setattr("tui.hardware.gpus.Gpus", made)
+
+    return told
+
+
+def checks(run: Run) -> list[dict[str, Any]]:
+    return [one for one in run("doctor", "--json").json["checks"] if one["name"] == "gpu"]
+
+
+def test_doctor_names_each_source_and_why_there_is_none(run: Run, gpus: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus((Gpu("1", 0, "RTX 3090", source="NVML"), Gpu("2", 1, "RTX 3090", source="NVML"), Gpu("3", 2, "Arc", note="no permission")))
+    found = checks(run)
+    assert [(one["ok"], one["found"]) for one in found] == [(True, "NVML: RTX 3090, RTX 3090"), (False, "Arc: no permission")]
+    assert found[1]["remedy"]
+    gpus((), "no GPU")
+    assert [(one["ok"], one["found"]) for one in checks(run)] == [(True, "no GPU: looked for NVIDIA, AMD, Intel, Apple, Tegra")]
+    gpus((), "the driver and its library differ")
+    assert [(one["ok"], one["found"]) for one in checks(run)] == [(False, "the driver and its library differ")]
+    monkeypatch.setenv("PADDOCK_MONITOR__GPU", "false")
+    assert "monitor.gpu is off" in checks(run)[0]["found"]
+
+
+def test_G01_doctor_does_not_wait_for_a_driver_that_hangs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = threading.Event()
+    monkeypatch.setattr("tui.hardware.gpus.Gpus", type("Hangs", (), {"note": "", "read": lambda _self: held.wait(30)}))
+    monkeypatch.setattr("tui.cli.doctor.DRIVER", 0.05)
+    try:
+        assert "did not answer" in checks(run)[0]["found"]
+    finally:
+        held.set()

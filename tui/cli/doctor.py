@@ -8,6 +8,7 @@ import platform
 import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from typing import Final
 
 from tui import __version__
 from tui.cli.context import Context
@@ -15,10 +16,16 @@ from tui.cli.output import DONE, FAILED, emit, line
 from tui.cli.providers import check
 from tui.config.paths import ensure_dirs
 from tui.core.errors import Failure, PaddockError
+from tui.core.threads import in_daemon_thread
 from tui.providers.address import display_url
 from tui.services.jobs import logout_note
 from tui.services.locks import WORKER_LOCK, read_holder
 from tui.text import clean_name
+
+DRIVER: Final = 5.0
+"""Seconds a GPU's driver is given."""
+KINDS: Final = ("NVIDIA", "AMD", "Intel", "Apple", "Tegra")
+_DRIVER: Final = "See whether its driver is loaded and fits its library: after an update of it, restart the machine"
 
 Check = tuple[str, bool, str, str]
 """Name, whether it is well, what was found, remedy."""
@@ -27,6 +34,7 @@ Check = tuple[str, bool, str, str]
 async def doctor(context: Context) -> int:
     """Check everything; 1 where something is wrong."""
     checks = [*_settings(context), *_program(), *_terminal(), *_place(context), *await _servers(context)]
+    checks += await _gpus(context)
     checks.append(_worker(context))
     note = await asyncio.to_thread(logout_note)
     checks.append(("logout", not note, note or "downloads survive it", "Run loginctl enable-linger" if note else ""))
@@ -100,6 +108,31 @@ async def _servers(context: Context) -> list[Check]:
         else:
             checks.append(("provider", True, f"{endpoint.name} {answer.version} at {display_url(endpoint.url)}".replace("  ", " "), ""))
     return checks or [("provider", False, "none was found", "Start a model server, or run paddock providers add URL")]
+
+
+async def _gpus(context: Context) -> list[Check]:
+    """Which sources tell about which GPUs, and why there is none."""
+    from tui.hardware.gpus import NO_GPU, Gpus
+
+    if not context.settings.monitor.gpu:
+        return [("gpu", True, "not asked (monitor.gpu is off)", "")]
+    gpus = Gpus()
+    try:
+        async with asyncio.timeout(DRIVER):
+            found = await in_daemon_thread(gpus.read)
+    except TimeoutError:
+        words = f"its driver did not answer in {DRIVER:.0f} s"
+        return [("gpu", False, words, "Look at the driver (dmesg); monitor.gpu = false leaves it alone")]
+    if not found:
+        none = gpus.note == NO_GPU or not gpus.note
+        words = f"{NO_GPU}: looked for {', '.join(KINDS)}" if none else gpus.note
+        return [("gpu", none, words, "" if none else _DRIVER)]
+    checks: list[Check] = []
+    for source in dict.fromkeys(gpu.source for gpu in found if gpu.source):
+        names = [gpu.name or f"GPU{gpu.index}" for gpu in found if gpu.source == source]
+        checks.append(("gpu", True, f"{source}: {', '.join(names)}", ""))
+    checks += [("gpu", False, f"{gpu.name}: {gpu.note or 'no figures'}", _DRIVER) for gpu in found if not gpu.source or gpu.lost]
+    return checks
 
 
 def _worker(context: Context) -> Check:

@@ -44,7 +44,7 @@ class PaddockCommands(Provider):
 
     def _models(self) -> Iterator[tuple[str, str, Callable[[], Any]]]:
         app = cast("TuiApp", self.app)
-        if app.services is None or getattr(app, "alone", ""):
+        if app.services is None or getattr(app, "alone", False):
             return
         from tui.core.capabilities import Capability
 
