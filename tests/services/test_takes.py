@@ -89,7 +89,7 @@ def test_what_is_loaded_takes_nothing_and_more_context_the_difference() -> None:
     host.load_models(running("m", 6, context=8192))
     assert take(host, sample(20, [(7, 24)])) == Take(context=8192, measured=True, verdict="loaded")
     more = take(host, sample(20, [(7, 24)]), 16_384)
-    assert sum(size for _uuid, size in more.gpu) == 8192 * KV
+    assert sum(size for _uuid, size in more.gpu) == 8192 * KV and more.verdict == "good"
 
 
 def test_the_context_that_would_be_asked_for() -> None:

@@ -135,12 +135,14 @@ async def test_rule_10_a_model_elsewhere_is_in_no_map(lab: Lab) -> None:
 
 async def test_the_demos_models_are_on_the_demos_gpu(lab: Lab) -> None:
     lab.demo = True
+    lab.holder = Holder(os.getpid())
     lab.watching.providers.set((lab.watching.of("lab", origin=Origin.DEMO), lab.watching.of("real")))
     lab.load_models(running("m", 6), running("mine", 6, provider="real"))
     lab.sample(GpuProcess(os.getpid(), round(6.2 * GB), name="ollama", user="demo"))
     await lab.shows(GPU_PROCESSES)
     gpu, _ram = await until(lambda: lab.maps.value)
     assert [(part.kind, part.name) for part in gpu.parts] == [("model", "m"), ("rest", "")]
+    assert gpu.parts[0].size == round(6.2 * GB)
     assert [one.here for one in lab.loaded.value] == [True, False]
 
 

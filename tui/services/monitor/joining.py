@@ -88,6 +88,14 @@ def look(holders: Mapping[str, Holder], proc: Path = PROC) -> Seen:
     return Seen(known, found, roots, {pid: command_line(pid, proc) for pid in pids}, {pid: held(pid, proc) for pid in pids})
 
 
+def look_at_sample(holders: Mapping[str, Holder], sample: Sample) -> Seen:
+    """The same of a simulated machine, whose processes are in no `/proc`."""
+    held_by = {one.pid: Held(one.memory) for one in sample.processes}
+    roots = {name: holder.pid for name, holder in holders.items() if holder.pid is not None}
+    known = {pid: Process(pid, 0, 0, "", 0.0) for pid in roots.values()}
+    return Seen(known, {name: frozenset({pid}) for name, pid in roots.items()}, roots, {}, held_by)
+
+
 def join(models: Sequence[RunningModel], seen: Seen, sample: Sample, digests: Mapping[Key, str]) -> dict[Key, Join]:
     """Where each model is.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tui.core.chat import ConversationSettings
@@ -102,13 +103,14 @@ def _placed(need: Need, gpus: Sequence[Gpu], machine: Machine, running: RunningM
         if gpu.memory_total and not gpu.lost and not gpu.unified
     }
     ours = running.vram or 0 if running is not None else 0  # it is unloaded before it is loaded again
+    machine = replace(machine, gpu_free=machine.gpu_free + ours, gpu_ours=max(0, machine.gpu_ours - ours))
     fit = judge(need, machine)
     total = max(0, need.total - ours)
     on_gpu = place(total, free)
     rest = total - sum(on_gpu.values())
     ram = need.ram + rest
     if machine.gpus:
-        missing = max(0, total + MARGIN * machine.gpus + CONTEXT_OVERHEAD - machine.gpu_free)
+        missing = max(0, need.total + MARGIN * machine.gpus + CONTEXT_OVERHEAD - machine.gpu_free)
         missing = 0 if fit.verdict in (Verdict.GOOD, Verdict.TIGHT) else max(missing, fit.over)
     else:
         missing = fit.over

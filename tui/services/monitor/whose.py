@@ -15,7 +15,7 @@ from tui.providers.ports import Holder
 from tui.services.api import ModelKey, MonitorView
 from tui.services.monitor.exporter import Machines
 from tui.services.monitor.figures import Servers
-from tui.services.monitor.joining import Join, Key, Seen, join, look
+from tui.services.monitor.joining import Join, Key, join, look, look_at_sample
 from tui.services.monitor.loaded import Used, is_of, loaded_models
 from tui.services.monitor.shares import memory_maps
 
@@ -179,7 +179,7 @@ class Whose:
         demo = self._host.demo
 
         def read() -> tuple[dict[Key, Join], tuple[MemoryMap, ...]]:
-            seen = Seen() if demo else look(known)  # the demo's models are in no process
+            seen = look_at_sample(known, sample) if demo else look(known)
             joins = join(models, seen, sample, digests)
             return joins, memory_maps(sample, joins, models) if wanted else ()
 
