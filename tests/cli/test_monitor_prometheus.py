@@ -37,6 +37,7 @@ from tui.core.monitor import Alert
 from tui.hardware.exported import sample_of
 from tui.hardware.sample import Disk, Sample, Source
 from tui.hardware.sample_line import format_sample
+from tui.providers.metrics import Exporter as RemoteExporter
 
 MODEL = RunningModel("ollama", "qwen3:8b", "qwen3:8b", size=5_200_000_000, vram=2_600_000_000, context=8192)
 Found = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -132,6 +133,16 @@ async def test_another_paddock_reads_the_same_machine_out_of_it() -> None:
     assert again is not None
     assert (again.cpu, again.memory, again.disks, again.network) == (SAMPLE.cpu, SAMPLE.memory, SAMPLE.disks, SAMPLE.network)
     assert (again.gpus[0].power, again.gpus[0].memory_used, again.gpus[1].lost) == (280.0, 13_500_000_000, True)
+
+
+async def test_the_reader_of_other_machines_understands_the_exporter() -> None:
+    async with serving(figures()) as served:
+        reader = RemoteExporter("box", f"http://127.0.0.1:{served.port}")
+        try:
+            again = sample_of(await reader.read(lambda _name: True))
+        finally:
+            await reader.aclose()
+    assert again is not None and again.cpu == SAMPLE.cpu and again.gpus[0].percent == 97.0
 
 
 async def test_open_metrics_for_who_asks_for_it() -> None:
