@@ -6,12 +6,14 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.chat.host import until
+from tests.hardware import stub
 from tui.config.settings import Settings, build
 from tui.hardware.sample import Cpu, Disk, Gpu, Memory, Network, Sample, Source
 from tui.hardware.sample_line import format_sample
@@ -302,3 +304,46 @@ def test_the_command_line_follows_the_settings() -> None:
     command = sampler_command(build({"monitor": {"interval": 2, "gpu": False, "disks": ["/srv", "/data"]}}))
     assert command[-7:] == ["--interval", "2", "--no-gpu", "--disk", "/srv", "--disk", "/data"]
     assert "--disk" in sampler_command(build())
+
+
+# --- the real sampler, with a library of C in place of NVIDIA's ---------------------------------------------------------
+
+
+@pytest.fixture
+async def stubbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    """A bench whose sampler is the real one; the test says how the library behaves."""
+    if stub.build(tmp_path) is None:
+        pytest.skip("no C compiler")
+    root = tmp_path / "root"
+    (root / "dev").mkdir(parents=True)
+    (root / "dev/nvidiactl").touch()
+    for part in ("proc", "sys"):
+        (root / part).symlink_to(f"/{part}")
+    monkeypatch.setattr(monitor_module, "PAUSES", (0.01,))
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    bench = Bench(tmp_path)
+    more = ["--root", str(root)]
+    bench.monitor._command = lambda settings: [*sampler_command(settings), *more]
+    yield bench
+    await bench.end()
+
+
+async def test_G05_P31_the_real_sampler_beside_a_library_that_crashes(stubbed: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(stub.BEHAVIOUR, "crash")
+    stubbed.task = asyncio.ensure_future(stubbed.monitor.run())
+    await until(lambda: stubbed.monitor.latest.value.sample is not None and "ends the sampler" in stubbed.monitor.latest.value.note)
+    view = await until(lambda: stubbed.monitor.latest.value if stubbed.monitor.latest.value.tick > 1 else None)
+    assert view.sample.cpu.percent is not None and not view.sample.gpus
+
+
+@pytest.mark.sweep
+async def test_G04_P31_the_real_sampler_beside_a_library_that_hangs(stubbed: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(stub.BEHAVIOUR, "hang")
+    stubbed.task = asyncio.ensure_future(stubbed.monitor.run())
+    ticks: list[float] = []
+    stubbed.monitor.taken.append(lambda sample, interval: ticks.append(time.monotonic()))
+    async with asyncio.timeout(40):
+        while not _seconds(stubbed.monitor.latest.value.note) > 8:
+            await asyncio.sleep(0.05)
+    assert max(after - before for before, after in pairwise(ticks)) < 2.5
+    assert stubbed.monitor._no_gpu_until > time.monotonic()
