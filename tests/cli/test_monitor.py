@@ -24,6 +24,7 @@ from tests.cli.test_process import environment, paddock
 from tests.support.fault_server import Exchange, FaultServer
 from tui import __main__ as program
 from tui.cli import loaded, monitoring
+from tui.cli.loaded import Servers
 from tui.config.paths import find_paths
 from tui.core.capabilities import Capability
 from tui.core.models import Endpoint, RunningModel
@@ -32,6 +33,7 @@ from tui.core.options import AppOptions
 from tui.hardware.sample import Cgroup, Cpu, Disk, Gpu, GpuProcess, MachineProcess, Memory, Network, Power, Sample
 from tui.hardware.sample_line import format_sample
 from tui.providers.metrics import Figures
+from tui.services.api import MonitorView
 from tui.store.alerts import AlertTable
 from tui.store.db import Database
 from tui.store.samples import Samples
@@ -262,6 +264,30 @@ def test_watch_works_though_sampling_is_off(run: Run, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(monitoring, "emit", stop)
     assert run("monitor", "--watch").code == 130
+
+
+def test_G01_a_sampler_that_says_nothing_any_more_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    silence = monitoring._Silence()
+    for silent in (0.0, 3.0, 4.0, 0.0, 5.0):
+        silence.look(MonitorView(None, 0.0, silent, "no answer from the sampler"))
+    assert capsys.readouterr().err == "No figures: no answer from the sampler.\n" * 2
+
+
+async def test_what_goes_wrong_with_a_server_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    async def known(_context: object) -> list[Endpoint]:
+        asked.append(1)
+        raise ValueError("never thought of")
+
+    monkeypatch.setattr(monitoring, "known", known)
+    monkeypatch.setattr(monitoring, "ASK_EVERY", 0.0)
+    settings = type("Settings", (), {"monitor": type("Monitor", (), {"interval": 0.0})})
+    context: Any = type("Surroundings", (), {"settings": settings})
+    async with monitoring.Following(context) as following, asyncio.timeout(10):
+        while len(asked) < 2:
+            await asyncio.sleep(0.001)
+    assert following.newest == Servers()
 
 
 def test_watch_ends_quietly_when_nobody_reads(home: Path) -> None:

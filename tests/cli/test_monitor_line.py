@@ -28,9 +28,11 @@ from tui.core.clock import ManualClock
 from tui.core.jobs import JobState, QueueView
 from tui.core.models import Endpoint, Origin, ProviderState, ProviderStatus, RunningModel
 from tui.core.monitor import Alert, AlertsView
+from tui.core.options import AppOptions
 from tui.core.places import LAST_LIMIT, LAST_VERSION, folders, last_file
 from tui.hardware.sample import Cpu, Gpu, Memory, Sample
 from tui.providers.address import ollama_host
+from tui.services.hub import Hub
 from tui.services.monitor import last
 from tui.text import size
 
@@ -217,6 +219,16 @@ def test_an_app_tells_everything_the_line_needs(home: Path, say: Run, there: Pat
     assert said.out == "box  CPU 34%  RAM 41%  GPU0 97% 12.6/22G  m0:1b  m1:1b  m2:1b  +9  !1\n" and said.code == 0
     tip = say("status", "--line", "--for", "waybar").json["tooltip"]
     assert "m7:1b 954 MiB ollama" in tip and "! GPU0 196 \u00b0F, over 185 \u00b0F" in tip
+
+
+def test_the_hub_writes_it_when_a_sample_comes(home: Path, there: Path) -> None:
+    hub = Hub(find_paths(), AppOptions(), dict(os.environ), start_sampler=False)
+    there.parent.mkdir(exist_ok=True)
+    assert hub._tell_last in hub.monitor.sampling.taken and not there.exists()
+    hub._tell_last(replace(sample(), time=time.time()), 1.0)
+    hub.close()
+    found = line.read(str(there))
+    assert found is not None and found["cpu"] == 34 and found["models"] == [] and found["alerts"]["count"] == 0
 
 
 # --- what it says -----------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from tui.core.models import Endpoint
 from tui.core.monitor import Alert
 from tui.core.threads import in_daemon_thread
 from tui.hardware.sample import CORES, GPU_DETAIL, GPU_PROCESSES, PROCESSES, Sample
+from tui.services.api import MonitorView
 from tui.services.monitor.sampling import Sampling, sampler_command
 from tui.services.sides import demo_sampler
 
@@ -27,6 +29,7 @@ SCHEMA: Final = 1
 ALL: Final = frozenset((CORES, PROCESSES, GPU_PROCESSES, GPU_DETAIL))
 MEASURE: Final = 0.5
 """Seconds one measurement takes, so that there are rates."""
+_LOG: Final = logging.getLogger("paddock.cli")
 DRIVER: Final = 5.0
 """Seconds a GPU driver is given beyond that, before the rest is told without it."""
 ASK_EVERY: Final = 5.0
@@ -155,6 +158,7 @@ async def samples(context: Context, sampling: Sampling | None = None, wanted: fr
         newest.put_nowait(sample)
 
     sampling.taken.append(take)
+    forget = sampling.latest.watch(_Silence().look)
     task = asyncio.ensure_future(sampling.run())
     try:
         while True:
@@ -162,9 +166,22 @@ async def samples(context: Context, sampling: Sampling | None = None, wanted: fr
             if sample.seconds is not None:
                 yield sample
     finally:
+        forget()
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+class _Silence:
+    """Says once when nothing comes any more, until something does."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def look(self, view: MonitorView) -> None:
+        if view.silent and not self._said:
+            message(f"No figures: {view.note}.")
+        self._said = bool(view.silent)
 
 
 def measuring(context: Context) -> Any:
@@ -196,11 +213,14 @@ class Following:
         endpoints: list[Endpoint] = []
         look = 0
         while True:
-            if look % 12 == 0:  # servers come and go
-                endpoints = await known(self._context)
+            try:
+                if look % 12 == 0:  # servers come and go
+                    endpoints = await known(self._context)
+                self.newest = await asking.ask(endpoints)
+                self.alerts = await in_daemon_thread(lambda: active_alerts(self._context))
+            except Exception:  # the machine's figures go on
+                _LOG.exception("asking the servers")
             look += 1
-            self.newest = await asking.ask(endpoints)
-            self.alerts = await in_daemon_thread(lambda: active_alerts(self._context))
             await asyncio.sleep(every)
 
 
