@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 
 from tests.app.conftest import PROGRAM, Home, leave, wait
 from tests.support.pty import Terminal
@@ -51,3 +56,26 @@ def test_E01_with_no_file_left_it_is_a_sentence(home: Home, ollama: Ollama) -> N
         )
         assert "Traceback" not in done.stderr, done.stderr
         assert done.stdout or done.stderr.rstrip().endswith(".")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ulimit -v limits nothing here")
+def test_E02_a_command_without_memory_ends_with_a_sentence_and_harms_nothing(home: Home, tmp_path: Path) -> None:
+    def paddock(*words: str, limit: int = 0) -> subprocess.CompletedProcess[str]:
+        command = [*PROGRAM, "chats", *words]
+        if limit:
+            command = ["sh", "-c", f'ulimit -v {limit}; exec "$@"', "sh", *command]
+        environment = {**home.env, "PATH": "/usr/bin:/bin"}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    small, large = tmp_path / "small.json", tmp_path / "large.json"
+    small.write_text(json.dumps([{"role": "user", "content": "Kept"}]))
+    assert paddock("import", str(small)).returncode == 0
+    large.write_text(json.dumps([{"role": "user", "content": "word " * 400_000}] * 22))
+    for limit in (160_000, 140_000, 120_000):  # kilobytes; what the interpreter itself takes differs
+        done = paddock("import", str(large), limit=limit)
+        assert "Traceback" not in done.stderr
+        if "not enough memory" in done.stderr:
+            break
+    assert done.returncode == 1
+    assert done.stderr == "There is not enough memory for this (this machine). Close a program or unload a model, then try again.\n"
+    assert "Kept" in paddock().stdout

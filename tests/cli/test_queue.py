@@ -243,6 +243,7 @@ def test_the_list_says_what_each_waits_for(put: Put, run: Run) -> None:
     put("key", wait=Wait.KEY)
     put("retry", wait=Wait.RETRY, due_at=now + 100, failure=Failure("The line broke", "box", "Retry", FailureKind.INTERRUPTED))
     put("net", wait=Wait.NETWORK)
+    put("full", wait=Wait.LIMITS, note="waits: this machine is full: Memory 93 %, limit 80 %")
     put("gone", state=JobState.FETCHING, percent=40.0, total=10**9, done=4 * 10**8, rate=5.0)
     put("bad", state=JobState.FAILED, failure=Failure("There is no such model", "box", "Check the name", FailureKind.NOT_FOUND))
     out = run("pulls").out
@@ -256,10 +257,19 @@ def test_the_list_says_what_each_waits_for(put: Put, run: Run) -> None:
         "40 GB needed",
     ):
         assert words in out
-    for words in ("waits for the server", "waits for a key", "tries again at ", "The line broke", "waits for the network", "interrupted"):
+    for words in (
+        "waits for the server",
+        "waits for a key",
+        "tries again at ",
+        "The line broke",
+        "waits for the network",
+        "interrupted",
+        "waits for room  ",
+    ):
         assert words in out
+    assert "  this machine is full: Memory 93 %, limit 80 %" in out
     assert "There is no such model. Check the name" in out and "waits for space: waits" not in out
-    assert "10 of 11 to go, 400 MB of 1.0 GB, nobody works it now" in run("pulls").err
+    assert "11 of 12 to go, 400 MB of 1.0 GB, nobody works it now" in run("pulls").err
 
 
 def test_the_totals_say_when_all_is_done(put: Put, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.support.monitor_host import GB, FakeHost, running, sample
 from tui.config.settings import build
 from tui.core.errors import PaddockError
-from tui.core.models import Location, RunningModel
+from tui.core.models import Location, Origin, RunningModel
 from tui.core.monitor import Loaded, Take
 from tui.hardware.sample import Sample
 from tui.services.monitor.acting import Acting
@@ -273,6 +273,17 @@ async def test_servers_elsewhere_and_a_machine_that_is_not_measured() -> None:
     world.off = True
     with pytest.raises(PaddockError, match="It is not known what memory is free"):
         await world.go()
+
+
+async def test_in_the_demo_the_models_of_the_demo_make_way() -> None:
+    world = World()
+    world.demo = True
+    world.watching.providers.set((world.watching.of("lab", origin=Origin.DEMO),))
+    world.fill(*FULL)
+    world.choice = "unload"
+    await world.go()
+    assert world.done[-1] == "load qwen3:32b"
+    assert len(world.done) == 3
 
 
 async def test_room_is_made_for_one_model_at_a_time() -> None:

@@ -14,10 +14,11 @@ from tui.config.paths import find_paths
 from tui.config.store import ConfigStore
 from tui.core.chat import AnswerState
 from tui.core.clock import SYSTEM
-from tui.core.jobs import JobState, WorkerState
+from tui.core.jobs import Ask, JobState, WorkerState
 from tui.core.models import Location
+from tui.core.monitor import Take
 from tui.core.options import AppOptions
-from tui.hardware.sample import Memory, Sample
+from tui.hardware.sample import Gpu, Memory, Sample
 from tui.providers.ports import Holder
 from tui.services import actions as actions_module
 from tui.services import hub as hub_module
@@ -253,7 +254,48 @@ def test_a_passed_limit_refuses_a_chat_a_load_and_a_pull(make: Make, ollama: Oll
     hub.chat.send("hello")
     answer = until(lambda: next((one for one in hub.chat.view.value.messages if one.state is AnswerState.FAILED), None))
     assert answer.failure.what == "Not sent: Memory 94 %, limit 80 %"
+    done = [(one.what, one.target, one.why) for one in hub.monitor.enforced.value]
+    assert done == [("refused", f"lab/{model}", "Memory 94 %, limit 80 %") for model in ("qwen3:8b", "qwen3:8b", "phi4:14b")]
+    trail = (hub.paths.state / "audit.jsonl").read_text("utf-8")
+    assert trail.count('"limit refused"') == 3
     assert all(request.method == "GET" or request.path == "/api/show" for request in ollama.requests)
+
+
+def test_a_yes_to_a_limit_holds_for_the_worker_too(make: Make, ollama: Ollama, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = make(provider(ollama.url) + '[limits]\naction = "ask"\ncount = "all"\n')
+    until(lambda: hub.registry.models.value)
+    full = Sample(1.0, memory=Memory(32 * 10**9, 30 * 10**9))
+    monkeypatch.setattr(hub.monitor, "samples", lambda: ((SYSTEM.monotonic(), full),))
+    hub.jobs.add("phi4:14b")
+    question = until(lambda: hub.questions.value)[0]
+    assert question.text == "This machine is full: Memory 94 %, limit 80 %. Shall it be queued all the same?"
+    hub.answer(question.id, "yes")
+    (job,) = until(lambda: hub.jobs.view.value.jobs)
+    assert Ask.LIMITS in job.allowed
+
+
+def test_room_is_made_through_the_whole_engine(make: Make, ollama: Ollama, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = make()
+    _model(hub)
+    hub.registry.load("lab", "phi4:14b")
+    until(lambda: [model.name for model in hub.registry.running.value] == ["phi4:14b"])
+    freeing = until(lambda: hub.monitor._freeing, str([notice.text for notice in hub.notices.value]))
+
+    def samples() -> Any:
+        gpu = Gpu("GPU-0", 0, memory_total=100, memory_used=100 - 5 * ("phi4:14b" not in ollama.loaded))
+        return ((SYSTEM.monotonic(), Sample(1.0, memory=Memory(1000, 100), gpus=(gpu,))),)
+
+    monkeypatch.setattr(freeing, "_samples", samples)
+    monkeypatch.setattr(freeing, "_would_take", lambda provider, model: Take((("GPU-0", 5),)))
+    monkeypatch.setattr(hub.monitor, "samples", lambda: ())
+    hub.monitor.make_room("lab", "qwen3:8b")
+    question = until(lambda: hub.questions.value)[0]
+    assert question.text.startswith("Unload phi4:14b (5 B")
+    assert [key for key, _label in question.choices] == ["keep", "unload"]
+    hub.answer(question.id, "unload")
+    until(lambda: [model.name for model in hub.registry.running.value] == ["qwen3:8b"])
+    (done,) = hub.monitor.enforced.value
+    assert (done.what, done.target, done.why) == ("unloaded", "lab/phi4:14b", "to make room for qwen3:8b")
 
 
 def test_metered_asks_before_a_pull_and_the_queue_is_noted(make: Make) -> None:

@@ -75,6 +75,13 @@ class Opened:
         (waiting(wait=Wait.KEY), "waits for a key for ollama"),
         (waiting(wait=Wait.RETRY, failure=OFFLINE, due_at=NOON + 60), "again at 12:09: The connection to the registry broke"),
         (waiting(wait=Wait.NETWORK), "waits: general.network is offline"),
+        (waiting(wait=Wait.LIMITS), "waits: this machine is fuller than [limits] allow"),
+        (waiting(wait=Wait.LIMITS, note="waits: this machine is full: Memory 93 %"), "waits: this machine is full: Memory 93 %"),
+        (
+            waiting(wait=Wait.ANSWER, asks=frozenset({Ask.LIMITS}), note="waits for your yes: this machine is full: Memory 93 %"),
+            "asks, p answers: this machine is full: Memory 93 %",
+        ),
+        (waiting(wait=Wait.ANSWER, asks=frozenset({Ask.LIMITS})), "asks, p answers: this machine is fuller than [limits] allow"),
         (waiting(wait=Wait.ANSWER, asks=frozenset({Ask.METERED})), "asks, p answers: the network is metered"),
         (waiting(wait=Wait.NOTHING), "waits"),
     ],

@@ -22,7 +22,7 @@ _WAITS: Final = {
     Wait.KEY: "waits for a key",
     Wait.NETWORK: "waits for the network",
     Wait.ANSWER: "needs a yes",
-    Wait.LIMITS: "waits for room on this machine",
+    Wait.LIMITS: "waits for room",
 }
 LOADS: Final = 600.0
 """Seconds a load is given before nobody waits for it any more."""
@@ -65,7 +65,7 @@ def detail(job: Job, state: str) -> str:
     if job.wait is Wait.START or not rest:
         return ""
     if rest == job.note or not rest.startswith((":", " (")):
-        return job.note
+        return job.note.removeprefix("waits: ")
     rest = rest.lstrip(": ")
     return rest[1:-1] if rest.startswith("(") and rest.endswith(")") else rest
 

@@ -186,7 +186,7 @@ class Freeing:
 
     def _candidates(self) -> list[Loaded]:
         known = {(one.model.provider, one.model.key): one for one in self._loaded()}
-        found = [model for model in sorted(self._uses.here(), key=self._uses.order) if self._unloading.may(model)]
+        found = [model for model in sorted(self._uses.here(demo=self._host.demo), key=self._uses.order) if self._unloading.may(model)]
         return [known.get((model.provider, model.key)) or Loaded(model, here=True) for model in found]
 
     async def _agreed(self, model: str, take: Take, way: Way) -> bool:

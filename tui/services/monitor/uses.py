@@ -105,15 +105,15 @@ class Uses:
         settings = self._host.settings()
         return model.pinned or pinned(settings, model.provider, model.name) or pinned(settings, model.provider, model.key)
 
-    def here(self) -> tuple[RunningModel, ...]:
-        """Loaded models of servers of this machine that answer, not the demo's."""
-        if self._host.demo:
+    def here(self, *, demo: bool = False) -> tuple[RunningModel, ...]:
+        """Loaded models of servers of this machine that answer, the demo's only where that is wanted."""
+        if self._host.demo and not demo:
             return ()
         good = (ProviderStatus.UP, ProviderStatus.BUSY)
         names = {
             state.endpoint.name
             for state in self._host.watching.providers.value
-            if state.location is Location.HERE and state.origin is not Origin.DEMO and state.status in good
+            if state.location is Location.HERE and (demo or state.origin is not Origin.DEMO) and state.status in good
         }
         return tuple(model for model in self._host.watching.running.value if model.provider in names)
 
