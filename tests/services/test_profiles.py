@@ -22,7 +22,7 @@ from tui.hardware.sample import Gpu, Sample
 from tui.services import hub as hub_module
 from tui.services import jobs as jobs_module
 from tui.services.hub import Hub
-from tui.services.monitor import profile_words
+from tui.services.monitor import profile_words, profiles
 from tui.services.monitor.profiles import Profiles
 from tui.store.db import Database
 from tui.store.measurements import MEASUREMENTS, Measurements
@@ -41,6 +41,7 @@ async def _answer(exchange: Exchange) -> None:
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ollama: Ollama) -> Iterator[Hub]:
     """An open hub without a sampler, whose server has a model on its GPU and tells figures."""
     monkeypatch.setattr(hub_module, "DATABASE_EVERY", 0.01)
+    monkeypatch.setattr(profiles, "EVERY", 0.01)
     monkeypatch.setattr(jobs_module, "spawn_worker", lambda *_more: None)
     monkeypatch.setattr(jobs_module, "logout_note", lambda: "")
     ollama.loaded = {"qwen3:8b": 4096}
@@ -142,7 +143,10 @@ def test_why_it_is_slow_is_told_with_what_is_known(hub: Hub) -> None:
 
 async def test_reading_asked_for_while_it_reads_is_done_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
     view: Observable[Any] = Observable({})
-    profiles = Profiles(SimpleNamespace(), view)  # type: ignore[arg-type]
+    posted: list[asyncio.Future[None]] = []
+    database: Any = SimpleNamespace()
+    kept = Profiles(database, view, lambda made: posted.append(asyncio.ensure_future(made())))
+    monkeypatch.setattr(profiles, "EVERY", 0.001)
     begun, go = asyncio.Event(), asyncio.Event()
     reads: list[int] = []
 
@@ -152,28 +156,31 @@ async def test_reading_asked_for_while_it_reads_is_done_once_more(monkeypatch: p
         await go.wait()
         return {("box", "a"): Profile(answers=len(reads))}
 
-    monkeypatch.setattr(profiles.measurements, "profiles", read)
-    reading = asyncio.ensure_future(profiles.read())
+    monkeypatch.setattr(kept.measurements, "profiles", read)
+    reading = asyncio.ensure_future(kept.read())
     await begun.wait()
     for _ in range(5):
-        await profiles.changed(frozenset({MEASUREMENTS}))
-    await profiles.changed(frozenset({"jobs"}))
+        kept.changed(frozenset({MEASUREMENTS}))
+    kept.changed(frozenset({"jobs"}))
+    await asyncio.gather(*posted)
     go.set()
     await reading
+    assert len(posted) == 5
     assert (len(reads), view.value) == (2, {("box", "a"): Profile(answers=2)})
 
 
 async def test_a_database_that_cannot_be_read_leaves_what_was_known(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {("box", "a"): Profile(answers=1)}
     view: Observable[Any] = Observable(known)
-    profiles = Profiles(SimpleNamespace(), view)  # type: ignore[arg-type]
+    database: Any = SimpleNamespace()
+    kept = Profiles(database, view, print)
 
     async def broken() -> Any:
         raise PaddockError.of("damaged", "paddock.db", "Restart")
 
-    monkeypatch.setattr(profiles.measurements, "profiles", broken)
-    await profiles.read()
-    await profiles.read()
+    monkeypatch.setattr(kept.measurements, "profiles", broken)
+    await kept.read()
+    await kept.read()
     assert view.value == known
 
 
@@ -190,6 +197,12 @@ WHOLE = Profile(11, 4.2, 0.6, 22.4, 410.0, 6_800_000_000, 6_800_000_000, 8192, 2
 )
 def test_a_profile_in_words(profile: Profile, speed: str, cost: str) -> None:
     assert (profile_words.speed(profile), profile_words.cost(profile)) == (speed, cost)
+
+
+def test_how_it_usually_does() -> None:
+    assert profile_words.usual(WHOLE) == "22 tok/s, first token 0.6s, 210 J, 0.85 J a token (11 answers)"
+    assert profile_words.usual(Profile(1, rate=9.0)) == "9.0 tok/s, first token – (1 answer)"
+    assert profile_words.usual(Profile()) == ""
 
 
 @pytest.mark.parametrize(

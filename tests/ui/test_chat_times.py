@@ -28,4 +28,6 @@ def test_it_stands_below_the_times_where_all_is_asked_for() -> None:
     timeline = Timeline(waited=0.1, read=0.3, wrote=4.4, joules=340.0)
     assert [line for line, _ in footer(timeline, METRICS, full=False)] == ["waited 0.1s  read 0.3s (31 tokens)  wrote 4.4s"]
     assert footer(timeline, METRICS, full=True)[-1][0] == "energy    340 J, 1.7 J a token, of the GPU"
+    usual = footer(timeline, METRICS, full=True, usual="45 tok/s, first token 2.1s (11 answers)")
+    assert usual[-1][0] == "usually   45 tok/s, first token 2.1s (11 answers)"
     assert len(footer(Timeline(wrote=4.4), METRICS, full=True)) == 3

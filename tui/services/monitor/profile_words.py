@@ -25,6 +25,16 @@ def cost(profile: Profile, *, binary: bool = False) -> str:
     return f"loads in {duration(profile.load_seconds)}, {_DASH if not profile.memory else memory}{at}, {energy(profile)}"
 
 
+def usual(profile: Profile) -> str:
+    """`45 tok/s, first token 2.1s, 210 J, 0.9 J a token (11 answers)`; empty for a model that was never used."""
+    if not profile.answers:
+        return ""
+    parts = [f"{rate(profile.rate)} tok/s", f"first token {duration(profile.first_token)}"]
+    if profile.joules is not None:
+        parts += [joules(profile.joules), f"{joules(profile.joules_per_token)} a token"]
+    return f"{', '.join(parts)} ({count(profile.answers)} {'answer' if profile.answers == 1 else 'answers'})"
+
+
 def energy(profile: Profile) -> str:
     """`210 J an answer, 0.9 J a token`."""
     return f"{joules(profile.joules)} an answer, {joules(profile.joules_per_token)} a token"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from tui.core.errors import PaddockError
 from tui.core.monitor import Profile
@@ -15,23 +16,28 @@ if TYPE_CHECKING:
     from tui.store.db import Database
 
 
+EVERY: Final = 1.0
+"""Seconds between two readings: a program may ask a hundred times a second."""
+
+
 class Profiles:
     """Keeps `view` true; what cannot be read leaves it as it was.
 
     Args:
         view: Where they are shown, by provider and exact name, both cleaned.
+        post: Runs a coroutine function on the loop, without waiting for it.
     """
 
-    def __init__(self, database: Database, view: Observable[Mapping[ModelKey, Profile]]) -> None:
+    def __init__(self, database: Database, view: Observable[Mapping[ModelKey, Profile]], post: Callable[..., Any]) -> None:
         self.measurements = Measurements(database)
-        self._view = view
+        self._view, self._post = view, post
         self._reading = False
         self._again = False
 
-    async def changed(self, topics: frozenset[str]) -> None:
+    def changed(self, topics: frozenset[str]) -> None:
         """Something of the database moved, here or in another process."""
         if MEASUREMENTS in topics:
-            await self.read()
+            self._post(self.read)
 
     async def read(self) -> None:
         """Read all of them, off the loop; while that is under way, once more at its end."""
@@ -46,5 +52,6 @@ class Profiles:
                     self._view.set(await self.measurements.profiles())
                 except PaddockError:
                     return  # the banner of the database says it
+                await asyncio.sleep(EVERY)
         finally:
             self._reading = False

@@ -77,7 +77,7 @@ class MonitorVerbs:
         """Read what is kept, and watch the rules; once the database is there."""
         from tui.services.monitor.profiles import Profiles
 
-        self._profiling = Profiles(database, self.profiles)
+        self._profiling = Profiles(database, self.profiles, self._host.post)
         self._host.post(self._profiling.read)
         await self._open_rules(database)
         self._open_limits()
@@ -111,7 +111,7 @@ class MonitorVerbs:
     async def changed(self, topics: frozenset[str]) -> None:
         """Parts of the database moved, here or in another process."""
         if self._profiling is not None:
-            await self._profiling.changed(topics)
+            self._profiling.changed(topics)
         if self._rules is not None:
             await self._rules.changed(topics)
 

@@ -9,7 +9,8 @@ from textual.timer import Timer
 
 from tui.core.chat import Message
 from tui.services.chat.api import AnswerBuffer, ConversationView, LiveAnswer
-from tui.text import clean_label
+from tui.services.monitor.profile_words import usual
+from tui.text import clean_label, clean_name
 from tui.ui.base import AppScreen
 from tui.ui.screens import chat_words
 from tui.ui.widgets.prompt import Composer, PromptArea
@@ -101,7 +102,9 @@ class ChatLive(AppScreen):
         siblings = view.branches.get(message.id, ())
         branch = (siblings.index(message.id) + 1, len(siblings)) if message.id in siblings and len(siblings) > 1 else None
         streamed = message.id == self._streamed
-        extras = (branch, view.settling == message.id, message.id in self._timed, self.ascii, self.binary, streamed)
+        full = message.id in self._timed
+        usually = self._usual(message) if full else ""
+        extras = (branch, view.settling == message.id, full, self.ascii, self.binary, streamed, usually)
         known = self._drawn.get(message.id)
         if known is not None and known[1] == extras and (known[0] is message or known[0] == message):
             return known[2]
@@ -111,9 +114,15 @@ class ChatLive(AppScreen):
             left = name + chat_words.marks(message, branch, ascii=self.ascii)
             row = Row(message.id, left, figures, None, notes=chat_words.row(message).notes)
         else:
-            row = chat_words.row(message, branch=branch, settling=extras[1], full=extras[2], ascii=self.ascii, binary=self.binary)
+            settling = view.settling == message.id
+            row = chat_words.row(message, branch=branch, settling=settling, full=full, ascii=self.ascii, binary=self.binary, usual=usually)
         self._drawn[message.id] = (message, extras, row)
         return row
+
+    def _usual(self, message: Message) -> str:
+        """How the model of an answer usually does."""
+        profile = self.services.monitor.profiles.value.get((clean_name(message.provider), clean_name(message.model)))
+        return usual(profile) if profile is not None else ""
 
     # --- what is written ----------------------------------------------------------------------------------------------
 

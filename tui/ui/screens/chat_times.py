@@ -94,8 +94,11 @@ def bar(timeline: Timeline, *, ascii: bool = False) -> str:
     return f"          {out[:BAR]}  {duration(total)}"
 
 
-def footer(timeline: Timeline, metrics: Metrics, *, full: bool, ascii: bool = False) -> tuple[Said, ...]:
-    """What stands below an answer about its time: a line, two where it was no ordinary one, all of it where that is asked for."""
+def footer(timeline: Timeline, metrics: Metrics, *, full: bool, ascii: bool = False, usual: str = "") -> tuple[Said, ...]:
+    """What stands below an answer about its time: a line, two where it was no ordinary one.
+
+    Where all is asked for, also the bar, the energy, and how the model usually does.
+    """
     if not full and is_ordinary(timeline, metrics):
         lines = [time_line(timeline, metrics.prompt_tokens)]
     else:
@@ -103,4 +106,5 @@ def footer(timeline: Timeline, metrics: Metrics, *, full: bool, ascii: bool = Fa
         if full:
             lines.insert(1, bar(timeline, ascii=ascii))
             lines.append(used(timeline, metrics))
+            lines.append(f"usually   {usual}" if usual else "")
     return tuple((line, "dim") for line in lines if line)

@@ -149,13 +149,14 @@ def row(
     full: bool = False,
     ascii: bool = False,
     binary: bool = False,
+    usual: str = "",
 ) -> Row:
-    """A stored message as the transcript shows it."""
+    """A stored message as the transcript shows it; `usual` is how its model usually does."""
     below: list[Said] = []
     if message.attachments:
         below.append((f"attached {attachments(message, binary=binary)}", "dim"))
     if message.role is Role.ASSISTANT:
-        below += footer(message.timeline, message.metrics, full=full, ascii=ascii)
+        below += footer(message.timeline, message.metrics, full=full, ascii=ascii, usual=usual)
     below += [(line, "notice") for line in ending(message, settling=settling)]
     is_result = message.role is Role.TOOL
     return Row(
