@@ -10,7 +10,9 @@ from textual.widgets import Button, TextArea
 from tests.support.fake_services import FakeServices, ScreenHost
 from tests.support.screen import screen_text, until
 from tests.ui.chat_data import answer, prompt, view
+from tui.core.chat import Timeline
 from tui.core.models import Model
+from tui.core.monitor import Profile
 from tui.ui.screens import chat_actions
 from tui.ui.screens.chat import ChatScreen
 from tui.ui.widgets.confirm import ARMED_AFTER, ConfirmDialog
@@ -179,6 +181,19 @@ async def test_w_shows_the_whole_timeline_beside_the_servers(talk: FakeServices)
         await shown(app, "          ░░░▓▓▓")
         await pilot.press("w")
         await until(lambda: "measured" not in screen_text(app))
+
+
+async def test_w_tells_the_energy_too_and_how_the_model_usually_does(fake: FakeServices) -> None:
+    measured = Timeline(waited=0.0, read=0.3, wrote=4.4, joules=340.0)
+    fake.chat.view.set(view(prompt("why"), answer("because", provider="ollama", timeline=measured)))
+    fake.monitor.profiles.set({("ollama", "qwen3:8b"): Profile(11, rate=45.0, first_token=2.1, joules=210.0, joules_per_token=0.9)})
+    app = host(fake)
+    async with app.run_test(size=(80, 30)) as pilot:
+        await shown(app, "because")
+        assert "energy" not in screen_text(app)
+        await pilot.press("tab", "w")
+        await shown(app, "energy    340 J, 1.6 J a token, of the GPU")
+        await shown(app, "usually   45 tok/s, first token 2.1s, 210 J, 0.90 J a token (11 answers)")
 
 
 async def test_lines_are_selected_with_keys(talk: FakeServices) -> None:
