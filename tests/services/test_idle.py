@@ -181,6 +181,21 @@ async def test_E04_sleep_of_the_machine_is_no_idle_time() -> None:
     assert world.done == ["unload phi4", "unload qwen"]
 
 
+async def test_an_answer_of_another_process_of_ours_counts_and_an_older_use_is_only_told() -> None:
+    world = World()
+    model = running("phi4")
+    world.load_models(model)
+    world.loaded = [Loaded(model, last_used=world.clock.time() - 7200)]
+    await world.pass_(100)
+    assert world.acting.uses.idle(model) == 100
+    assert world.acting.uses.ago(model) == 7300
+    world.loaded = [Loaded(model, last_used=world.clock.time() - 10)]
+    await world.pass_(585)
+    assert world.done == []
+    await world.pass_(10)
+    assert world.done == ["unload phi4"]
+
+
 def test_pins_name_a_model_alone_or_with_its_provider() -> None:
     settings = build({"models": {"pinned": ["phi4", "lab/qwen3:8b", "hf.co/ann/m:q4"]}})
     assert pinned(settings, "lab", "phi4:latest")

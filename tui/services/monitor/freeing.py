@@ -207,7 +207,7 @@ class Freeing:
     def _names(self, way: Way, *, binary: bool) -> str:
         words = []
         for one in way.unload[:NAMED]:
-            idle = self._uses.idle(one.model)
+            idle = self._uses.ago(one.model)
             since = f", idle {duration(idle)}" if idle is not None else ""
             words.append(f"{one.model.name} ({size(frees(one, way.on_gpu), binary=binary)}{since})")
         if len(way.unload) > NAMED:

@@ -114,6 +114,6 @@ class Pressure:
         self._tell("warned", "memory", why)
         remedy = ""
         if candidate is not None:
-            idle = self._uses.idle(candidate)
+            idle = self._uses.ago(candidate)
             remedy = f". {candidate.name} has {size(candidate.size, binary=binary)} and is idle for {duration(idle)}: it could be unloaded"
         self._host.say(f"This machine runs out of memory: {why}{remedy}", Severity.WARNING)

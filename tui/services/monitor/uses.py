@@ -58,6 +58,9 @@ class Uses:
             before = self._seen.get(key)
             moved = before is not None and abs((model.expires_at or 0.0) - (before.expires_at or 0.0)) > MOVED
             used = now if before is None or moved or self.busy(model) else min(now, before.used + slept)
+            known = self._known(model)
+            if known is not None and known.last_used is not None:  # an answer of another process of ours
+                used = max(used, min(now, now - (self._host.clock.time() - known.last_used)))
             seen[key] = _Seen(used, model.expires_at)
         self._seen = seen
 
@@ -73,10 +76,18 @@ class Uses:
             return None
         return max(0.0, self._host.clock.monotonic() - seen.used)
 
+    def ago(self, model: RunningModel) -> float | None:
+        """Seconds since it was last used as people are told: also from what was before this program began; None where not known."""
+        known = self._known(model)
+        if known is not None and known.last_used is not None and not self.busy(model):
+            return max(0.0, self._host.clock.time() - known.last_used)
+        return self.idle(model)
+
     def order(self, model: RunningModel) -> float:
         """Sorts the least recently used first."""
         seen = self._seen.get((model.provider, model.key))
-        return seen.used if seen is not None else self._host.clock.monotonic()
+        watched = self._host.clock.monotonic() - seen.used if seen is not None else 0.0
+        return -max(watched, self.ago(model) or 0.0)
 
     def busy(self, model: RunningModel) -> bool:
         """Whether it works on something now, for us or for anybody, or leaves by itself."""
