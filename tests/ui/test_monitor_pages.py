@@ -10,12 +10,12 @@ from tests.support.fake_services import FakeServices, ScreenHost
 from tests.support.screen import CANARIES, FORBIDDEN, screen_lines, screen_text, until
 from tests.ui.monitor_data import CGROUP, GPU, SAMPLE, fill, provider, slow
 from tui.core.models import Location
-from tui.core.monitor import RAM, MemoryMap, MemoryPart, Take
+from tui.core.monitor import RAM, MemoryMap, MemoryPart, SlowView, Take
 from tui.hardware.sample import GpuProcess, MigInstance
 from tui.services.api import MonitorView
 from tui.text import clean_label, clean_name
 from tui.ui.dialogs.load import contexts
-from tui.ui.dialogs.why_slow import slow_lines
+from tui.ui.dialogs.why_slow import slow_lines, slow_summary
 from tui.ui.screens.monitor import MonitorScreen
 from tui.ui.screens.monitor_memory import bar_pieces, legend, legend_lines, slices
 from tui.ui.widgets.board import Board
@@ -156,6 +156,11 @@ async def test_why_slow_names_causes_first_and_one_thing_to_do(fake: FakeService
         assert "38 % of it" in app.copied[0]
         await pilot.press("escape")
         assert app.screen is app.first
+
+
+def test_why_slow_tells_the_rate_beside_the_usual_one() -> None:
+    said = slow_summary(SlowView("ollama", "a", slow().checks, summary="writes 12 tok/s, usually 48"))
+    assert said == "It writes 12 tok/s, usually 48. One thing makes it slower than it could be."
 
 
 def test_why_slow_in_ascii_is_literal() -> None:

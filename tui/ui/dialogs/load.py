@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from tui.core.capabilities import Capability
-from tui.core.models import Location, Model
+from tui.core.models import Location, Model, ModelDetail
 from tui.core.monitor import Take
 from tui.text import clean_name, size, tokens
 from tui.ui.frame import Line
@@ -51,14 +51,11 @@ class LoadDialog(ModalScreen[None]):
         .dialog { width: 92; max-width: 98%; height: auto; max-height: 96%; padding: 1 2; background: $panel; border: round $primary; }
         .dialog Static { width: 1fr; height: auto; }
         Input, Input:focus { border: none; height: 1; padding: 0 1; background: $surface; }
-        Rows { height: 8; }
         #load-bars { height: 2; }
         .space { margin-top: 1; }
         .hint { color: $text-muted; }
-        &.-high Rows { height: 14; }
         &.-low .dialog { padding: 0 1; max-height: 100%; }
         &.-low .space { margin-top: 0; }
-        &.-low Rows { height: 4; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -113,6 +110,7 @@ class LoadDialog(ModalScreen[None]):
         ]
         rows = self.query_one(Rows)
         rows.set_items(offered)
+        rows.styles.height = 1 + max(2, min(14 if self.size.height >= 36 else 6 if self.size.height >= 22 else 3, len(offered)))
         rows.focus()
         self.set_interval(_LOOK, self._show)
         self.call_after_refresh(self._show)
@@ -125,8 +123,15 @@ class LoadDialog(ModalScreen[None]):
     @property
     def _chosen(self) -> int | None:
         model = self._model
-        offered = contexts(model.context if model is not None else None)
+        offered = contexts(self._trained(model))
         return offered[min(self._step, len(offered) - 1)]
+
+    def _trained(self, model: Model | None) -> int | None:
+        """The context it was trained for, from the list or from its details."""
+        if model is None or model.context:
+            return model.context if model is not None else None
+        detail = self._services.registry.details.value.get((model.provider, model.key))
+        return detail.context if isinstance(detail, ModelDetail) else None
 
     def _take(self) -> Take | None:
         model = self._model
@@ -149,7 +154,8 @@ class LoadDialog(ModalScreen[None]):
         take, context = self._take(), self._chosen
         served = f" ({tokens(take.context)})" if take is not None and take.context and context is None else ""
         words = f"as the server loads it{served}" if context is None else tokens(context)
-        trained = f" of {tokens(model.context)}" if model.context else ""
+        most = self._trained(model)
+        trained = f" of {tokens(most)}" if most else ""
         own = "" if context is None else "   a chat gets it with /set num_ctx"
         arrows = "< >" if ascii else "← →"
         head.show(("context  ", "$text-muted"), (f"{words}{trained}", "bold"), (f"  {arrows}", "$accent"), (own, "$text-muted"))
@@ -204,7 +210,7 @@ class LoadDialog(ModalScreen[None]):
         """Look at it with more or less context."""
         model = self._model
         if model is not None:
-            most = len(contexts(model.context)) - 1
+            most = len(contexts(self._trained(model))) - 1
             self._step = max(0, min(most, min(self._step, most) + step))
             self._show()
 

@@ -17,11 +17,14 @@ from tui.ui.screens.monitor_words import (
     Value,
     Word,
     added,
+    bound,
     card,
     degrees,
+    dots,
     faded,
     flow,
     gb,
+    highest,
     mega,
     mega_unit,
     of_total,
@@ -33,6 +36,7 @@ from tui.ui.screens.monitor_words import (
     unit,
 )
 from tui.ui.widgets.board import BoardLine, Piece
+from tui.ui.widgets.graph import braille_rows
 
 TALLEST: Final = 4
 """Lines of a graph beside others."""
@@ -50,6 +54,7 @@ class Meter:
         points: The graph.
         upper: Its upper end; None follows what is shown.
         old: These are the last figures; newer ones did not come.
+        unit: Of the graph, where it has an upper end of its own.
     """
 
     key: str
@@ -59,6 +64,7 @@ class Meter:
     points: Callable[[], Points]
     upper: Value = 100.0
     old: bool = False
+    unit: str = "%"
 
 
 def graph_cells(width: int) -> int:
@@ -170,8 +176,12 @@ def gpu_meter(look: Look, gpu: Gpu) -> Meter:
 
 def meter_lines(meter: Meter, look: Look, cells: int, width: int, height: int) -> list[BoardLine]:
     """A figure in `height` lines."""
-    graph = picture(meter.points(), cells, height, look, meter.upper)
-    words = flow(meter.words, width - LABEL - 3 - cells, height)
+    values = dots(meter.points(), cells, look.span)
+    graph = braille_rows(values, cells, height, 0.0, bound(values) if meter.upper is None else meter.upper, look.ascii)
+    words = meter.words
+    if height > 1 and (peak := highest(values)) is not None:
+        words = (*words, Word(f"highest {_amount(peak, meter, look)}", 9, "dim"))
+    drawn = flow(words, width - LABEL - 3 - cells, height)
     tone = "old" if meter.old else "graph"
     lines = []
     for row in range(height):
@@ -179,9 +189,16 @@ def meter_lines(meter: Meter, look: Look, cells: int, width: int, height: int) -
             head: list[Piece] = [(f" {meter.label:<5}", "dim"), (f" {meter.value:<5}", "old" if meter.old else "bold")]
         else:
             head = [(" " * LABEL, "")]
-        pieces = (*head, (" ", ""), (graph[row], tone), ("  ", ""), *faded(words[row], meter.old))
+        pieces = (*head, (" ", ""), (graph[row], tone), ("  ", ""), *faded(drawn[row], meter.old))
         lines.append(BoardLine(pieces, meter.key))
     return lines
+
+
+def _amount(value: float, meter: Meter, look: Look) -> str:
+    """A value of the graph in its unit."""
+    if meter.upper is None:
+        return f"{mega(value, look.binary)} {mega_unit(look.binary)}"
+    return f"{value:.0f} {meter.unit}"
 
 
 def gpu_line(look: Look, gpu: Gpu, width: int) -> BoardLine:
@@ -233,18 +250,38 @@ def overview(look: Look, width: int, height: int, *, memory: bool = True, talles
 
     With `memory` the bars of whose memory it is are among them; else they stand somewhere else.
     """
-    lines: list[BoardLine] = []
+    graphs = _graphs(look, memory)
     for form in _FORMS if memory else (Form("bar"),):
-        lines = _in_form(look, width, form, memory)
-        if len(lines) <= height:
-            break
-    else:
-        return lines
-    for tall in range(min(tallest, height), 1, -1):
-        taller = _in_form(look, width, Form(form.gpus, tall, form.legends), memory)
-        if len(taller) <= height:
-            return taller
-    return lines
+        alone = form.gpus == "line" and len(look.sample.gpus) > 1
+        graphs_here = graphs - len(look.sample.gpus) if alone else graphs
+        bars = len(look.sample.gpus) if alone else _bars(look, width, form, memory, height - graphs_here)
+        if graphs_here + bars <= height:
+            tall = max(1, min(tallest, (height - bars) // max(1, graphs_here)))
+            return _in_form(look, width, Form(form.gpus, tall, form.legends), memory)
+    return _in_form(look, width, form, memory)
+
+
+def _graphs(look: Look, memory: bool) -> int:
+    """How many graphs there are."""
+    found = 0
+    for meter in meters(look):
+        found += 1
+        if not memory and meter.key.startswith("gpu:"):
+            gpu = next(gpu for gpu in look.sample.gpus if meter.key.endswith(gpu.uuid))
+            found += len(_gpu_more(look, gpu))
+    return found
+
+
+def _bars(look: Look, width: int, form: Form, memory: bool, most: int) -> int:
+    """Lines of bars and legends; no more than a few above `most` are counted."""
+    if not memory:
+        return 0
+    cells, ram = graph_cells(width), in_ram(look)
+    maps = [map_of_gpu(look, gpu) for gpu in look.sample.gpus if not gpu.lost]
+    found = [one for one in (*maps, ram if form.gpus != "line" else None) if one is not None]
+    if not form.legends or len(found) > most:
+        return len(found)
+    return sum(len(memory_lines(one, look, cells, width, legends=form.legends)) for one in found)
 
 
 def compact(look: Look, width: int) -> list[BoardLine]:
@@ -294,7 +331,7 @@ def _gpu_more(look: Look, gpu: Gpu) -> list[Meter]:
     if gpu.power is not None and gpu.power_limit:
         share = 100 * gpu.power / gpu.power_limit
         watts = (Word(f"{gpu.power:.0f} of {gpu.power_limit:.0f} W"),)
-        found.append(Meter(key, "POWER", percent_text(share), watts, _of(look, gpu_series(gpu, "power")), gpu.power_limit, old))
+        found.append(Meter(key, "POWER", percent_text(share), watts, _of(look, gpu_series(gpu, "power")), gpu.power_limit, old, "W"))
     return found
 
 

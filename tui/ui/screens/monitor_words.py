@@ -14,6 +14,8 @@ from tui.ui.widgets.board import BoardLine, Piece
 from tui.ui.widgets.graph import braille_rows, round_bound
 
 Value = float | None
+LEAST: Final = 1e6
+"""Bytes a second at the upper end of a graph of something that hardly moves."""
 LABEL: Final = 12
 """Cells of name and value, before the graph."""
 THROTTLES: Final = {"thermal": "too hot", "power": "power limit", "hardware": "hardware slowdown", "other": "slowed down"}
@@ -210,10 +212,13 @@ def dots(points: Points, cells: int, span: float) -> list[Value]:
     for number, value in enumerate(points.values, first):
         if value is None or value != value:
             continue
-        dot = number * count // across
-        for at in range(dot, max(dot, (number + 1) * count // across - 1) + 1):
-            sums[at - begin] += value
-            known[at - begin] += 1
+        dot = number * count // across - begin
+        sums[dot] += value
+        known[dot] += 1
+        if count > across:  # a sample stands for several dots
+            for at in range(dot + 1, (number + 1) * count // across - begin):
+                sums[at] += value
+                known[at] += 1
     found: list[Value] = [total / seen if seen else None for total, seen in zip(sums, known, strict=True)]
     return found[-count:]
 
@@ -226,17 +231,20 @@ def added(one: Points, other: Points) -> Points:
     return Points(both, one.step, one.newest)
 
 
-def picture(points: Points, cells: int, height: int, look: Look, upper: Value = 100.0, lower: float = 0.0) -> list[str]:
+def picture(points: Points, cells: int, height: int, look: Look, upper: Value = 100.0) -> list[str]:
     """The lines of a graph; `upper` None: the next round number above what is shown."""
     values = dots(points, cells, look.span)
-    if upper is None:
-        upper = bound(values)
-    return braille_rows(values, cells, height, lower, upper, look.ascii)
+    return braille_rows(values, cells, height, 0.0, bound(values) if upper is None else upper, look.ascii)
+
+
+def highest(values: Sequence[Value]) -> Value:
+    """The largest value, None where there is none."""
+    return max((value for value in values if value is not None and value == value), default=None)
 
 
 def bound(values: Sequence[Value]) -> float:
-    """The upper end of a graph without a natural one; below a hundredth of a megabyte nothing moves."""
-    return round_bound(max((value for value in values if value is not None and value == value), default=0.0))
+    """The upper end of a graph of bytes a second: a megabyte at least, else nothing would look like much."""
+    return round_bound(max((value for value in values if value is not None and value == value and value > LEAST), default=LEAST))
 
 
 def blank(key: str = "") -> BoardLine:
