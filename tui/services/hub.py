@@ -133,15 +133,18 @@ class Hub:
             ports=self.ports,
             clock=clock,
         )
-        self.monitor = MonitorVerbs(MonitorSide(self), command=sampler or (demo_sampler(paths) if options.demo else None))
-        self.limits = Limits(self.settings, self.monitor, self.watching, tell=self.monitor.enforcing.tell, clock=clock)
+        self._build_monitor(sampler or (demo_sampler(paths) if options.demo else None))
         self.registry = RegistryVerbs(self.watching, self.audit, lambda: self._servers, lambda: self._queue, self._may_load)
         self.previewing = Previews(
             self._planner, self.watching.require, lambda: self.jobs.view.value.jobs, self.settings, clock, disks=not options.demo
         )
         self.jobs = JobVerbs(self)
-        self.monitor.sampling.taken.append(self._tell_last)
         self._build_chats()
+
+    def _build_monitor(self, sampler: Callable[[Settings], list[str]] | None) -> None:
+        self.monitor = MonitorVerbs(MonitorSide(self), command=sampler)
+        self.monitor.sampling.taken.append(self._tell_last)
+        self.limits = Limits(self.settings, self.monitor, self.watching, tell=self.monitor.enforcing.tell, clock=self.clock)
 
     async def _may_load(self, provider: str, model: str) -> Failure | None:
         """Why `[limits]` forbid a load now; asks or warns as they say."""
