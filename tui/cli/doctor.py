@@ -16,14 +16,11 @@ from tui.cli.output import DONE, FAILED, emit, line
 from tui.cli.providers import check
 from tui.config.paths import ensure_dirs
 from tui.core.errors import Failure, PaddockError
-from tui.core.threads import in_daemon_thread
 from tui.providers.address import display_url
 from tui.services.jobs import logout_note
 from tui.services.locks import WORKER_LOCK, read_holder
 from tui.text import clean_name
 
-DRIVER: Final = 5.0
-"""Seconds a GPU's driver is given."""
 KINDS: Final = ("NVIDIA", "AMD", "Intel", "Apple", "Tegra")
 _DRIVER: Final = "See whether its driver is loaded and fits its library: after an update of it, restart the machine"
 
@@ -112,20 +109,16 @@ async def _servers(context: Context) -> list[Check]:
 
 async def _gpus(context: Context) -> list[Check]:
     """Which sources tell about which GPUs, and why there is none."""
-    from tui.hardware.gpus import NO_GPU, Gpus
+    from tui.cli.monitoring import measure
+    from tui.hardware.gpus import NO_GPU
 
     if not context.settings.monitor.gpu:
         return [("gpu", True, "not asked (monitor.gpu is off)", "")]
-    gpus = Gpus()
-    try:
-        async with asyncio.timeout(DRIVER):
-            found = await in_daemon_thread(gpus.read)
-    except TimeoutError:
-        words = f"its driver did not answer in {DRIVER:.0f} s"
-        return [("gpu", False, words, "Look at the driver (dmesg); monitor.gpu = false leaves it alone")]
+    sample = await measure(context, frozenset())
+    found, note = sample.gpus, sample.gpu_note
     if not found:
-        none = gpus.note == NO_GPU or not gpus.note
-        words = f"{NO_GPU}: looked for {', '.join(KINDS)}" if none else gpus.note
+        none = note == NO_GPU
+        words = f"{NO_GPU}: looked for {', '.join(KINDS)}" if none else note
         return [("gpu", none, words, "" if none else _DRIVER)]
     checks: list[Check] = []
     for source in dict.fromkeys(gpu.source for gpu in found if gpu.source):

@@ -27,7 +27,7 @@ from tui.services.sides import demo_sampler
 SCHEMA: Final = 1
 """Of the JSON; see docs/monitor-json.md. New fields come without a new number."""
 ALL: Final = frozenset((CORES, PROCESSES, GPU_PROCESSES, GPU_DETAIL))
-MEASURE: Final = 0.5
+MEASURE: Final = 0.6
 """Seconds one measurement takes, so that there are rates."""
 _LOG: Final = logging.getLogger("paddock.cli")
 DRIVER: Final = 5.0
@@ -69,21 +69,20 @@ async def once(context: Context) -> int:
     return DONE
 
 
-async def measure(context: Context) -> Sample:
-    """A sample with rates; a GPU driver that does not answer is left out, and that is said."""
-    if context.options.demo:
-        async with contextlib.aclosing(samples(context)) as found:
-            async for sample in found:
-                return sample
-    from tui.hardware.once import sample_once
+async def measure(context: Context, wanted: frozenset[str] = ALL) -> Sample:
+    """A sample with rates, from a sampler of its own; a GPU driver that hangs or crashes is left out, and that is said."""
+    gpu, newest = context.settings.monitor.gpu, None
+    sampling = sampler_of(context, wanted, MEASURE)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(MEASURE + DRIVER), contextlib.aclosing(samples(sampling, wanted)) as found:
+            async for newest in found:
+                if newest.gpus or newest.gpu_note or not gpu:
+                    return newest
+    if newest is None:
+        from tui.hardware.once import sample_once
 
-    disks, gpu = _disks(context), context.settings.monitor.gpu
-    if gpu:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(MEASURE + DRIVER):
-                return await in_daemon_thread(lambda: sample_once(disks, True, MEASURE, ALL))
-    sample = await in_daemon_thread(lambda: sample_once(disks, False, MEASURE, ALL))
-    return replace(sample, gpu_note=f"GPU data: no answer for {DRIVER:.0f} s") if gpu else sample
+        newest = await in_daemon_thread(lambda: sample_once(_disks(context), False, MEASURE, wanted))
+    return replace(newest, gpu_note=newest.gpu_note or f"GPU data: no answer for {DRIVER:.0f} s") if gpu else newest
 
 
 def _disks(context: Context) -> list[str]:
@@ -145,10 +144,19 @@ def as_object(sample: Sample, servers: Servers, alerts: Sequence[Alert]) -> dict
 # --- again and again --------------------------------------------------------------------------------------------------
 
 
-async def samples(context: Context, sampling: Sampling | None = None, wanted: frozenset[str] = ALL) -> AsyncGenerator[Sample, None]:
-    """Samples with rates, at `monitor.interval`, from a sampler of its own: a driver that hangs ends there and not here."""
-    command = demo_sampler(context.paths) if context.options.demo else None
-    sampling = sampling or Sampling(measuring(context), command=command)
+def sampler_of(context: Context, wanted: frozenset[str], interval: float | None = None) -> Sampling:
+    """A sampler for this command alone; it measures although `monitor.enabled` is off: it was asked to."""
+    changes: dict[str, Any] = {"enabled": True} if interval is None else {"enabled": True, "interval": interval}
+    monitor = context.settings.monitor.model_copy(update=changes)
+    settings = context.settings.model_copy(update={"monitor": monitor})
+    if context.options.demo:
+        return Sampling(lambda: settings, command=demo_sampler(context.paths))
+    wants = [word for name in sorted(wanted) for word in ("--want", name)]
+    return Sampling(lambda: settings, command=lambda current: [*sampler_command(current), *wants])
+
+
+async def samples(sampling: Sampling, wanted: frozenset[str]) -> AsyncGenerator[Sample, None]:
+    """Samples with rates; a driver that hangs ends a sampler and not us."""
     sampling.want(wanted)
     newest: asyncio.Queue[Sample] = asyncio.Queue(1)
 
@@ -182,11 +190,6 @@ class _Silence:
         if view.silent and not self._said:
             message(f"No figures: {view.note}.")
         self._said = bool(view.silent)
-
-
-def measuring(context: Context) -> Any:
-    """The settings, with sampling on: it was asked for."""
-    return lambda: context.settings.model_copy(update={"monitor": context.settings.monitor.model_copy(update={"enabled": True})})
 
 
 class Following:
@@ -226,7 +229,7 @@ class Following:
 
 async def watch(context: Context) -> int:
     """One JSON object a line, until interrupted or until nobody reads."""
-    async with Following(context) as following, contextlib.aclosing(samples(context)) as found:
+    async with Following(context) as following, contextlib.aclosing(samples(sampler_of(context, ALL), ALL)) as found:
         async for sample in found:
             emit(as_object(sample, following.newest, following.alerts))
     return DONE

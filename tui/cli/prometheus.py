@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 from tui import __version__
 from tui.cli.context import Context
 from tui.cli.loaded import Servers
-from tui.cli.monitoring import Following, measuring, samples
+from tui.cli.monitoring import Following, sampler_of, samples
 from tui.cli.output import DONE, message
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.monitor import Alert
@@ -26,8 +26,6 @@ from tui.hardware.exported import exported, label_names
 from tui.hardware.sample import CORES, GPU_DETAIL, Sample, Source
 from tui.providers.address import host_port
 from tui.services.api import MonitorView
-from tui.services.monitor.sampling import Sampling
-from tui.services.sides import demo_sampler
 from tui.text import clean_name
 
 HOST: Final = "127.0.0.1"
@@ -278,11 +276,11 @@ async def serve(context: Context) -> int:
     if not address.local:
         message(f"Warning: {host_port(address.host, port)} can be reached from other machines, and whoever reaches it reads these figures.")
     message(f"Metrics at http://{host_port(address.host, port)}/metrics; ctrl+c ends it.")
-    sampling = Sampling(measuring(context), command=demo_sampler(context.paths) if context.options.demo else None)
+    sampling = sampler_of(context, WANTED)
     figures.silent = lambda: _silence(sampling.latest.value)
     sampling.latest.watch(lambda _view: exporter.refresh())
     try:
-        async with Following(context) as following, contextlib.aclosing(samples(context, sampling, WANTED)) as found:
+        async with Following(context) as following, contextlib.aclosing(samples(sampling, WANTED)) as found:
             async for sample in found:
                 figures.sample, figures.servers, figures.alerts = sample, following.newest, following.alerts
                 exporter.refresh()
