@@ -138,7 +138,7 @@ class Hub:
         self.previewing = Previews(
             self._planner, self.watching.require, lambda: self.jobs.view.value.jobs, self.settings, clock, disks=not options.demo
         )
-        self.jobs = JobVerbs(self)
+        self.jobs: JobVerbs = JobVerbs(self)
         self._build_chats()
 
     def _build_monitor(self, sampler: Callable[[Settings], list[str]] | None) -> None:
