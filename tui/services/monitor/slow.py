@@ -157,7 +157,7 @@ def _room(facts: SlowFacts, missing: int) -> str:
     other = max(facts.others, key=lambda one: one.model.vram or 0, default=None)
     held = (other.model.vram or 0) if other is not None else 0
     if wanted and saved >= missing:
-        return f"Choose a context of {count(wanted)}: frees {facts.size(saved)}, then all of it should fit"
+        return f"Choose a context of {count(wanted)}: frees {_about(facts, saved)}, then all of it should fit"
     if other is not None and held >= missing:
         return f"Unload {other.model.name}: frees {facts.size(held)}, then all of it should fit"
     strangers = _strangers(facts, facts.sample.gpus if facts.sample is not None else ())
@@ -165,9 +165,9 @@ def _room(facts: SlowFacts, missing: int) -> str:
     if foreign is not None and (foreign[1].memory or 0) >= missing:
         return f"End {_who(foreign[1])}: it has {facts.size(foreign[1].memory)} of GPU{foreign[0].index}"
     if other is not None and wanted and held + saved >= missing:
-        return f"Unload {other.model.name} and choose a context of {count(wanted)}: frees {facts.size(held + saved)} together"
+        return f"Unload {other.model.name} and choose a context of {count(wanted)}: frees {_about(facts, held + saved)} together"
     if wanted and saved >= missing / 4:
-        return f"Choose a context of {count(wanted)}: frees {facts.size(saved)} of the {facts.size(missing)} that do not fit"
+        return f"Choose a context of {count(wanted)}: frees {_about(facts, saved)} of the {facts.size(missing)} that do not fit"
     if held >= missing / 4 and other is not None:
         return f"Unload {other.model.name}: frees {facts.size(held)} of the {facts.size(missing)} that do not fit"
     return f"Choose a smaller model or a smaller quantization: {facts.size(missing)} do not fit"
@@ -198,6 +198,12 @@ def _smaller(facts: SlowFacts) -> tuple[int, int]:
     return wanted, min(now - then, (model.size or 0) // 2)
 
 
+def _about(facts: SlowFacts, saved: int) -> str:
+    """Bytes that a smaller context frees, as the server tells or as we compute them."""
+    told = facts.loaded is not None and facts.loaded.kv_bytes
+    return facts.size(saved) if told else f"about {facts.size(saved)}"
+
+
 def _context(facts: SlowFacts) -> Check:
     def told(state: str, figure: str, remedy: str = "") -> Check:
         return Check("context", state, "context larger than needed", figure, remedy)
@@ -212,8 +218,8 @@ def _context(facts: SlowFacts) -> Check:
     if not wanted:
         return told(FINE, used)
     if not facts.off_gpu and (facts.off_gpu == 0 or not _swaps(facts)):  # memory of a GPU helps no main memory
-        return told(FINE, f"{used}; a smaller one frees {facts.size(saved)}, but nothing is short")
-    return told(CAUSE, used, f"Choose a context of {count(wanted)}: frees {facts.size(saved)}")
+        return told(FINE, f"{used}; a smaller one frees {_about(facts, saved)}, but nothing is short")
+    return told(CAUSE, used, f"Choose a context of {count(wanted)}: frees {_about(facts, saved)}")
 
 
 def _swaps(facts: SlowFacts) -> bool:
