@@ -123,6 +123,22 @@ def test_G09_hidden_processes_are_joined_by_size(tmp_path: Path) -> None:
     assert (found["lab", "b"].ram, found["lab", "b"].about_ram) == (0, True)
 
 
+def test_a_server_in_a_container_is_known_by_its_weights_or_by_name_and_size(tmp_path: Path) -> None:
+    proc = tree(
+        tmp_path,
+        (40, 1, "docker-proxy", ["docker-proxy"], 1, 0),
+        (50, 1, "llama-server", ["llama-server", "--model", BLOBS + A], 1, 0),
+        (51, 1, "ollama", ["ollama", "runner"], 1, 0),
+        (52, 1, "python", ["python", "train.py"], 1, 0),
+    )
+    seen = look({"lab": Holder(40)}, proc, on_gpus=(50, 51, 52, 99))
+    models = [model("a", 6, 6), model("b", 3, 3), model("c", 9, 9)]
+    found = join(models, seen, sample([(50, 4), (51, 3.4), (52, 9.4)]), {("lab", "a"): A})
+    assert found["lab", "a"].gpus == {"G0": 4 * GB} and found["lab", "a"].guessed == {50} and found["lab", "a"].about
+    assert found["lab", "b"].guessed == {51}
+    assert found["lab", "c"].gpus == {}  # somebody's training is no model of ours
+
+
 def test_a_driver_without_processes_says_where_it_is_if_there_is_one_gpu() -> None:
     assert join([model("a", 6, 6)], Seen(), sample([]), {})["lab", "a"].gpus == {"G0": 6 * GB}
     assert join([model("a", 6, 6)], Seen(), sample([], []), {})["lab", "a"].gpus == {}

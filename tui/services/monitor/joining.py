@@ -1,8 +1,9 @@
 """Which processes and GPUs of this machine a loaded model is on.
 
 A model's processes are those that come from the holder of its server's port and name its weights, its name or stand alone; the GPU
-memory of these is the model's. Where processes are hidden (another account, a container), GPU processes of a fitting size are taken:
-`about`. Everything here is pure but `look`, which reads `/proc` and is called off the loop.
+memory of these is the model's. Where the holder is hidden or only passes on (another account, a container), a GPU process that names
+its weights, or a hidden or server's process of a fitting size, is taken: `about`. Everything here is pure but `look`, which reads
+`/proc` and is called off the loop.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ NEAR_BYTES: Final = 700_000_000
 MOST: Final = 512
 """Processes of servers whose command lines and memory are read."""
 _BLOB: Final = re.compile(r"sha256[-:]([0-9a-f]{64})(?:\Z|[^0-9a-f])")
+_SERVERS: Final = re.compile(r"(?i)ollama|llama|vllm|sglang|koboldcpp|local-ai|localai|lm-?studio|text-generation|mistralrs")
+"""Names of programs that serve models."""
 _NAMES: Final = frozenset({"--alias", "-a", "--model", "-m", "--served-model-name", "--model-path", "--model-id"})
 Key = tuple[str, str]
 """Provider and exact name of a model."""
@@ -40,7 +43,7 @@ class Seen:
         known: All that this account may see.
         families: By provider: the holder of its port and what comes from it.
         roots: By provider: the holder.
-        commands: Words of the command lines of these, cleaned.
+        commands: Words of the command lines of these and of the processes on GPUs, cleaned.
         held: Main memory of these.
     """
 
@@ -74,18 +77,20 @@ class Join:
     guessed: frozenset[int] = frozenset()
 
 
-def look(holders: Mapping[str, Holder], proc: Path = PROC) -> Seen:
+def look(holders: Mapping[str, Holder], proc: Path = PROC, on_gpus: Iterable[int] = ()) -> Seen:
     """Read what is needed of the servers' processes. Takes some milliseconds.
 
     Args:
         holders: Of the ports of the providers on this machine.
         proc: Where the kernel's files are.
+        on_gpus: Processes on GPUs.
     """
     known = processes(proc)
     found = {name: families((holder,), known) for name, holder in holders.items()}
     pids = sorted({pid for family in found.values() for pid in family})[:MOST]
     roots = {name: holder.pid for name, holder in holders.items() if holder.pid is not None and holder.pid in known}
-    return Seen(known, found, roots, {pid: command_line(pid, proc) for pid in pids}, {pid: held(pid, proc) for pid in pids})
+    named = sorted({*pids, *(pid for pid in on_gpus if pid in known)})[: 2 * MOST]
+    return Seen(known, found, roots, {pid: command_line(pid, proc) for pid in named}, {pid: held(pid, proc) for pid in pids})
 
 
 def look_at_sample(holders: Mapping[str, Holder], sample: Sample) -> Seen:
@@ -123,7 +128,9 @@ def join(models: Sequence[RunningModel], seen: Seen, sample: Sample, digests: Ma
         about_ram = about
         guessed: frozenset[int] = frozenset()
         if not gpus and model.vram:
-            gpus, guessed = _by_size(model.vram, by_pid, owned, seen, sample.gpus)
+            gpus, guessed = _by_blob(digests.get(key, ""), by_pid, owned, seen)
+            if not gpus:
+                gpus, guessed = _by_size(model.vram, by_pid, owned, seen, sample.gpus)
             about = about or bool(gpus)
         if not pids and model.size is not None:
             ram, about_ram = max(0, model.size - (model.vram or 0)), True
@@ -219,13 +226,22 @@ def _ram(pids: Iterable[int], seen: Seen, part: float) -> tuple[int, int]:
     return int(sum(one.private for one in mine) * part), int(max((one.mapped for one in mine), default=0) * part)
 
 
+def _by_blob(digest: str, by_pid: Mapping[int, dict[str, int]], owned: set[int], seen: Seen) -> tuple[dict[str, int], frozenset[int]]:
+    """The GPU memory of a process elsewhere that was given these weights; in a container the holder of the port is another."""
+    pids = [pid for pid in by_pid if digest and pid not in owned and digest in _named(seen.commands.get(pid, ()))]
+    if not pids:
+        return {}, frozenset()
+    owned.add(pids[0])
+    return by_pid[pids[0]], frozenset(pids[:1])
+
+
 def _by_size(
     vram: int, by_pid: Mapping[int, dict[str, int]], owned: set[int], seen: Seen, gpus: Sequence[Gpu]
 ) -> tuple[dict[str, int], frozenset[int]]:
     """The GPU memory of a process that fits and cannot be seen, and that process; where the driver tells none, the only GPU's."""
     fitting = []
     for pid, parts in by_pid.items():
-        if pid in owned or pid in seen.known:
+        if pid in owned or (pid in seen.known and not _SERVERS.match(seen.known[pid].name)):
             continue
         off = sum(parts.values()) - vram
         if -NEAR * vram <= off <= max(NEAR * vram, NEAR_BYTES):

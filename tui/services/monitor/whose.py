@@ -177,9 +177,10 @@ class Whose:
         digests = self._digests(models)
         known = {name: holder for name, holder in holders.items() if holder is not None}
         demo = self._host.demo
+        on_gpus = frozenset(process.pid for gpu in sample.gpus for process in gpu.processes)
 
         def read() -> tuple[dict[Key, Join], tuple[MemoryMap, ...]]:
-            seen = look_at_sample(known, sample) if demo else look(known)
+            seen = look_at_sample(known, sample) if demo else look(known, on_gpus=on_gpus)
             joins = join(models, seen, sample, digests)
             return joins, memory_maps(sample, joins, models) if wanted else ()
 
