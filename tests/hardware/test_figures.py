@@ -14,10 +14,10 @@ import pytest
 
 from tests.hardware.tree import Tree
 from tui.hardware import gpus as module
-from tui.hardware.sample import GPU_PROCESSES, WANTED, Gpu, GpuProcess
-from tui.hardware.sample_line import format_sample, parse_sample
+from tui.hardware.sample import GPU_PROCESSES, WANTED, Gpu, GpuProcess, Memory, Sample
+from tui.hardware.sample_line import LINE_LIMIT, format_sample, parse_sample
 from tui.sampler import figures as figures_module
-from tui.sampler.figures import Figures
+from tui.sampler.figures import Figures, Lines
 
 NOBODY: frozenset[str] = frozenset()
 
@@ -110,3 +110,26 @@ def test_P77_rounds_of_it_leave_nothing(machine: tuple[Figures, Tree]):
     for turn in range(1, 100):
         measured(figures, float(turn), wanted if turn % 2 else NOBODY)
     assert threading.active_count() <= threads + 1
+
+
+def test_a_line_that_would_be_too_long_has_fewer_processes():
+    processes = tuple(GpuProcess(pid, pid, None, "x" * 60, "user") for pid in range(1, 2000))
+    sample = Sample(1.0, gpus=tuple(Gpu(f"GPU-{index}", index, processes=processes) for index in range(8)))
+    line = Lines().line(sample)
+    found = parse_sample(line)
+    assert found is not None and len(line) <= LINE_LIMIT
+    assert [process.pid for process in found.gpus[7].processes] == list(range(1999, 1999 - 256, -1))
+
+
+@pytest.mark.parametrize(
+    "gpu", [Gpu("u", 0, percent=float("nan")), Gpu("u", 0, percent=101.0), Gpu("u", -1), Gpu("u", 0, ecc_corrected=2**64)]
+)
+def test_G06_a_driver_whose_figures_cannot_be_costs_its_own_only(gpu: Gpu):
+    lines, good = Lines(), Gpu("v", 1)
+    assert parse_sample(lines.line(Sample(0.0, gpus=(good,)))) is not None
+    found = [parse_sample(lines.line(Sample(1.0, memory=Memory(total=5), gpus=(gpu,)))) for _ in range(40)]
+    assert found.count(None) < 10
+    assert all(sample is not None and sample.memory.total == 5 for sample in found[10:])
+    assert {(sample.gpus, sample.gpu_note) for sample in found[10:] if sample} == {((), "GPU data: figures that cannot be")}
+    again = parse_sample(lines.line(Sample(2.0, gpus=(good,))))
+    assert again is not None and again.gpus == (good,)

@@ -95,6 +95,14 @@ def test_G09_hidepid_2_the_control_groups_count_them_still(tree: Tree, monkeypat
     assert processes.read().hidden == 6
 
 
+@pytest.mark.parametrize("top", ["", "unified/", "systemd/", "pids/"])
+def test_G09_processes_of_other_namespaces_are_counted_once_in_both_versions(tree: Tree, top: str):
+    for kind in {top, "memory/"} if top else {""}:
+        tree.write(f"sys/fs/cgroup/{kind}cgroup.procs", "1\n0")
+        tree.write(f"sys/fs/cgroup/{kind}k8s.io/pod/cgroup.procs", "0\n0")
+    assert Processes(tree.root, Clock()).read().hidden == 2
+
+
 def test_without_proc_there_are_none(tmp_path: Path):
     assert Processes(tmp_path / "nowhere", Clock()).read() == Found()
 

@@ -199,21 +199,31 @@ class Processes:
 
     def _count(self, seen: set[int]) -> int:
         top = f"{str(self._root).rstrip('/')}/sys/fs/cgroup"
-        folders = [top]
+        tops = [top, *(f"{top}/{name}" for name in ("unified", "systemd", "pids"))]  # version 2; both; 1 with systemd; 1 without
+        folders = [next((folder for folder in tops if len(_inside(folder)) > 0 and os.path.exists(f"{folder}/cgroup.procs")), top)]  # noqa: PTH110
         other = 0
         hidden: set[int] = set()
         for looked, folder in enumerate(folders):  # grows while it is walked
             if looked >= _GROUPS:
                 break
-            inside = reading.names(folder)
-            if "cgroup.procs" in inside and folder != top:  # the kernel's own are in the outermost
-                for word in reading.text(f"{folder}/cgroup.procs").split():
-                    pid = reading.whole(word)
-                    other += pid == 0
-                    if pid and pid not in seen:
-                        hidden.add(pid)
-            folders += [f"{folder}/{name}" for name in inside if "." not in name[:7] or name.endswith((".slice", ".scope", ".service"))]
+            folders += _inside(folder)
+            if looked == 0:  # the kernel's own are in the outermost
+                continue
+            for word in reading.text(f"{folder}/cgroup.procs").split():
+                pid = reading.whole(word)
+                other += pid == 0
+                if pid and pid not in seen:
+                    hidden.add(pid)
         return other + sum(1 for pid in hidden if not os.access(f"{self._proc}/{pid}", os.F_OK) and _lives(pid))
+
+
+def _inside(folder: str) -> list[str]:
+    """The folders in a folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
 
 
 def stat(proc: str, pid: int) -> tuple[str, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +16,8 @@ from tui.hardware.memory import MainMemory
 from tui.hardware.network import Interfaces
 from tui.hardware.power import read_power
 from tui.hardware.processes import UNASKED, Names, Processes, Who, named
-from tui.hardware.sample import CORES, GPU_PROCESSES, MACHINE_SOURCES, PROCESSES, Cpu, Gpu, Memory, Network, Sample
+from tui.hardware.sample import CORES, GPU_PROCESSES, MACHINE_SOURCES, PROCESSES, Cpu, Gpu, GpuProcess, Memory, Network, Sample
+from tui.hardware.sample_line import LINE_LIMIT, format_sample, parse_sample
 from tui.sampler.lanes import Lane, Lanes
 from tui.text import duration
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 STALE: Final = 10.0
 """Seconds of silence from which old figures are no figures."""
+_MOST: Final = (None, 256, 64, 16, 0)
+"""Processes of each GPU that a line has, as far as it has room; the largest."""
+_TRIED: Final = 10
 _POWER: Final = 10.0
 _PROCESSES: Final = 3.0
 _WHO: Final = 2.0
@@ -121,6 +126,40 @@ class Figures:
         pids = {process.pid for gpu in self._lanes["GPU"].result or () for process in gpu.processes}
         self._names.forget(pids)
         return {pid: self._names.who(pid) for pid in pids}
+
+
+class Lines:
+    """Writes samples as lines that are accepted: without the GPUs, or some of their processes, where they would not be with them.
+
+    That is tried with one line of `_TRIED`; a reader leaves out some lines that it does not understand.
+    """
+
+    def __init__(self) -> None:
+        self._until_tried = 0
+
+    def line(self, sample: Sample) -> bytes:
+        """The line."""
+        for most in _MOST:
+            if most is not None:
+                sample = replace(sample, gpus=tuple(replace(gpu, processes=_largest(gpu.processes, most)) for gpu in sample.gpus))
+            try:
+                line = format_sample(sample)
+            except ValueError:  # a number that is none
+                break
+            if len(line) <= LINE_LIMIT:
+                self._until_tried -= 1
+                if self._until_tried > 0:
+                    return line
+                if parse_sample(line) is None:
+                    break
+                self._until_tried = _TRIED
+                return line
+        self._until_tried = 0
+        return format_sample(replace(sample, gpus=(), gpu_note="GPU data: figures that cannot be"))
+
+
+def _largest(processes: tuple[GpuProcess, ...], most: int) -> tuple[GpuProcess, ...]:
+    return tuple(sorted(processes, key=lambda process: -(process.memory or 0))[:most])
 
 
 def _always(read: Callable[[], Any]) -> Callable[[frozenset[str]], Any]:

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from tui.hardware.sample import WANTED
-from tui.hardware.sample_line import format_sample
-from tui.sampler.figures import Figures
+from tui.sampler.figures import Figures, Lines
 from tui.sampler.wants import Wants
 
 FIRST_PATIENCE: Final = 1.0
@@ -100,6 +99,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     parent = os.getppid()
     _end_with_parent()
     figures = Figures(options.disk, options.gpu, options.interval, options.root)
+    lines = Lines()
     wants = Wants(options.want)
     ear = _Ear(wants, figures.lanes.heard)
     patience = FIRST_PATIENCE
@@ -114,7 +114,7 @@ def run(argv: Sequence[str] | None = None) -> int:
             break
         patience = options.interval * PATIENCE
         made += 1
-        if not _write(format_sample(figures.sample(wants.names))) or made == options.count:
+        if not _write(lines.line(figures.sample(wants.names))) or made == options.count:
             break
         due = max(due + options.interval, time.monotonic())
         if not ear.wait(due):
