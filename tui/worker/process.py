@@ -21,7 +21,7 @@ from tui.core.errors import PaddockError
 from tui.core.models import Endpoint
 from tui.providers.base import Provider
 from tui.services.audit import Audit
-from tui.services.limits import check_here, check_pull
+from tui.services.limits import Samples, check_here, check_pull
 from tui.services.locks import WORKER_LOCK, take
 from tui.services.plan import Planner
 from tui.store.db import Database
@@ -73,9 +73,15 @@ class Worker:
 
         planner = Planner(settings, os.environ, SYSTEM, demo=demo)
         measure, weigh = (check_pull, check_here) if limited else (None, None)
+
+        async def acts(samples: Callable[[], Samples]) -> None:
+            from tui.worker.acting import WorkerActs
+
+            await WorkerActs(database, paths, settings, provider, keys.check, audit, SYSTEM).run(samples)
+
         self._queue = Queue(database, settings, provider, keys.check, planner, audit, measure=measure, weigh=weigh, space=space, demo=demo)
         self._servers = Supervisor(database, paths.logs, audit)
-        self._rules = None if demo else WorkerRules(database, paths, settings, audit)
+        self._rules = None if demo else WorkerRules(database, paths, settings, audit, act=acts)
         self._linger = linger
         self._stopped = False
         self._moved = frozenset[str]()

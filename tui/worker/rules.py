@@ -9,8 +9,8 @@ import asyncio
 import logging
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import PaddockError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tui.providers.ports import Holder
     from tui.services.audit import Audit
     from tui.services.chat.api import LiveAnswer
+    from tui.services.limits import Samples
     from tui.services.monitor.rules import Rules
     from tui.store.db import Database
 
@@ -41,6 +42,7 @@ class WorkerRules:
     Args:
         settings: The running settings.
         command: Makes the sampler's command line; tests give their own.
+        act: Does what limits want done by itself, until cancelled, while the rules are watched here.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class WorkerRules:
         clock: Clock = SYSTEM,
         command: Callable[[Settings], list[str]] | None = None,
         after: float = AFTER,
+        act: Callable[[Callable[[], Samples]], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
+        self._act = act
         self.clock = clock
         self.paths = paths
         self.view: Observable[AlertsView] = Observable(AlertsView())
@@ -131,6 +135,7 @@ class WorkerRules:
         sampling.taken += [history.add, rules.take]
         changes = self._database.changes()
         sampler: asyncio.Task[None] | None = None
+        acting: asyncio.Task[None] | None = None
         try:
             while True:
                 await rules.changed(changes.poll())
@@ -138,14 +143,19 @@ class WorkerRules:
                 if rules.held and (sampler is None or sampler.done()):
                     _log.info("watches the rules: no app does")
                     sampler = asyncio.create_task(sampling.run(), name="sampler")
+                    if self._act is not None and (acting is None or acting.done()):
+                        acting = asyncio.create_task(self._act(sampling.recent), name="limits")
                 elif not rules.held and sampler is not None:
                     _log.info("an app watches the rules")
                     await _end(sampler)
                     sampler = None
+                    if acting is not None:
+                        await _end(acting)
                 await asyncio.sleep(TICK)
         finally:
-            if sampler is not None:
-                await _end(sampler)
+            for task in (sampler, acting):
+                if task is not None:
+                    await _end(task)
             await rules.aclose()
 
 
