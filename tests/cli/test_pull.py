@@ -250,7 +250,7 @@ def test_what_needs_a_yes_and_has_none_is_3_and_the_rest_is_queued(careful: None
 
 def test_yes_allows_all_that_the_worker_could_ask(careful: None, run: Run) -> None:
     assert run("pull", "big:70b", "--on", "box", "--yes").code == 0
-    assert jobs(run)[0]["allowed"] == ["excluded", "metered", "size"]
+    assert jobs(run)[0]["allowed"] == ["excluded", "limits", "metered", "size"]
 
 
 def test_a_person_is_asked_once_a_model(careful: None, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
