@@ -4,14 +4,19 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
 
+from tests.hardware.test_exported import FULL
 from tests.services.test_figures import until
 from tests.support.fault_server import FaultServer
 from tests.support.monitor_host import FakeHost
+from tui.cli.prometheus import Figures
 from tui.config.settings import Settings
 from tui.core.clock import SYSTEM
 from tui.core.observe import Observable
@@ -128,3 +133,14 @@ async def test_H26_certificates_are_checked_as_the_provider_says(lab: Lab) -> No
     await until(lambda: not found.open)
     listener.close()
     await found.stop()
+
+
+async def test_what_our_own_exporter_tells_is_read_back(lab: Lab, server: FaultServer) -> None:
+    figures = Figures("far \u2028 box")
+    figures.sample = FULL
+    registry = CollectorRegistry()
+    registry.register(figures)
+    server.routes["/metrics"] = lambda exchange: exchange.reply(200, generate_latest(registry))
+    lab.use(box=server.url)
+    found = await until(lambda: lab.samples.get("box"))
+    assert replace(found, sources=()) == FULL
