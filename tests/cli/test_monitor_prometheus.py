@@ -126,6 +126,13 @@ async def test_every_figure_under_its_name_as_the_parser_reads_it() -> None:
             assert families[row.name].documentation == row.help and families[row.name].type == "gauge"
 
 
+def test_the_paper_names_every_figure() -> None:
+    paper = (Path(prometheus.__file__).parents[2] / "docs" / "monitor-json.md").read_text("utf-8")
+    told = {row.name for row in EXPORTED} | {family.name for family in figures().collect() if family.name != "paddock"}
+    assert {name for name in told if f"`{name}`" not in paper} == set()
+    assert set(re.findall(r"`(paddock_\w+)`", paper)) - told == {"paddock_info"}
+
+
 async def test_another_paddock_reads_the_same_machine_out_of_it() -> None:
     async with serving(figures()) as served:
         _status, body = await served.ask()
