@@ -15,7 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tui.core.models import Location
-from tui.core.monitor import AlertsView, Loaded
+from tui.core.monitor import AlertsView, Loaded, MemoryMap
 from tui.hardware.sample import GPU_PROCESSES
 from tui.services.api import MonitorView
 from tui.text import duration
@@ -72,6 +72,7 @@ class MonitorScreen(MonitorKeys):
         self._sampled = False
         self._shape: tuple[object, ...] = ()
         self._held: tuple[object, ...] = ()
+        self._parts: tuple[object, ...] = ()
         self._wanted: tuple[str, ...] | None = None
 
     def body(self) -> Iterator[Widget]:
@@ -111,7 +112,7 @@ class MonitorScreen(MonitorKeys):
         self.query_one("#monitor-page").display = False
         self.follow(monitor.latest, self._draw, fps=4)
         self.follow(monitor.loaded, self._draw_loaded, fps=4)
-        self.follow(monitor.maps, lambda _maps: self._draw(monitor.latest.value), fps=2)
+        self.follow(monitor.maps, self._draw_maps, fps=2)
         self.follow(monitor.servers, lambda _figures: self._draw_far(), fps=2)
         self.follow(self.services.registry.providers, lambda _states: self._draw_far(), fps=2)
         self.follow(monitor.profiles, lambda _profiles: self._draw_detail(), fps=1)
@@ -307,9 +308,19 @@ class MonitorScreen(MonitorKeys):
         return f"{'GPU data' if gpu else silent.name}: no answer for {duration(silent.silent)}"
 
     def _draw_loaded(self, loaded: Sequence[Loaded]) -> None:
+        before = self._loaded.total
         self._loaded.set_items(loaded)
         self._draw_detail()
         self._draw_far()
+        if self._loaded.total != before:
+            self._draw(self.services.monitor.latest.value)
+
+    def _draw_maps(self, maps: Sequence[MemoryMap]) -> None:
+        """At once where there are other parts; else the next sample draws them."""
+        parts = tuple((found.where, part.kind, part.name, part.who) for found in maps for part in found.parts)
+        if parts != self._parts:
+            self._parts = parts
+            self._draw(self.services.monitor.latest.value)
 
     def _draw_far(self) -> None:
         """Servers elsewhere: what they say, under their names."""
@@ -320,16 +331,21 @@ class MonitorScreen(MonitorKeys):
         board = self.query_one("#far", Board)
         board.show(lines)
         board.styles.height = min(3, len(lines))
-        board.display = self.query_one("#far-rule").display = bool(lines) and not self._compact
-        self._draw(monitor.latest.value)
+        shown = bool(lines) and not self._compact
+        if shown != board.display:
+            board.display = self.query_one("#far-rule").display = shown
+            self._draw(monitor.latest.value)
 
     def _draw_alerts(self, view: AlertsView) -> None:
         now = time.time()
         lines = self._alert_lines(view, now)
         self.query_one("#alerts-rule", Rule).set_title(alerts_title(view, now))
-        self.query_one("#alerts", Board).show(lines)
+        board = self.query_one("#alerts", Board)
+        before = len(board.content)
+        board.show(lines)
         self.refresh_bindings()
-        self._draw(self.services.monitor.latest.value)
+        if len(lines) != before:
+            self._draw(self.services.monitor.latest.value)
 
     def _alert_lines(self, view: AlertsView, now: float) -> list[BoardLine]:
         if self._compact:
