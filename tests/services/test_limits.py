@@ -147,7 +147,12 @@ def test_memory_that_a_gpu_shares_is_counted_once() -> None:
 
 def test_figures_of_a_source_that_is_silent_are_not_used() -> None:
     whole = replace(sample(99, 31, (replace(gpu(24, 100), source="NVML"),), (Disk("/", 100 * GB, 99 * GB, GB),)))
-    for name, gone in (("NVML", {"gpu", "gpu_memory"}), ("memory", {"memory"}), ("disks", {"disk"})):
+    for name, gone in (
+        ("NVML", {"gpu", "gpu_memory"}),
+        ("amdgpu, NVML", {"gpu", "gpu_memory"}),
+        ("memory", {"memory"}),
+        ("disks", {"disk"}),
+    ):
         quiet = heard(replace(whole, sources=(Source(name, silent=9.0), Source("other"))))
         all_of_it, left = breaches(DEFAULTS, series(whole)), breaches(DEFAULTS, series(quiet))
         assert {breach.what for breach in all_of_it} - {breach.what for breach in left} == gone

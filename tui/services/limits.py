@@ -87,7 +87,7 @@ def recent(samples: Samples, now: float, interval: float) -> Samples:
 
 def heard(sample: Sample) -> Sample:
     """A sample without what a source that is silent had said last."""
-    silent = {source.name for source in sample.sources if source.silent > LATE}
+    silent = {name for source in sample.sources if source.silent > LATE for name in source.name.split(", ")}
     if not silent:
         return sample
     return replace(
