@@ -20,6 +20,7 @@ import pytest
 
 from tests.cli.conftest import HOSTILE, Run, Said, controls
 from tests.cli.test_process import environment
+from tests.support.fault_server import Exchange, FaultServer
 from tui.__main__ import main
 from tui.cli import line, quick
 from tui.config.paths import find_paths
@@ -459,3 +460,27 @@ def test_pulls_are_counted_without_the_store(home: Path) -> None:
     (data / "hosts").mkdir()
     with pytest.raises(OSError):
         quick.pulls(str(data))
+
+
+def test_the_forms_where_the_server_is_asked(server: FaultServer, run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ps(exchange: Exchange) -> None:
+        await exchange.json({"models": [{"name": "a#b<c>", "size": 5_200_000_000}]})
+
+    server.routes["/api/ps"] = ps
+    for short in (True, False):  # the second way is the whole program's
+        if short:
+            monkeypatch.delenv("PADDOCK_GENERAL__DISCOVER")
+            monkeypatch.setattr("tui.cli.program.run", lambda *_: pytest.fail("the whole program was needed"))
+        else:
+            monkeypatch.undo()
+            monkeypatch.setenv("PADDOCK_HOME", str(home))
+            monkeypatch.setenv("OLLAMA_HOST", server.url)
+            monkeypatch.setenv("PADDOCK_GENERAL__DISCOVER", "false")
+        assert run("status", "--line", "--for", "tmux").out == "ollama up  a##b<c> 5.2 GB\n"
+        assert run("status", "--line", "--for", "starship").out == "a#b<c> 5.2 GB\n"
+        found = run("status", "--line", "--for", "waybar").json
+        assert (found["text"], found["class"]) == ("ollama up  a#b&lt;c&gt; 5.2 GB", "loaded")
+    monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
+    said = run("status", "--line", "--for", "starship")
+    assert (said.code, said.out) == (0, "")
+    assert run("status", "--line").code == 4
