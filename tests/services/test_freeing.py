@@ -62,6 +62,12 @@ def test_what_is_larger_than_the_gpus_needs_both_memories() -> None:
     assert plan(models, takes(gpu=20, ram=23), Free(9 * GB, 24 * GB, 22 * GB)).missing == 1 * GB
 
 
+def test_what_the_server_leaves_free_is_missing_too() -> None:
+    take = Take((("GPU-0", 8 * GB),), missing=2 * GB)
+    way = plan(loaded(running("a", vram=1), running("b", vram=3)), take, Free(9 * GB, 24 * GB, 30 * GB))
+    assert (names(way), way.missing) == (["b"], 0)
+
+
 def test_without_gpus_main_memory_is_what_counts() -> None:
     way = plan(loaded(running("a", size=4)), takes(ram=6), Free(ram=3 * GB))
     assert (names(way), way.missing, way.on_gpu) == (["a"], 0, False)

@@ -81,6 +81,8 @@ def plan(loaded: Sequence[Loaded], take: Take, free: Free) -> Way:
     need = sum(count for _uuid, count in take.gpu) + take.ram
     on_gpu = 0 < need <= free.gpu_total
     lacks = need - (free.gpu if on_gpu else free.gpu + free.ram)
+    if on_gpu or not free.gpu_total:
+        lacks = max(lacks, take.missing)  # with what the server leaves free itself
     chosen: list[Loaded] = []
     for one in loaded:
         if lacks <= sum(frees(other, on_gpu) for other in chosen):
