@@ -9,6 +9,9 @@
  * old       only the calls of an old driver  mig       card 0 has two instances
  * poor      nothing but names is supported
  */
+#ifndef BUSY
+#define BUSY 100 /* processes on each card of "busy" */
+#endif
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -143,13 +146,13 @@ int nvmlDeviceGetCurrentClocksThrottleReasons(card_t *card, uint64_t *answer)
 
 static int processes(card_t *card, unsigned *count, process_t *list)
 {
-    unsigned there = is("busy") ? 100 : is("mig") && !card->part ? 0 : 1, room = *count;
+    unsigned there = is("busy") ? BUSY : is("mig") && !card->part ? 0 : 1, room = *count;
     int said = state(card);
     *count = there;
     if (said || (there && room < there))
         return said ? said : TOO_SMALL;
     for (unsigned each = 0; each < there; each++)
-        list[each] = (process_t){is("busy") ? 1 + 100 * card->index + each : 812 + card->part, is("odd") ? UINT64_MAX : 6ull << 28, 0, 0};
+        list[each] = (process_t){is("busy") ? 1 + BUSY * card->index + each : 812 + card->part, is("odd") ? UINT64_MAX : 6ull << 28, 0, 0};
     return FINE;
 }
 
@@ -169,13 +172,13 @@ int nvmlDeviceGetGraphicsRunningProcesses_v3(card_t *card, unsigned *count, proc
 
 int nvmlDeviceGetProcessUtilization(card_t *card, share_t *list, unsigned *count, uint64_t since)
 {
-    unsigned there = is("busy") ? 100 : 1, room = *count;
+    unsigned there = is("busy") ? BUSY : 1, room = *count;
     int said = state(card);
     *count = there;
     if (said || !list || room < there)
         return said ? said : TOO_SMALL;
     for (unsigned each = 0; each < there; each++)
-        list[each] = (share_t){is("busy") ? 1 + 100 * card->index + each : 812, since + 1, is("odd") ? 0xFFFFFFFFu : 55, 0, 0, 0};
+        list[each] = (share_t){is("busy") ? 1 + BUSY * card->index + each : 812, since + 1, is("odd") ? 0xFFFFFFFFu : 55, 0, 0, 0};
     return FINE;
 }
 

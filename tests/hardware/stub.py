@@ -15,11 +15,12 @@ BEHAVIOUR = "NVML_STUB"
 """The variable that says how the library of C behaves; its words are at the top of `libnvml.c`."""
 
 
-def build(folder: Path) -> Path | None:
+def build(folder: Path, busy: int = 100) -> Path | None:
     """Compile the library of C.
 
     Args:
         folder: Where `libnvidia-ml.so.1` is put, for `LD_LIBRARY_PATH`.
+        busy: Processes on each card of "busy".
 
     Returns:
         The folder; None where there is no compiler.
@@ -27,7 +28,11 @@ def build(folder: Path) -> Path | None:
     compiler = shutil.which("cc")
     if compiler is None:
         return None
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(folder / "libnvidia-ml.so.1"), str(LIBRARY)], check=True, timeout=60)
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-O1", f"-DBUSY={busy}", "-o", str(folder / "libnvidia-ml.so.1"), str(LIBRARY)],
+        check=True,
+        timeout=60,
+    )
     return folder
 
 
