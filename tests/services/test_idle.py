@@ -145,7 +145,7 @@ async def test_an_unload_that_fails_is_said_once_and_not_tried_every_five_second
     assert world.done == ["unload phi4"]
     assert len(world.said) == 1
     assert world.said[0].startswith("phi4 could not be unloaded: phi4 is still loaded")
-    assert [what for what, *_rest in world.told] == ["failed"]
+    assert [what for what, *_rest in world.told] == ["not unloaded"]
     await world.pass_(AFTER_FAILURE)
     assert world.done == ["unload phi4"] * 2
 

@@ -150,7 +150,7 @@ async def test_one_that_stays_is_said_in_the_log_and_ends_nothing(world: World, 
     for _minute in range(11):
         world.clock.advance(59)
         await world.look()
-    assert ("limit failed", "lab/phi4:14b") in world.audited()
+    assert ("limit not unloaded", "lab/phi4:14b") in world.audited()
     assert len(world.ollama.loaded) == 2
 
 

@@ -228,7 +228,10 @@ class AlertsView:
 
 @record(frozen=True)
 class Enforcement:
-    """Something that `[limits]` did: epoch seconds, what ("unloaded", "refused", "asked", "warned"), to what, and why in one sentence."""
+    """Something that `[limits]` did: epoch seconds, what, to what, and why in one sentence.
+
+    What is "unloaded", "not unloaded" (it failed), "refused", "asked" or "warned".
+    """
 
     at: float
     what: str

@@ -26,6 +26,6 @@ class Enforced:
         self._audit = audit
 
     def tell(self, what: str, target: str, why: str) -> None:
-        """Note one: "warned", "asked", "refused" or "unloaded"."""
+        """Note one: "warned", "asked", "refused", "unloaded", "not unloaded"."""
         self._audit(f"limit {what}", target, why)
         self.done.set((Enforcement(self._clock.time(), what, target, why), *self.done.value)[:KEPT])

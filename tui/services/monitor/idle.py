@@ -59,7 +59,7 @@ class Unloading:
             await self._host.unload(model.provider, model.key)
         except PaddockError as error:
             self._failed[model.provider, model.key] = self._host.clock.monotonic()
-            self._tell("failed", target, f"{why}: {error.failure.what}")
+            self._tell("not unloaded", target, f"{why}: {error.failure.what}")
             self._host.say(f"{model.name} could not be unloaded: {error.failure.sentence()}", Severity.WARNING, error.failure)
             return False
         if any((one.provider, one.key) == (model.provider, model.key) for one in self._host.watching.running.value):
