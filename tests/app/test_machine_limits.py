@@ -45,7 +45,7 @@ def test_E01_the_program_works_with_64_open_files(home: Home, ollama: Ollama) ->
 
 def test_E01_with_no_file_left_it_is_a_sentence(home: Home, ollama: Ollama) -> None:
     ollama(STEADY)
-    for count in (10, 7):
+    for count in (8,):
         done = subprocess.run(
             ["sh", "-c", f'ulimit -n {count}; exec "$@"', "sh", *PROGRAM, "ls"],
             env={**home.env, "OLLAMA_HOST": home.url, "PATH": "/usr/bin:/bin"},
@@ -79,3 +79,48 @@ def test_E02_a_command_without_memory_ends_with_a_sentence_and_harms_nothing(hom
     assert done.returncode == 1
     assert done.stderr == "There is not enough memory for this (this machine). Close a program or unload a model, then try again.\n"
     assert "Kept" in paddock().stdout
+
+
+BLOCK = """
+import importlib.abc, importlib.machinery, os, time
+from pathlib import Path
+
+def blocks(module):
+    def start(self):
+        log, end = Path(os.environ["LOG"]), time.monotonic() + 10
+        while time.monotonic() < end and not (log.exists() and "does not turn" in log.read_text()):
+            time.sleep(0.01)
+    module.MonitorScreen.start = start
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name != "tui.ui.screens.monitor":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        run = spec.loader.exec_module
+        spec.loader.exec_module = lambda module: (run(module), blocks(module))
+        return spec
+
+import sys
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def test_E06_a_screen_that_blocks_is_in_the_log_with_its_stack_and_goes_on(home: Home, ollama: Ollama) -> None:
+    ollama(STEADY)
+    (home.folder / "hook").mkdir()
+    (home.folder / "hook" / "sitecustomize.py").write_text(BLOCK)
+    log = home.paths.logs / "app.log"
+    path = f"{home.folder / 'hook'}:{Path(__file__).resolve().parents[2]}"
+    terminal = home.start(env={"LOG": str(log), "PYTHONPATH": path})
+    terminal.wait_for("5 models")
+    terminal.send("5")
+    wait(lambda: "turns again" in log.read_text(), "the end of the block in the log")
+    events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+    (stack,) = (event for event in events if "does not turn" in event)
+    assert stack.startswith("the loop of the screen")
+    assert "in start" in stack
+    assert "does not turn" not in terminal.screen_text()
+    terminal.send("6")
+    terminal.wait_for("config.toml")
+    leave(terminal)

@@ -15,7 +15,7 @@ from tui.config.store import ConfigStore
 from tui.core.chat import AnswerState
 from tui.core.clock import SYSTEM
 from tui.core.jobs import Ask, JobState, WorkerState
-from tui.core.models import Location
+from tui.core.models import Location, ProviderStatus
 from tui.core.monitor import Take
 from tui.core.options import AppOptions
 from tui.hardware.sample import Gpu, Memory, Sample
@@ -296,6 +296,37 @@ def test_room_is_made_through_the_whole_engine(make: Make, ollama: Ollama, monke
     until(lambda: [model.name for model in hub.registry.running.value] == ["qwen3:8b"])
     (done,) = hub.monitor.enforced.value
     assert (done.what, done.target, done.why) == ("unloaded", "lab/phi4:14b", "to make room for qwen3:8b")
+
+
+def test_E03_a_log_that_cannot_be_written_is_said_once_and_the_rest_works(
+    make: Make, tmp_path: Path, ollama: Ollama, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "home" / "state").mkdir(parents=True)
+    (tmp_path / "home" / "state" / "logs").write_text("a file where the folder should be")
+    hub = make()
+    until(lambda: hub.registry.models.value)
+    for theme in ("paddock-light", "paddock"):  # the settings are applied again, and the log is tried again
+        hub.config.set("appearance.theme", theme)
+        until(lambda theme=theme: hub.config.current.value.appearance.theme == theme)
+    hub.jobs.add("phi4:14b")
+    until(lambda: hub.jobs.view.value.jobs)
+    assert len([notice for notice in hub.notices.value if "No log is written" in notice.text]) == 1
+    assert capfd.readouterr() == ("", "")
+
+
+def test_E04_after_eight_hours_of_sleep_a_server_is_asked_once(make: Make, ollama: Ollama, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = make()
+    until(lambda: hub.registry.models.value)
+    until(lambda: ollama.asked("/api/ps"))
+    before, real = len(ollama.requests), time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: real() + 8 * 3600)
+    asked = ollama.asked("/api/version") + ollama.asked("/api/ps")
+    until(lambda: ollama.asked("/api/version") + ollama.asked("/api/ps") > asked)
+    assert len(ollama.requests) - before <= 8  # what is due, each once
+    assert not hub.banner.value
+    (state,) = hub.registry.providers.value
+    assert state.status is ProviderStatus.UP
+    assert not [notice for notice in hub.notices.value if notice.failure is not None]
 
 
 def test_metered_asks_before_a_pull_and_the_queue_is_noted(make: Make) -> None:

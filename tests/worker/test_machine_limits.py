@@ -112,7 +112,7 @@ async def days(bench: Bench, hours: int) -> None:
 
 async def test_E05_days_of_faults_leave_database_backups_and_trail_within_limits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "MAX_SIZE", 5_000)
-    await days(bench, 72)
+    await days(bench, 50)
 
 
 @pytest.mark.sweep
