@@ -307,7 +307,7 @@ def test_E03_a_log_that_cannot_be_written_is_said_once_and_the_rest_works(
     until(lambda: hub.registry.models.value)
     for theme in ("paddock-light", "paddock"):  # the settings are applied again, and the log is tried again
         hub.config.set("appearance.theme", theme)
-        until(lambda theme=theme: hub.config.current.value.appearance.theme == theme)
+        assert hub.config.current.value.appearance.theme == theme
     hub.jobs.add("phi4:14b")
     until(lambda: hub.jobs.view.value.jobs)
     assert len([notice for notice in hub.notices.value if "No log is written" in notice.text]) == 1
