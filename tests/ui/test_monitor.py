@@ -11,10 +11,11 @@ from tests.support.fake_services import FakeServices, ScreenHost
 from tests.support.screen import CANARIES, FORBIDDEN, screen_lines, screen_text, until
 from tests.ui.monitor_data import CGROUP, FAR, GPU, SAMPLE, alerts, fill, loaded, maps, provider
 from tui.core.models import Location, RunningModel
-from tui.core.monitor import RAM, Loaded, MemoryMap, MemoryPart, Profile
-from tui.hardware.sample import GPU_PROCESSES, Source
+from tui.core.monitor import RAM, AlertsView, Loaded, MemoryMap, MemoryPart, Profile
+from tui.hardware.sample import GPU_PROCESSES, Sample, Source
 from tui.services.api import MonitorView
 from tui.text import clean_label, clean_name
+from tui.ui.screens.library import LibraryScreen
 from tui.ui.screens.monitor import MonitorScreen
 from tui.ui.screens.monitor_loaded import unload_question
 from tui.ui.widgets.board import Board
@@ -165,6 +166,12 @@ async def test_a_remote_models_memory_is_not_counted_here(fake: FakeServices) ->
         assert "all GPU " in row
         assert "pinned" in row
         assert "/metrics" in screen_text(app)
+        there = replace(SAMPLE, cpu=replace(SAMPLE.cpu, percent=12.0), sources=(Source("exporter gpu2"),))
+        fake.monitor.machines.set({"vllm-a": there})
+        await shown(app, "gpu2, another machine  CPU 12 %  RAM 12.8 of 31.2 GB  GPU0 97 % 13.5/24.0 GB 71 °C 312 W")
+        assert "CPU    34 %" in screen_text(app)
+        fake.monitor.machines.set({"vllm-a": Sample(0.0, sources=(Source("exporter gpu2", silent=12.0, note="gpu2 refused"),))})
+        await shown(app, "gpu2, another machine  ! gpu2 refused  exporter gpu2")
 
 
 async def test_G07_eight_gpus_stand_one_a_line_and_follow_their_uuid(fake: FakeServices) -> None:
@@ -358,3 +365,51 @@ async def test_the_history_is_exported_as_chosen(fake: FakeServices) -> None:
         await shown(app, "the last 24 hours")
         await pilot.press("down", "enter")
         await until(lambda: fake.called("export") == [("jsonl", 600.0)])
+
+
+async def test_another_screen_ends_what_is_measured_for_this_one(fake: FakeServices) -> None:
+    fill(fake)
+    app = ScreenHost(LibraryScreen(fake))
+    app.add_mode("monitor", lambda: MonitorScreen(fake))
+    app.add_mode("other", lambda: LibraryScreen(fake))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await app.switch_mode("monitor")
+        await until(lambda: fake.called("want") and fake.called("want")[-1] == ("monitor", (GPU_PROCESSES,)))
+        await pilot.press("L")
+        await shown(app, "Load a model")
+        assert fake.called("want")[-1] == ("monitor", (GPU_PROCESSES,))  # its bars are drawn in the dialog
+        await pilot.press("escape")
+        await app.switch_mode("other")
+        await until(lambda: fake.called("want")[-1] == ("monitor", ()))
+        await app.switch_mode("monitor")
+        await until(lambda: fake.called("want")[-1] == ("monitor", (GPU_PROCESSES,)))
+
+
+async def test_T07_dialogs_fit_the_smallest_size(fake: FakeServices) -> None:
+    fill(fake)
+    app = ScreenHost(MonitorScreen(fake))
+    async with app.run_test(size=(40, 12)) as pilot:
+        await shown(app, "48 tok/s")
+        for key, words in (("L", "phi4:14b"), ("w", "looking"), ("l", "watched"), ("t", "an hour"), ("E", "the last"), ("U", "Unload")):
+            await pilot.press(key)
+            await shown(app, words)
+            await pilot.press("escape")
+            await until(lambda: app.screen is app.first)
+
+
+async def test_P77_nothing_is_drawn_while_nothing_changes(fake: FakeServices) -> None:
+    fill(fake)
+    fake.monitor.alerts.set(AlertsView())
+    fake.monitor.loaded.set(())
+    app = ScreenHost(MonitorScreen(fake))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await shown(app, "free 10.5")
+        await pilot.pause()
+        repainted: list[object] = []
+        for board in app.first.query(Board):
+            board.refresh = lambda *regions, **_kw: repainted.append(regions)  # type: ignore[method-assign]
+        fake.monitor.latest.set(replace(fake.monitor.latest.value, at=5.0))
+        await pilot.pause(0.3)
+        assert repainted == []
+        fake.monitor.latest.set(replace(fake.monitor.latest.value, sample=replace(SAMPLE, cpu=replace(SAMPLE.cpu, percent=35.0)), at=6.0))
+        await until(lambda: len(repainted) == 1)

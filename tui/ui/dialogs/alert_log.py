@@ -70,6 +70,8 @@ class AlertLogDialog(ModalScreen[None]):
         Rows { height: 1fr; }
         #alert-words { height: 2; margin-top: 1; }
         .hint { color: $text-muted; }
+        &.-low #alert-words { margin-top: 0; }
+        &.-narrow .hint { display: none; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -97,7 +99,7 @@ class AlertLogDialog(ModalScreen[None]):
                 [
                     Column("at", "SINCE", lambda entry: clock(entry.at), width=9, sort_key=lambda entry: entry.at, descending=True),
                     Column("lasted", "LASTED", lambda entry: entry.lasted, width=7, align="right"),
-                    Column("words", "WHAT", lambda entry: Cell(entry.words, entry.tone), flex=1, min=20),
+                    Column("words", "WHAT", lambda entry: Cell(entry.words, entry.tone), flex=1, min=8),
                 ],
                 key=lambda entry: entry.key,
                 state=lambda entry: entry.state,

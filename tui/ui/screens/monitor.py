@@ -21,8 +21,9 @@ from tui.services.api import MonitorView
 from tui.text import duration
 from tui.ui.frame import Line
 from tui.ui.screens.monitor_alerts import alert_lines, alerts_title, compact_lines
+from tui.ui.screens.monitor_far import far_lines
 from tui.ui.screens.monitor_keys import MonitorKeys
-from tui.ui.screens.monitor_loaded import detail_text, far_lines, loaded_columns, state_of
+from tui.ui.screens.monitor_loaded import detail_text, loaded_columns, state_of
 from tui.ui.screens.monitor_meters import TALLEST, compact, graph_cells, memory_board, overview
 from tui.ui.screens.monitor_pages import page_lines, page_title, wants_of
 from tui.ui.screens.monitor_time import Times
@@ -36,6 +37,7 @@ COLUMNS_FROM: Final = (160, 36)
 _COMPACT_BELOW: Final = (60, 20)
 _MODELS: Final = 6
 _ALERTS: Final = 3
+_FAR: Final = 4
 _TALLEST_ALONE: Final = 8
 
 
@@ -114,6 +116,7 @@ class MonitorScreen(MonitorKeys):
         self.follow(monitor.loaded, self._draw_loaded, fps=4)
         self.follow(monitor.maps, self._draw_maps, fps=2)
         self.follow(monitor.servers, lambda _figures: self._draw_far(), fps=2)
+        self.follow(monitor.machines, lambda _samples: self._draw_far(), fps=2)
         self.follow(self.services.registry.providers, lambda _states: self._draw_far(), fps=2)
         self.follow(monitor.profiles, lambda _profiles: self._draw_detail(), fps=1)
         self.follow(monitor.alerts, self._draw_alerts, fps=4)
@@ -255,7 +258,7 @@ class MonitorScreen(MonitorKeys):
     @property
     def _far_height(self) -> int:
         lines = len(self.query_one("#far", Board).content)
-        return min(3, lines) + 1 if lines else 0
+        return min(_FAR, lines) + 1 if lines else 0
 
     def _alerts_height(self, most: int) -> int:
         lines = self.query_one("#alerts", Board).content
@@ -327,12 +330,16 @@ class MonitorScreen(MonitorKeys):
         states = self.services.registry.providers.value
         far = [(state.name, urlsplit(state.endpoint.url).hostname or "") for state in states if state.location is Location.ELSEWHERE]
         monitor = self.services.monitor
-        lines = far_lines(far, monitor.loaded.value, monitor.servers.value, binary=self.binary)
+        width = self.size.width * 9 // 20 if self._columns else self.size.width
+        lines = far_lines(
+            far, monitor.loaded.value, monitor.servers.value, monitor.machines.value, width, binary=self.binary, fahrenheit=self._fahrenheit
+        )
         board = self.query_one("#far", Board)
+        more = len(lines) != len(board.content)
         board.show(lines)
-        board.styles.height = min(3, len(lines))
+        board.styles.height = min(_FAR, len(lines))
         shown = bool(lines) and not self._compact
-        if shown != board.display:
+        if shown != board.display or more:
             board.display = self.query_one("#far-rule").display = shown
             self._draw(monitor.latest.value)
 
@@ -394,7 +401,9 @@ class MonitorScreen(MonitorKeys):
         detail.display = found is not None and self.has_class("-detail")
         if found is not None and detail.display:
             profile = self.services.monitor.profiles.value.get((found.model.provider, found.model.key))
-            detail.update(Content(detail_text(found, profile, time.time(), binary=self.binary)))
+            told = self.services.monitor.servers.value.get(found.model.provider)
+            note = told.note if told is not None else ""
+            detail.update(Content(detail_text(found, profile, time.time(), note=note, binary=self.binary)))
         self.refresh_bindings()
 
     # --- pages --------------------------------------------------------------------------------------------------------

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 from tui.core.models import RunningModel
-from tui.core.monitor import Loaded, Profile, ServerFigures
+from tui.core.monitor import Loaded, Profile
 from tui.text import clean_label, clean_name, duration, size, tokens
 from tui.ui.screens.monitor_memory import where_text
-from tui.ui.widgets.board import BoardLine, Piece
 from tui.ui.widgets.columns import Cell, Column
 
 
@@ -107,8 +106,16 @@ def _together(*parts: str) -> str:
     return "  ".join(part for part in parts if part)
 
 
-def detail_text(found: Loaded, profile: Profile | None, now: float, *, binary: bool = False) -> str:
-    """Three lines about a loaded model: what it is, its memory and work, how it does over time."""
+def detail_text(found: Loaded, profile: Profile | None, now: float, *, note: str = "", binary: bool = False) -> str:
+    """Three lines about a loaded model: what it is, its memory and work, how it does over time.
+
+    Args:
+        found: The model.
+        profile: How it did before.
+        now: Epoch seconds.
+        note: Why its server tells nothing of its work.
+        binary: Sizes in GiB.
+    """
     model = found.model
     kind = _together(model.parameters, model.quantization)
     context = f"context {model.context:,} tokens served" if model.context else ""
@@ -129,7 +136,7 @@ def detail_text(found: Loaded, profile: Profile | None, now: float, *, binary: b
     waiting = f"{_waits(found)} waiting" if _waits(found) else ""
     idle = f"last used {duration(now - found.last_used)} ago" if found.last_used is not None and not works else ""
     first = _together(f"{model.name} on {model.provider}", kind, context)
-    return f"{first}\n{_together(memory, cache, slots, waiting, idle)}\n{profile_text(profile)}"
+    return f"{first}\n{_together(memory, cache, slots, waiting, idle, clean_label(note, 80))}\n{profile_text(profile)}"
 
 
 def profile_text(profile: Profile | None) -> str:
@@ -161,47 +168,3 @@ def unload_question(found: Loaded, own: int, *, binary: bool = False) -> str:
         return f"{name} is answering you. Unload it from {model.provider}?"
     frees = f" Frees {size(model.size, binary=binary)}." if model.size else ""
     return f"Unload {name} from {model.provider}?{frees}"
-
-
-def figures_words(figures: ServerFigures, *, binary: bool) -> str:
-    """`2 running  1 waits  KV 38 %  212 tok/s  6.8 GB`, or why there is nothing."""
-    parts = []
-    if figures.running is not None:
-        parts.append(f"{figures.running} running")
-    if figures.waiting:
-        parts.append(f"{figures.waiting} wait{'s' if figures.waiting == 1 else ''}")
-    if figures.kv_used is not None:
-        parts.append(f"KV cache {100 * figures.kv_used:.0f} %")
-    if figures.rate is not None:
-        parts.append(f"{figures.rate:.0f} tok/s")
-    if figures.prompt_rate is not None:
-        parts.append(f"reads {figures.prompt_rate:.0f} tok/s")
-    if figures.memory is not None:
-        parts.append(size(figures.memory, binary=binary))
-    return "  ".join(parts) or clean_label(figures.note, 120)
-
-
-def far_lines(
-    far: Sequence[tuple[str, str]], loaded: Sequence[Loaded], figures: Mapping[str, ServerFigures], *, binary: bool
-) -> list[BoardLine]:
-    """Servers on other machines, (name, host), and what they say themselves: never figures of this machine.
-
-    A server that says nothing and holds nothing has no line.
-    """
-    lines = []
-    for name, host in far:
-        models = [found for found in loaded if found.model.provider == name]
-        told = figures.get(name)
-        words = figures_words(told, binary=binary) if told is not None else ""
-        if not words and not models:
-            continue
-        held = total if (total := sum(found.model.size or 0 for found in models)) else None
-        count = f"{len(models)} model{'' if len(models) == 1 else 's'} loaded" if models else ""
-        pieces: list[Piece] = [(f" {name}", "bold"), (f" on {host}" if host else "", "dim")]
-        for part in (count, "" if held is None else size(held, binary=binary), words):
-            if part:
-                pieces.append((f"  {part}", ""))
-        if told is not None and told.source and words:
-            pieces.append((f"  {told.source}", "dim"))
-        lines.append(BoardLine(tuple(pieces), f"far:{name}"))
-    return lines
