@@ -33,6 +33,8 @@ _CSS: Final = """
     .dialog .problem { color: $text-error; }
     .dialog Input, .dialog Input:focus { border: none; height: 1; padding: 0 1; margin-top: 1; background: $surface; }
     .dialog Rows { height: 14; margin-top: 1; }
+    &.-low .dialog { padding: 0 1; max-height: 100%; }
+    &.-low .dialog Rows, &.-low .dialog Input, &.-low .dialog Input:focus { margin-top: 0; }
     .dialog Rows .rows--cursor-blurred { color: $block-cursor-foreground; background: $block-cursor-background; }
 """
 
@@ -187,7 +189,7 @@ class ChoiceDialog(ModalScreen[str | None]):
     def on_mount(self) -> None:
         """Fill the list; typing filters it."""
         rows = self.query_one(Rows)
-        rows.styles.height = max(1, min(14, len(self._choices)))
+        rows.styles.height = max(1, min(14, len(self._choices), self.app.size.height - 6))
         longest = max((cell_len(note) for _, _, note in self._choices), default=0)
         self.query_one(".dialog").styles.width = min(100, max(72, (self._label_width() or 0) + longest + 12))
         rows.set_items(self._choices)
