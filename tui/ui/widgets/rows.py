@@ -345,6 +345,10 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
 
     # --- keys and mouse ---------------------------------------------------------------------------------------------
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What cannot be marked has no keys for it."""
+        return self._markable or action not in ("mark", "range", "mark_all")
+
     def action_move(self, step: int) -> None:
         """A row up or down."""
         self.move_to(self._set.row + step)
