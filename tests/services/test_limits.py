@@ -20,7 +20,20 @@ from tui.core.observe import Observable
 from tui.hardware.sample import Cpu, Disk, Gpu, GpuProcess, Memory, Sample, Source
 from tui.providers.ports import Holder
 from tui.services import limits as module
-from tui.services.limits import AGAIN, FOR_PULL, Limits, breaches, check_here, cpu_breach, cpu_use, heard, recent, refused, sentence
+from tui.services.limits import (
+    AGAIN,
+    FOR_PULL,
+    Limits,
+    breaches,
+    check_here,
+    check_pull,
+    cpu_breach,
+    cpu_use,
+    heard,
+    recent,
+    refused,
+    sentence,
+)
 from tui.services.own_use import Process, families, own_use, processes, processor_seconds
 
 GB = 10**9
@@ -412,6 +425,36 @@ async def test_models_of_our_servers_are_not_counted() -> None:
 
 
 # --- in a command ------------------------------------------------------------------------------------------------------
+
+
+async def test_all_servers_of_the_user_are_ours_for_a_command_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    seen: list[Sequence[Holder]] = []
+
+    async def held(url: str) -> Holder | None:
+        asked.append(url)
+        return Holder(pid=len(asked)) if not url.endswith(":3") else None
+
+    async def measured(_settings: Settings, _samples: Any, holders: Sequence[Holder], *_more: Any) -> tuple[()]:
+        seen.append(holders)
+        return ()
+
+    monkeypatch.setattr(module, "_sample", lambda disks, gpu, seconds=0.5: FULL)
+    monkeypatch.setattr(module, "held_by", held)
+    monkeypatch.setattr(module, "_measured", measured)
+    table = {"kind": "ollama", "enabled": True}
+    providers = {
+        "lab": table | {"url": "http://127.0.0.1:1"},
+        "two": table | {"url": "http://127.0.0.1:2"},
+        "gone": table | {"url": "http://127.0.0.1:3"},
+        "off": table | {"url": "http://127.0.0.1:4", "enabled": False},
+        "far": table | {"url": "http://10.0.0.9:5"},
+    }
+    settings = build({"providers": providers})
+    await check_here(settings, Endpoint("lab", "ollama", "http://127.0.0.1:1"))
+    await check_pull(settings, Endpoint("lab", "ollama", "http://127.0.0.1:1"))
+    assert asked == ["http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3"] * 2
+    assert [len(holders) for holders in seen] == [2, 2]
 
 
 async def test_a_command_measures_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -431,8 +431,7 @@ async def check_here(
     try:
         async with asyncio.timeout(PATIENCE):
             sample = await in_daemon_thread(lambda: _sample(list(disks), settings.monitor.gpu))
-            held = await held_by(endpoint.url)
-            return await _measured(settings, ((0.0, sample),), [held] if held is not None else [], vram, need, asyncio.sleep)
+            return await _measured(settings, ((0.0, sample),), await _holders(settings, endpoint), vram, need, asyncio.sleep)
     except TimeoutError:
         return ()
 
@@ -444,8 +443,7 @@ async def check_pull(
     limits = settings.limits
     if not runs_here(endpoint, settings) or not any((limits.cpu, limits.memory, limits.disk)):
         return ()
-    held = await held_by(endpoint.url)
-    holders = [held] if held is not None else []
+    holders = await _holders(settings, endpoint)
 
     def measured() -> Sample:
         folder = models_folder(endpoint, settings)
@@ -461,6 +459,14 @@ async def check_pull(
     )
     cpu = cpu_breach(limits, busy.cpu.percent, ours if own is not None else None)
     return (*((cpu,) if cpu is not None else ()), *(breach for breach in found if breach.what != "cpu"))
+
+
+async def _holders(settings: Settings, endpoint: Endpoint) -> list[Holder]:
+    """Who holds the port of this server, and of the others of the user on this machine."""
+    others = [Endpoint(name, one.kind, one.url) for name, one in settings.providers.items() if one.enabled]
+    urls = {endpoint.url, *(one.url for one in others if runs_here(one, settings))} if settings.limits.count == "others" else ()
+    found = await asyncio.gather(*(held_by(url) for url in sorted(urls)))
+    return [holder for holder in found if holder is not None]
 
 
 def _sample(disks: list[str], gpu: bool, seconds: float = APART) -> Sample:
