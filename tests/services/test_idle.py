@@ -124,6 +124,28 @@ async def test_processes_that_work_at_the_last_look_keep_it() -> None:
     assert world.done == ["unload phi4"]
 
 
+async def test_a_model_that_was_used_while_another_was_unloaded_stays() -> None:
+    world = World()
+    world.load_models(running("phi4"), running("qwen3"))
+    await world.pass_(595)
+
+    def slow(_model: str) -> None:
+        world.time.advance(90)
+        world.change("qwen3", expires_at=1e9 + 650)  # somebody's request came and ended meanwhile
+
+    world.on_unload = slow
+    await world.pass_(5)
+    assert world.done == ["unload phi4"]
+
+
+async def test_a_server_of_another_person_is_left_alone() -> None:
+    world = World()
+    world.load_models(running("phi4"))
+    world.watching.held = Holder(uid=4711, user="alice", other_person=True)
+    await world.pass_(1200)
+    assert world.done == []
+
+
 async def test_servers_elsewhere_and_the_demo_are_left_alone() -> None:
     world = World()
     of = world.watching.of

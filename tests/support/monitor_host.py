@@ -15,6 +15,7 @@ from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.models import Endpoint, Location, Origin, ProviderState, ProviderStatus, RunningModel, Severity
 from tui.core.observe import Observable
 from tui.hardware.sample import Gpu, Memory, Sample
+from tui.providers.ports import Holder
 
 GB = 10**9
 
@@ -43,6 +44,7 @@ class Watching:
         self.models: Observable[Any] = Observable(())
         self.running: Observable[tuple[RunningModel, ...]] = Observable(())
         self.can = frozenset({Capability.UNLOAD, Capability.LOAD, Capability.RUNNING})
+        self.held: Holder | None = None
 
     @staticmethod
     def of(name: str, location: Location = Location.HERE, origin: Origin = Origin.CONFIG) -> ProviderState:
@@ -59,7 +61,7 @@ class Watching:
 
     def watch(self, name: str) -> Any:
         """See `host.Watching`."""
-        return SimpleNamespace(holder=None)
+        return SimpleNamespace(holder=self.held)
 
 
 class FakeHost:

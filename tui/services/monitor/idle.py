@@ -38,9 +38,12 @@ class Unloading:
         self._failed: dict[Key, float] = {}
 
     def may(self, model: RunningModel) -> bool:
-        """Whether it may be unloaded: neither wanted to stay, nor at work, and its server knows how."""
+        """Whether it may be unloaded: neither wanted to stay, nor at work, and its server knows how and is no other person's."""
         settings, provider = self._host.settings(), self._host.watching.provider(model.provider)
         if settings.security.access == "look" or provider is None or Capability.UNLOAD not in provider.capabilities:
+            return False
+        watch = self._host.watching.watch(model.provider)
+        if watch is not None and watch.holder is not None and watch.holder.other_person:  # whether it works is hidden from us
             return False
         failed = self._failed.get((model.provider, model.key))
         if failed is not None and 0 <= self._host.clock.monotonic() - failed < AFTER_FAILURE:
@@ -94,7 +97,10 @@ class Idle:
         limit = self._host.settings().limits.idle_unload
         if not limit:
             return
-        for model in self._uses.here():
-            idle = self._uses.idle(model)
-            if idle is not None and idle >= limit and self._unloading.may(model):
-                await self._unloading.unload(model, f"nobody used it for {duration(idle)}, limits.idle_unload is {duration(limit)}")
+        for key in [(model.provider, model.key) for model in self._uses.here()]:
+            model = next((one for one in self._uses.here() if (one.provider, one.key) == key), None)
+            idle = self._uses.idle(model) if model is not None else None
+            if model is None or idle is None or idle < limit or not self._unloading.may(model):
+                continue
+            await self._unloading.unload(model, f"nobody used it for {duration(idle)}, limits.idle_unload is {duration(limit)}")
+            self._uses.look()  # that can take minutes, in which others are used
