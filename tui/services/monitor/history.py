@@ -48,6 +48,9 @@ class Ring:
         """Set a bucket. Those between it and the newest before are gaps; where time went back, what was to come is dropped."""
         if number != self.newest:
             self._move(number)
+        self._set(number, values)
+
+    def _set(self, number: int, values: Mapping[str, Value]) -> None:
         place = number % self.size
         series = self._series
         for name, value in values.items():
@@ -123,10 +126,12 @@ class Ring:
         if earlier.newest > newest >= 0:  # of a time that has not come: the clock was wrong then
             earlier.put(newest, {})
         self._series, self.newest, self._looked, self._begun = earlier._series, earlier.newest, earlier.newest, earlier._begun
-        for number, values in mine.items():
-            self.put(number, values)
-        if newest >= 0:
+        if newest > self.newest:
             self.put(newest, {})
+        for number, values in mine.items():
+            if values and number >= self.first:
+                self._begun = min(self._begun, number)
+                self._set(number, values)
 
 
 class History:
