@@ -47,7 +47,7 @@ async def test_the_cursor_is_the_newest_message_until_it_is_moved() -> None:
         await until(lambda: screen_lines(app)[0].startswith("> m0 "))
         await pilot.press("J", "J")
         assert chat.cursor == 2
-        assert screen_text(app).count("> m") == 1
+        await until(lambda: screen_text(app).count("> m") == 1)
 
 
 async def test_the_cursor_stays_in_view_when_lines_are_scrolled() -> None:
