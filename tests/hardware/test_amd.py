@@ -247,6 +247,15 @@ def test_the_library_of_amd_fills_what_sysfs_lacks():
     assert library.completed(gpu, "0000:0a:00.0") is gpu
 
 
+def test_a_card_of_amd_that_does_nothing_has_figures():
+    smi = Smi()
+    smi.answers["amdsmi_get_gpu_activity"] = {"gfx_activity": 0, "umc_activity": 0}
+    library = amdsmi_facts.load(Clock(), smi)
+    assert library is not None
+    gpu = library.completed(Gpu("AMD-1", 0, "Radeon"), "0000:03:00.0")
+    assert (gpu.percent, gpu.memory_percent, gpu.ecc_uncorrected, gpu.name) == (0.0, 0.0, 0, "Radeon")
+
+
 def test_a_library_of_amd_that_fails_takes_nothing_away():
     clock, smi = Clock(), Smi()
     library = amdsmi_facts.load(clock, smi)

@@ -64,3 +64,14 @@ def test_X_a_path_is_shown_cleaned(tmp_path: Path):
     assert "\x1b" not in found.path and "\u202e" not in found.path
     sample = Sample(time=1.0, disks=(found,))
     assert parse_sample(format_sample(sample)) == sample
+
+
+def test_X_a_filesystem_without_end_has_no_size_and_spoils_no_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Those of object stores tell 2**64 bytes."""
+    space = os.statvfs(tmp_path)
+    endless = os.statvfs_result((2**24, 2**24, 2**40, 2**40, 2**40, *tuple(space)[5:]))
+    monkeypatch.setattr(os, "statvfs", lambda _path: endless)
+    found = Filesystems([str(tmp_path)], tmp_path).read()
+    assert (found[0].total, found[0].used, found[0].free) == (None, 0, None)
+    sample = Sample(1.0, disks=found)
+    assert parse_sample(format_sample(sample)) == sample

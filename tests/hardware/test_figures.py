@@ -84,7 +84,7 @@ def test_P31_a_driver_that_hangs_has_old_figures_first_and_then_none(machine: tu
     tree.meminfo(MemTotal=1000, MemAvailable=400)
     figures.lanes.start(time.monotonic(), NOBODY)
     others = [lane for lane in figures._lanes.values() if lane.name != "GPU"]
-    while any(lane.started is not None for lane in others):
+    while any(lane._busy for lane in others):
         time.sleep(0.001)
     silent[0] = 4.0
     sample = figures.sample(NOBODY)

@@ -82,13 +82,29 @@ def test_E04_a_machine_that_slept_makes_nobody_late(release: threading.Event):
     lanes.close()
 
 
-@pytest.mark.parametrize("error", [OSError("gone"), MemoryError(), ZeroDivisionError(), RecursionError()])
-def test_one_that_fails_says_so_and_is_asked_again(error: Exception):
-    answers: Iterator[Exception | int] = iter([error, 5])
+def test_E04_one_that_answers_while_it_is_forgiven_is_not_busy_for_ever(release: threading.Event):
+    lane = Lane("disks", lambda names: release.wait(30))
+
+    class Moment(float):
+        def __add__(self, other: float) -> float:
+            release.set()
+            wait(lambda: lane.answered)
+            return float(self) + other
+
+    lanes = Lanes((lane,), 1.0)
+    lanes.start(Moment(10.0), NOBODY)
+    lanes.forgive(3.0)
+    assert heard(lanes) and lane.due(20.0, 1.0)
+    lanes.close()
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), MemoryError(), ZeroDivisionError(), RecursionError(), SystemExit(1)])
+def test_one_that_fails_says_so_and_is_asked_again(error: BaseException):
+    answers: Iterator[BaseException | int] = iter([error, 5])
 
     def read(_names: frozenset[str]) -> int:
         answer = next(answers)
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 

@@ -60,7 +60,7 @@ class Library:
             self._facts[place] = (now, facts)
             if self._clock() - now > _AT_ONCE:
                 del self._handles[place]
-        lacking = {field: value for field, value in facts.items() if value and getattr(gpu, field) is None}
+        lacking = {field: value for field, value in facts.items() if value is not None and getattr(gpu, field) is None}
         if facts["name"] and gpu.name.startswith("AMD GPU "):
             lacking["name"] = facts["name"]
         return replace(gpu, **lacking) if lacking else gpu

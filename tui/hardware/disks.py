@@ -7,13 +7,15 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Final
 
 from tui.hardware import reading
 from tui.hardware.reading import SLOW
 from tui.hardware.sample import Disk
 from tui.text import clean_name
 
-_SECTOR = 512  # in block/stat, whatever the device's own is (Documentation/block/stat.rst)
+_LARGEST: Final = 2**60
+_SECTOR: Final = 512  # in block/stat, whatever the device's own is (Documentation/block/stat.rst)
 
 
 class Filesystems:
@@ -45,7 +47,7 @@ class Filesystems:
                 total, free = space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
                 used = (space.f_blocks - space.f_bfree) * space.f_frsize
                 read, write = self._traffic(device)
-                found[device] = Disk(clean_name(path), total, max(0, used), max(0, free), read, write)
+                found[device] = Disk(clean_name(path), *map(_size, (total, used, free)), read, write)
         return tuple(found.values())
 
     def _traffic(self, device: int) -> tuple[float | None, float | None]:
@@ -80,6 +82,11 @@ class Filesystems:
                 name = Path(os.path.realpath(f"{self._root}{source[1]}")).name
                 return f"{self._root}/sys/class/block/{name}/stat"
         return ""
+
+
+def _size(found: int) -> int | None:
+    """Bytes; None for what only an object store that has no end tells."""
+    return max(0, found) if found < _LARGEST else None
 
 
 def _real(path: str) -> Path | None:

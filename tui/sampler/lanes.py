@@ -51,7 +51,8 @@ class Lane:
         self.name = name
         self.result: Any = None
         self.answered = False
-        self.started: float | None = None
+        self._busy = False
+        self._started = 0.0
         self._read = read
         self._note = note
         self._label = label
@@ -79,15 +80,14 @@ class Lane:
 
     def due(self, now: float, interval: float) -> bool:
         """Whether it is time for another reading, and the last one has ended."""
-        return self.started is None and now >= self._last + self.every(interval) - interval / 4
+        return not self._busy and now >= self._last + self.every(interval) - interval / 4
 
     def silent(self, now: float, interval: float) -> float:
         """Seconds that it should have answered before."""
-        started = self.started
-        if started is None:
+        if not self._busy:
             return 0.0
         allowed = max(interval, 1.0, 2 * self._wall) + (0.0 if self.answered else FIRST)
-        return max(0.0, now - started - allowed)
+        return max(0.0, now - self._started - allowed)
 
     def source(self, now: float, interval: float) -> Source:
         """How it does."""
@@ -97,7 +97,8 @@ class Lane:
 
     def start(self, now: float, names: frozenset[str], done: Callable[[], None]) -> None:
         """Measure in its thread; `done` is called there."""
-        self.started = self._last = now
+        self._started = self._last = now
+        self._busy = True
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name=self.name, daemon=True)
             self._thread.start()
@@ -105,8 +106,7 @@ class Lane:
 
     def forgive(self, seconds: float) -> None:
         """All of us were stopped for so long."""
-        if self.started is not None:
-            self.started += seconds
+        self._started += seconds
 
     def _work(self) -> None:
         while True:
@@ -114,12 +114,12 @@ class Lane:
             wall, work = time.perf_counter(), time.thread_time()
             try:
                 self.result, self._trouble = self._read(names), ""
-            except Exception:  # one that fails in a way nobody thought of takes nothing else with it
+            except BaseException:  # one that fails in a way nobody thought of (a library may even call `exit`) takes nothing with it
                 self.result, self._trouble = None, "it cannot be measured"
             self._wall = time.perf_counter() - wall
             if self.answered:  # a first reading loads libraries
                 self._costs = (*self._costs[-1:], max(time.thread_time() - work, self._wall * WAITING))
-            self.answered, self.started = True, None
+            self.answered, self._busy = True, False
             done()
 
 
