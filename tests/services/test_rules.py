@@ -249,6 +249,34 @@ async def test_an_alert_that_a_crash_left_is_closed_with_the_time_last_known(hom
     assert {one.id for one in table.log()} == {5, 6}
 
 
+async def test_an_alert_of_a_rule_that_is_none_ends(home: Home) -> None:
+    app = home.one()
+    table = AlertTable(app.database)
+    await table.put([Alert(5, "humidity", "", 90.0, 70.0, home.clock.time() - 100)])
+    await table.watched(home.clock.time())
+    await app.tick()
+    view = await app.seconds(5)
+    assert ([one.rule for one in view.active], [one.rule for one in view.log]) == (["cpu"], ["humidity"])
+    assert [one.id for one in table.open()] == [view.active[0].id]
+
+
+async def test_rules_whose_beginning_broke_are_begun_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = home.one()
+    begin, times = alarms_module.Alarms.begin, []
+
+    async def breaks(self: alarms_module.Alarms) -> None:
+        times.append(1)
+        if len(times) == 1:
+            raise RuntimeError("a fault")
+        await begin(self)
+
+    monkeypatch.setattr(alarms_module.Alarms, "begin", breaks)
+    with pytest.raises(RuntimeError):
+        await app.tick()
+    assert (await app.tick()).keeper == "this window"
+    assert app.rules.held
+
+
 async def test_a_worker_leaves_the_alerts_of_providers_alone(home: Home) -> None:
     app, worker = home.one(), home.one(app=False)
     app.servers = (state(ProviderStatus.UP),)

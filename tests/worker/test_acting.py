@@ -133,6 +133,18 @@ async def test_a_server_that_may_not_be_asked_or_is_gone_has_nothing(world: Worl
     assert not world.acts.watching.running.value
 
 
+@pytest.mark.parametrize(("named", "asked"), [({}, True), ({"lab": {"enabled": False}}, False), ({"ollama": {"enabled": False}}, False)])
+async def test_ollama_is_found_unless_the_settings_switch_it_off(
+    world: World, monkeypatch: pytest.MonkeyPatch, named: dict[str, dict[str, Any]], asked: bool
+) -> None:
+    monkeypatch.setattr("tui.worker.acting.OLLAMA", world.ollama.url)
+    providers = {name: {"kind": "ollama", "url": world.ollama.url.replace("127.0.0.1", "localhost")} | one for name, one in named.items()}
+    world.settings = build({"limits": {"idle_unload": "10m"}, "providers": providers})
+    await world.look()
+    assert bool(world.acts.watching.running.value) is asked
+    assert bool(world.ollama.requests) is asked
+
+
 async def test_memory_that_runs_out_unloads_one(world: World) -> None:
     world.settings = world.having({"memory_pressure": "unload"})
     await world.look()

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from tui.config.settings import Settings
 from tui.core.capabilities import Capability
@@ -24,7 +25,7 @@ from tui.services.audit import Audit
 from tui.services.limits import Samples
 from tui.services.monitor.acting import EVERY, Acting
 from tui.services.registry import endpoint_of
-from tui.services.space import runs_here
+from tui.services.space import LOOPBACK, runs_here
 
 if TYPE_CHECKING:
     from tui.config.paths import Paths
@@ -73,8 +74,8 @@ class Servers:
         """Ask every server what it has loaded; one that does not answer has nothing."""
         settings = self._settings()
         wanted = {name: endpoint_of(name, one) for name, one in settings.providers.items() if one.enabled}
-        if settings.general.discover and all(endpoint.url.rstrip("/") != OLLAMA for endpoint in wanted.values()):
-            wanted.setdefault("ollama", Endpoint("ollama", "ollama", OLLAMA))
+        if settings.general.discover and "ollama" not in settings.providers and not _is_named(OLLAMA, settings):
+            wanted["ollama"] = Endpoint("ollama", "ollama", OLLAMA)
         wanted = {name: endpoint for name, endpoint in wanted.items() if runs_here(endpoint, settings)}
         for name in self._known.keys() - {name for name, endpoint in wanted.items() if self._known.get(name, (None,))[0] == endpoint}:
             _endpoint, watched = self._known.pop(name)
@@ -120,6 +121,13 @@ class Servers:
         known, self._known = self._known, {}
         for _endpoint, watched in known.values():
             await watched.provider.aclose()
+
+
+def _is_named(url: str, settings: Settings) -> bool:
+    """Whether the settings name the server at this address, be it switched off."""
+    port = urlsplit(url).port
+    found = [urlsplit(one.url) for one in settings.providers.values()]
+    return any((one.hostname or "") in LOOPBACK and one.port == port for one in found)
 
 
 class WorkerActs:

@@ -147,13 +147,13 @@ class WorkerRules:
                         acting = asyncio.create_task(self._act(sampling.recent), name="limits")
                 elif not rules.held and sampler is not None:
                     _log.info("an app watches the rules")
+                    if acting is not None:  # at once: the app acts, too
+                        await _end(acting)
                     await _end(sampler)
                     sampler = None
-                    if acting is not None:
-                        await _end(acting)
                 await asyncio.sleep(TICK)
         finally:
-            for task in (sampler, acting):
+            for task in (acting, sampler):
                 if task is not None:
                     await _end(task)
             await rules.aclose()

@@ -168,13 +168,14 @@ class Alarms:
             left, alive = self._table.open(), self._table.watched_at()
             self._book.last = self._table.newest()
             fresh = alive is not None and abs(now - alive) <= UNWATCHED
-            mine = [alert for alert in left if alert.rule != PROVIDER_DOWN or self._host.states() is not None]
             if fresh:
+                rules = (*MACHINE, PROVIDER_DOWN) if self._host.states() is not None else MACHINE
+                mine = [alert for alert in left if alert.rule in rules]
                 self._book.adopt(mine, clock.monotonic(), now)
                 self._known = {alert.id for alert in mine}
-            else:
-                closed = [ended(alert, alive or alert.started_at, NOBODY_LOOKED) for alert in left]
-                self._unwritten = {alert.id: alert for alert in closed}
+                left = tuple(alert for alert in left if alert.rule not in (*MACHINE, PROVIDER_DOWN))  # another version's: nobody ends them
+            closed = [ended(alert, alive or alert.started_at, NOBODY_LOOKED) for alert in left]
+            self._unwritten = {alert.id: alert for alert in closed}
             await self.reread()
         await self.flush()
 

@@ -119,8 +119,9 @@ class Rules:
                 self._locks[APP_LOCK] = lock
             if not self._app and (other := read_holder(folder / APP_LOCK)) is not None:
                 return f"another window (pid {other.who.pid})"
-            if (lock := take(folder / RULES_LOCK)) is not None:
+            if RULES_LOCK not in self._locks and (lock := take(folder / RULES_LOCK)) is not None:
                 self._locks[RULES_LOCK] = lock
+            if RULES_LOCK in self._locks:
                 return HERE if self._app else WORKER
             return WORKER if read_holder(folder / RULES_LOCK) is not None else ""
         except PaddockError as error:
