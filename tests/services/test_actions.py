@@ -148,6 +148,16 @@ def test_security_access_is_kept_where_verbs_enter(bench: Make, ollama: Ollama, 
     assert bool(posts) is (access == "use")
 
 
+def test_look_is_kept_by_what_limits_and_room_do_too(bench: Make, ollama: Ollama) -> None:
+    lab = bench(provider(ollama.url) + '[security]\naccess = "look"\n')
+    until(lambda: lab.registry.models.value)
+    for act in (lab.actions.load_now, lab.actions.unload_now):
+        lab.registry.engine.post(act, "lab", "qwen3:8b")
+        lab.idle()
+    until(lambda: len([text for text in lab.said() if "security.access" in text]) == 2)
+    assert not [request.path for request in ollama.requests if request.method != "GET"]
+
+
 def test_look_changes_no_provider_either(bench: Make, ollama: Ollama) -> None:
     lab = bench(provider(ollama.url) + '[security]\naccess = "look"\n')
     before = lab.paths.config_file.read_text()

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.monitor_host import FakeHost, running
 from tui.config.settings import build
-from tui.core.models import Location, Origin, RunningModel
+from tui.core.models import Location, Origin, ProviderStatus, RunningModel
 from tui.core.monitor import Loaded, ServerFigures
 from tui.providers.ports import Holder
 from tui.services.monitor.acting import Acting
@@ -144,6 +144,15 @@ async def test_a_server_of_another_person_is_left_alone() -> None:
     world.watching.held = Holder(uid=4711, user="alice", other_person=True)
     await world.pass_(1200)
     assert world.done == []
+
+
+async def test_a_server_that_was_found_counts_as_one_that_is_configured() -> None:
+    world = World()
+    found = replace(world.watching.of("lab", origin=Origin.FOUND), status=ProviderStatus.FOUND)
+    world.watching.providers.set((found,))
+    world.load_models(running("phi4"))
+    await world.pass_(600)
+    assert world.done == ["unload phi4"]
 
 
 async def test_servers_elsewhere_and_the_demo_are_left_alone() -> None:

@@ -72,15 +72,14 @@ class Actions:
 
     def _run(self, text: str, target: str, capability: Capability, work: Work) -> None:
         """Do something to a provider that may take long, as an activity that can be cancelled."""
+        self._post(self._checked, text, target, capability, work)
 
-        async def checked() -> None:
-            reason = self._registry.can(target, capability)
-            if reason:
-                what = f"{text[0].upper()}{text[1:]}: not done, {reason}"
-                raise PaddockError.of(what, target, "Choose another provider, or change the setting", FailureKind.REFUSED)
-            await self._activity(text, target, work)
-
-        self._post(checked)
+    async def _checked(self, text: str, target: str, capability: Capability, work: Work) -> None:
+        reason = self._registry.can(target, capability)
+        if reason:
+            what = f"{text[0].upper()}{text[1:]}: not done, {reason}"
+            raise PaddockError.of(what, target, "Choose another provider, or change the setting", FailureKind.REFUSED)
+        await self._activity(text, target, work)
 
     async def _activity(self, text: str, target: str, work: Work) -> None:
         registry = self._registry
@@ -197,19 +196,23 @@ class Actions:
         """As `load`, awaited; on the engine only.
 
         Raises:
-            PaddockError: It is not loaded: the server or `[limits]` refused.
+            PaddockError: It is not loaded: the server, `security.access` or `[limits]` refused.
         """
-        if self._allowed is not None and (refused := await self._allowed(provider, model)) is not None:
-            raise PaddockError(refused)
-        await self._activity(f"loading {model}", provider, lambda: self._load(provider, model, "", "load"))
+
+        async def work() -> None:
+            if self._allowed is not None and (refused := await self._allowed(provider, model)) is not None:
+                raise PaddockError(refused)
+            await self._load(provider, model, "", "load")
+
+        await self._checked(f"loading {model}", provider, Capability.LOAD, work)
 
     async def unload_now(self, provider: str, model: str) -> None:
         """As `unload`, awaited; on the engine only.
 
         Raises:
-            PaddockError: It is not gone.
+            PaddockError: It is not gone, or `security.access` forbids it.
         """
-        await self._activity(f"unloading {model}", provider, lambda: self._unloaded(provider, model))
+        await self._checked(f"unloading {model}", provider, Capability.UNLOAD, lambda: self._unloaded(provider, model))
 
     async def _unloaded(self, provider: str, model: str) -> None:
         connection = self._registry.require(provider)

@@ -120,7 +120,7 @@ class Uses:
         """Loaded models of servers of this machine that answer, the demo's only where that is wanted."""
         if self._host.demo and not demo:
             return ()
-        good = (ProviderStatus.UP, ProviderStatus.BUSY)
+        good = (ProviderStatus.UP, ProviderStatus.FOUND, ProviderStatus.BUSY)
         names = {
             state.endpoint.name
             for state in self._host.watching.providers.value
