@@ -168,6 +168,13 @@ async def test_H18_nonsense_is_no_figure_and_the_next_answer_counts(lab: Lab, se
     assert lab.figures["gpu"].rate in (None, 0.0)
 
 
+async def test_a_server_that_was_found_is_asked_like_one_that_is_configured(lab: Lab, server: FaultServer) -> None:
+    server.routes["/metrics"] = lambda exchange: exchange.reply(200, text(num_requests_waiting=3))
+    lab.add("gpu", server.url)
+    lab.status("gpu", ProviderStatus.FOUND)
+    assert (await until(lambda: lab.figures.get("gpu"))).waiting == 3
+
+
 async def test_what_is_gone_is_forgotten(lab: Lab, server: FaultServer) -> None:
     server.routes["/metrics"] = lambda exchange: exchange.reply(200, text())
     lab.add("gpu", server.url)

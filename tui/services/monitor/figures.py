@@ -136,7 +136,8 @@ class Servers:
         wanted: dict[str, Provider] = {}
         for state in self._host.watching.providers.value:
             provider = self._host.watching.provider(state.name)
-            if state.status is ProviderStatus.UP and provider is not None and Capability.METRICS in state.capabilities:
+            answers = state.status in (ProviderStatus.UP, ProviderStatus.FOUND)
+            if answers and provider is not None and Capability.METRICS in state.capabilities:
                 wanted[state.name] = provider
         for name, (provider, task) in list(self._followed.items()):
             if wanted.get(name) is not provider or task.done():
