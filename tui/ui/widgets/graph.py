@@ -17,22 +17,27 @@ from tui.ui.widgets.bars import uses_ascii
 _LEFT: Final = (0x00, 0x40, 0x44, 0x46, 0x47)
 _RIGHT: Final = (0x00, 0x80, 0xA0, 0xB0, 0xB8)
 _ASCII: Final = " .:|#"
+_CELLS: Final = tuple(tuple(chr(0x2800 | left | right) if left or right else " " for right in _RIGHT) for left in _LEFT)
+"""A cell by the levels of its two dots."""
+_ASCII_CELLS: Final = tuple(tuple(_ASCII[max(left, right)] for right in range(5)) for left in range(5))
 Value = float | None
 
 
 def _levels(values: Sequence[Value], count: int, lo: float, hi: float, steps: int) -> list[int]:
     """The last `count` values as 0 (no value) or 1 to `steps`; shorter series stand at the right."""
     span = hi - lo
+    scale = steps / span if span > 0 else 0.0
     shown = values[-count:] if count else ()
     levels = [0] * (count - len(shown))
     for value in shown:
         if value is None or value != value:
             levels.append(0)
-        elif span <= 0:
+        elif span <= 0 or value <= lo:
             levels.append(1)
+        elif value >= hi:
+            levels.append(steps)
         else:
-            share = min(1.0, max(0.0, (value - lo) / span))
-            levels.append(max(1, min(steps, int(share * steps + 0.5))))
+            levels.append(int((value - lo) * scale + 0.5) or 1)
     return levels
 
 
@@ -50,18 +55,12 @@ def braille_rows(values: Sequence[Value], width: int, height: int, lo: float, hi
     if width <= 0 or height <= 0:
         return [""] * max(0, height)
     levels = _levels(values, width * 2, lo, hi, height * 4)
+    pairs = list(zip(levels[::2], levels[1::2], strict=True))
+    cells = _ASCII_CELLS if ascii else _CELLS
     rows: list[str] = []
-    for row in range(height):
-        below = (height - 1 - row) * 4
-        cells: list[str] = []
-        for index in range(0, width * 2, 2):
-            left = min(4, max(0, levels[index] - below))
-            right = min(4, max(0, levels[index + 1] - below))
-            if ascii:
-                cells.append(_ASCII[max(left, right)])
-            else:
-                cells.append(chr(0x2800 | _LEFT[left] | _RIGHT[right]) if left or right else " ")
-        rows.append("".join(cells))
+    for below in range(4 * (height - 1), -1, -4):
+        here = [min(4, max(0, level - below)) for level in range(4 * height + 1)]
+        rows.append("".join([cells[here[left]][here[right]] for left, right in pairs]))
     return rows
 
 
