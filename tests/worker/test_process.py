@@ -287,3 +287,16 @@ async def test_settings_are_followed_while_it_works(home: Home) -> None:
     home.paths.config_file.parent.mkdir(parents=True, exist_ok=True)
     home.paths.config_file.write_text("[pulls]\nat_once = 3\n")
     await home.until(lambda view: view.count(JobState.FETCHING) == 3)
+
+
+def test_a_worker_reads_all_its_modules_at_the_start() -> None:
+    """An upgrade of the files under it must not break it: what it measures, watches and does is there before it works."""
+    code = (
+        "import sys; from tui.worker import process; process._real(); before = set(sys.modules)\n"
+        "from tui.hardware import gpus, once, processes\n"
+        "from tui.services.monitor import acting, alarms, history, keeping, rules, sampling\n"
+        "from tui.worker import acting as _acting, fullness, rules as _rules\n"
+        "print(sorted(name for name in set(sys.modules) - before if name.startswith('tui.')))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert found.stdout.strip() == "[]"

@@ -17,9 +17,9 @@ from tui.core.clock import SYSTEM
 from tui.core.models import Severity
 from tui.hardware.sample import Cpu, Sample
 from tui.hardware.sample_line import format_sample
+from tui.services import limits
 from tui.services.audit import Audit
 from tui.services.locks import take
-from tui.services.monitor import rules as rules_module
 from tui.services.monitor.rules import APP_LOCK, RULES_LOCK
 from tui.store.alerts import AlertTable
 from tui.store.db import Database
@@ -39,7 +39,7 @@ while True:
 
 class Home:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(rules_module, "TICK", 0.01)
+        monkeypatch.setattr(worker_rules, "TICK", 0.01)
         self.paths: Paths = find_paths(environ={"PADDOCK_HOME": str(folder / "home"), "HOME": str(folder)})
         self.settings: Settings = build({"alerts": {"cpu": 70, "after": 1}, "limits": {"count": "all"}})
         self.database = Database(self.paths.database)
@@ -135,14 +135,12 @@ async def test_what_it_says_goes_into_its_log(home: Home, caplog: pytest.LogCapt
 
 
 async def test_own_servers_are_those_of_the_settings_and_ollama(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tui.providers import discovery
-
     asked: list[str] = []
 
     async def held_by(url: str) -> None:
         asked.append(url)
 
-    monkeypatch.setattr(discovery, "held_by", held_by)
+    monkeypatch.setattr(limits, "held_by", held_by)
     home.settings = build(
         {"providers": {"box": {"kind": "llamacpp", "url": "http://127.0.0.1:8080"}, "far": {"kind": "ollama", "url": "http://10.0.0.9:1"}}}
     )

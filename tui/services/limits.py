@@ -431,7 +431,7 @@ async def check_here(
     try:
         async with asyncio.timeout(PATIENCE):
             sample = await in_daemon_thread(lambda: _sample(list(disks), settings.monitor.gpu))
-            return await _measured(settings, ((0.0, sample),), await _holders(settings, endpoint), vram, need, asyncio.sleep)
+            return await _measured(settings, ((0.0, sample),), await _holders(settings, endpoint.url), vram, need, asyncio.sleep)
     except TimeoutError:
         return ()
 
@@ -443,7 +443,7 @@ async def check_pull(
     limits = settings.limits
     if not runs_here(endpoint, settings) or not any((limits.cpu, limits.memory, limits.disk)):
         return ()
-    holders = await _holders(settings, endpoint)
+    holders = await _holders(settings, endpoint.url)
 
     def measured() -> Sample:
         folder = models_folder(endpoint, settings)
@@ -461,11 +461,14 @@ async def check_pull(
     return (*((cpu,) if cpu is not None else ()), *(breach for breach in found if breach.what != "cpu"))
 
 
-async def _holders(settings: Settings, endpoint: Endpoint) -> list[Holder]:
-    """Who holds the port of this server, and of the others of the user on this machine."""
+async def _holders(settings: Settings, url: str) -> list[Holder]:
+    return await holders_here(settings, url) if settings.limits.count == "others" else []
+
+
+async def holders_here(settings: Settings, url: str) -> list[Holder]:
+    """Who holds the port of a server, and the ports of the servers of the user on this machine."""
     others = [Endpoint(name, one.kind, one.url) for name, one in settings.providers.items() if one.enabled]
-    urls = {endpoint.url, *(one.url for one in others if runs_here(one, settings))} if settings.limits.count == "others" else ()
-    found = await asyncio.gather(*(held_by(url) for url in sorted(urls)))
+    found = await asyncio.gather(*(held_by(place) for place in sorted({url, *(one.url for one in others if runs_here(one, settings))})))
     return [holder for holder in found if holder is not None]
 
 

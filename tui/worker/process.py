@@ -27,6 +27,7 @@ from tui.services.plan import Planner
 from tui.store.db import Database
 from tui.store.jobs import WISHES, JobTable, has_work
 from tui.store.meta import HAND_OVER, META, Meta, Servers, servers_have_work
+from tui.worker.acting import WorkerActs
 from tui.worker.keys import Keys
 from tui.worker.queue import Queue
 from tui.worker.rules import WorkerRules
@@ -75,8 +76,6 @@ class Worker:
         measure, weigh = (check_pull, check_here) if limited else (None, None)
 
         async def acts(samples: Callable[[], Samples]) -> None:
-            from tui.worker.acting import WorkerActs
-
             await WorkerActs(database, paths, settings, provider, keys.check, audit, SYSTEM).run(samples)
 
         self._queue = Queue(database, settings, provider, keys.check, planner, audit, measure=measure, weigh=weigh, space=space, demo=demo)
@@ -199,11 +198,12 @@ def _work_while_there_is_work(paths: Paths, options: argparse.Namespace, make: M
 
 
 def _real() -> Make:
-    """What makes providers of every family, all read now: an upgrade of the files under a running worker must not break it."""
+    """What makes providers of every family, and what measures, all read now: an upgrade of the files under it must not break a worker."""
+    from tui.hardware import gpus, once, processes
     from tui.providers import client, llamacpp, manifest, ollama, openai_compat
     from tui.providers.factory import make_provider
 
-    del client, llamacpp, manifest, ollama, openai_compat
+    del client, gpus, llamacpp, manifest, ollama, once, openai_compat, processes
     return make_provider
 
 

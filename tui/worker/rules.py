@@ -14,10 +14,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import PaddockError
-from tui.core.models import Endpoint, ProviderState, RunningModel, Severity
+from tui.core.models import ProviderState, RunningModel, Severity
 from tui.core.monitor import AlertsView
 from tui.core.observe import Observable
+from tui.services.limits import Samples, holders_here
+from tui.services.monitor.history import History
+from tui.services.monitor.rules import TICK, Rules
+from tui.services.monitor.sampling import Sampling
 from tui.text import clean_name
+from tui.worker.acting import OLLAMA
 
 if TYPE_CHECKING:
     from tui.config.paths import Paths
@@ -25,19 +30,15 @@ if TYPE_CHECKING:
     from tui.providers.ports import Holder
     from tui.services.audit import Audit
     from tui.services.chat.api import LiveAnswer
-    from tui.services.limits import Samples
-    from tui.services.monitor.rules import Rules
     from tui.store.db import Database
 
 AFTER: Final = 10.0
 """Seconds of work until it looks whether anybody watches: for a short job no sampler is started."""
-_OLLAMA: Final = "http://127.0.0.1:11434"
-"""Own without being configured: apps find it by themselves."""
 _log = logging.getLogger("paddock.worker")
 
 
 class WorkerRules:
-    """`alarms.RulesHost` of a worker, and the task that watches. What it needs is imported when it begins.
+    """`alarms.RulesHost` of a worker, and the task that watches.
 
     Args:
         settings: The running settings.
@@ -100,13 +101,7 @@ class WorkerRules:
 
     async def own_servers(self) -> tuple[Sequence[Holder], int]:
         """Who holds the ports of the configured providers on this machine; what their models have is known by process only."""
-        from tui.providers.discovery import held_by
-        from tui.services.space import runs_here
-
-        settings = self._settings()
-        here = {one.url for name, one in settings.providers.items() if runs_here(Endpoint(name, one.kind, one.url), settings)}
-        found = [await held_by(url) for url in sorted({*here, _OLLAMA})]
-        return [holder for holder in found if holder is not None], 0
+        return await holders_here(self._settings(), OLLAMA), 0
 
     # --- its life -----------------------------------------------------------------------------------------------------
 
@@ -125,10 +120,6 @@ class WorkerRules:
             await asyncio.sleep(self._after)
 
     async def _watch(self) -> None:
-        from tui.services.monitor.history import History
-        from tui.services.monitor.rules import TICK, Rules
-        from tui.services.monitor.sampling import Sampling
-
         history, sampling = History(), Sampling(self._settings, clock=self.clock, command=self._command)
         machine = clean_name(platform.node().split(".")[0], 24) or "this machine"
         rules = self._rules = Rules(self, history, self._database, self.view, machine, want=sampling.want, app=False)
