@@ -47,7 +47,7 @@ class Filesystems:
                 total, free = space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
                 used = (space.f_blocks - space.f_bfree) * space.f_frsize
                 read, write = self._traffic(device)
-                found[device] = Disk(clean_name(path), *map(_size, (total, used, free)), read, write)
+                found[device] = Disk(clean_name(path), _size(total), _size(used), _size(free), read, write)
         return tuple(found.values())
 
     def _traffic(self, device: int) -> tuple[float | None, float | None]:
