@@ -68,7 +68,7 @@ def processes(terminal: Terminal) -> dict[str, psutil.Process]:
     guard = psutil.Process(terminal.process.pid)
     found = {"guard": guard}
     for process in guard.children(recursive=True):
-        found["sampler" if "sampler" in process.cmdline() else "app"] = process
+        found["sampler" if {"sampler", "demo-sampler"} & set(process.cmdline()) else "app"] = process
     return found
 
 

@@ -2,26 +2,58 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
 
 from common import PROGRAM, Terminal, heading, home, processes, report, wait
 
-AIMS = {"app": 90, "sampler": 30, "guard": 12}
+AIMS = {"app": 90, "worker": 60, "sampler": 30, "guard": 12}
+MODEL = "qwen3:8b"
 
 
-def monitor(env: dict[str, str], size: tuple[int, int], seconds: float) -> None:
-    """The Monitor screen at 1 Hz."""
-    with Terminal(PROGRAM, env, rows=size[1], cols=size[0]) as terminal:
+@contextlib.contextmanager
+def writing(env: dict[str, str]) -> Iterator[None]:
+    """The demo's model writes for somebody else, one answer after the other."""
+    record = Path(env["PADDOCK_HOME"], "data/demo/demo-server.json")
+    end = threading.Event()
+
+    def ask() -> None:
+        url = f"http://127.0.0.1:{json.loads(record.read_text(encoding='utf-8'))['port']}"
+        body = json.dumps({"model": MODEL, "prompt": "Tell me everything"}).encode()
+        while not end.is_set():
+            with urllib.request.urlopen(urllib.request.Request(f"{url}/api/generate", body), timeout=60) as answer:
+                for _line in answer:
+                    if end.is_set():
+                        break
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    yield
+    end.set()
+    thread.join()
+
+
+def monitor(env: dict[str, str], size: tuple[int, int], seconds: float, demo: bool = False) -> None:
+    """The Monitor screen at 1 Hz; with `demo` beside a GPU on which a model writes."""
+    with Terminal([*PROGRAM, *(["--demo"] if demo else [])], env, rows=size[1], cols=size[0]) as terminal, contextlib.ExitStack() as stack:
         terminal.wait_for("1 Providers")
         wait(2, terminal)
         terminal.send("\x075")
         terminal.wait_for("last 2 min")
+        if demo:
+            stack.enter_context(writing(env))
+            terminal.wait_for(MODEL)
         wait(5, terminal)
         before = {name: process.cpu_times() for name, process in processes(terminal).items()}
         sent = len(terminal.raw)
         wait(seconds, terminal)
         sent = len(terminal.raw) - sent
-        where = f"monitor at 1 Hz, {size[0]}x{size[1]}"
+        where = f"monitor at 1 Hz, {size[0]}x{size[1]}{', GPU on which a model writes' if demo else ''}"
         for name, budget in (("app", 2.0), ("sampler", 1.0)):
             now = processes(terminal)[name].cpu_times()
             used = 100 * (now.user + now.system - before[name].user - before[name].system) / seconds
@@ -67,6 +99,8 @@ def main() -> None:
     with home() as env:
         monitor(env, (80, 24), seconds)
         monitor(env, (120, 40), seconds)
+        monitor(env, (80, 24), seconds, demo=True)
+        monitor(env, (120, 40), seconds, demo=True)
         memory(env)
     with home("[monitor]\nenabled = false\n") as env:
         nothing(env, seconds)
