@@ -228,6 +228,11 @@ async def test_G04_one_silent_source_leaves_the_others_bright(fake: FakeServices
         tones = {line.key: {tone for text, tone in line.pieces if text.strip()} for line in meters}
         assert "old" in tones["gpu:GPU-1"]
         assert "old" not in tones["cpu"]
+        fake.monitor.latest.set(MonitorView(replace(SAMPLE, sources=(Source("disks", silent=7.0),)), 2.0, tick=121))
+        await shown(app, "disks: no answer for 7.0s")
+        meters = app.first.query_one("#meters", Board).content
+        assert {tone for line in meters if line.key == "disk" for text, tone in line.pieces if text.strip()} <= {"dim", "old"}
+        assert all(tone != "old" for line in meters if line.key != "disk" for _text, tone in line.pieces)
 
 
 async def test_G12_what_a_control_group_allows_stands_beside_the_machines(fake: FakeServices) -> None:

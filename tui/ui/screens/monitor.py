@@ -27,7 +27,7 @@ from tui.ui.screens.monitor_loaded import detail_text, loaded_columns, state_of
 from tui.ui.screens.monitor_meters import TALLEST, compact, graph_cells, memory_board, overview
 from tui.ui.screens.monitor_pages import page_lines, page_title, wants_of
 from tui.ui.screens.monitor_time import Times
-from tui.ui.screens.monitor_words import Look
+from tui.ui.screens.monitor_words import Look, silent_keys, silent_words
 from tui.ui.screens.parts import Rule
 from tui.ui.widgets.board import Board, BoardLine
 from tui.ui.widgets.rows import Rows
@@ -169,7 +169,6 @@ class MonitorScreen(MonitorKeys):
             return None
         sample = self._times.sample(view.sample)
         now = self._times.at is None
-        silent = now and any(source.silent and source.name in {gpu.source for gpu in sample.gpus} for source in sample.sources)
         return Look(
             sample,
             self._times.points,
@@ -179,7 +178,7 @@ class MonitorScreen(MonitorKeys):
             self.binary,
             self.ascii,
             old=now and view.silent > 0,
-            gpus_old=silent or (now and bool(sample.gpu_note) and bool(sample.gpus)),
+            silent=silent_keys(sample) if now else frozenset(),
         )
 
     # --- drawing ------------------------------------------------------------------------------------------------------
@@ -197,8 +196,8 @@ class MonitorScreen(MonitorKeys):
                 self._draw_page(look)
             else:
                 self._draw_parts(look)
-        if self._times.at is None:
-            self._loaded.redraw()
+        self._loaded.redraw()
+        self.query_one("#loaded-rule", Rule).set_title("loaded" if self._times.at is None else "loaded now")
         if (view.sample is not None) != self._sampled:
             self._sampled = view.sample is not None
             self.refresh_bindings()
@@ -274,9 +273,10 @@ class MonitorScreen(MonitorKeys):
     def _draw_head(self, view: MonitorView) -> None:
         width = self.size.width or 80
         note = self.query_one("#monitor-note", Line)
-        words = view.note or (self._quiet_source(view) if view.sample is not None else "")
+        quiet = "" if view.sample is None else silent_words(view.sample)
+        words = view.note or quiet
         note.display = bool(words)
-        bad = view.silent > 0 or not view.note
+        bad = view.silent > 0 or bool(quiet)
         note.show((f" ! {words}" if bad else f" {words}", "bold $warning" if bad else "$text-muted"))
         interval = self._settings.monitor.interval
         left, middle = f" {self.services.monitor.machine()}, this machine", f"every {interval:g}s, last {self._times.span_name} [ ]"
@@ -298,17 +298,6 @@ class MonitorScreen(MonitorKeys):
         self.query_one("#monitor-head", Line).show(
             (left, "bold $primary"), (" " * gap, ""), (middle, "$text-muted"), (" " * end, ""), (right, style)
         )
-
-    def _quiet_source(self, view: MonitorView) -> str:
-        """Which source of figures has not answered for too long; its last values are drawn dim."""
-        sample = view.sample
-        if sample is None or (sample.gpu_note and sample.gpus):
-            return sample.gpu_note if sample is not None else ""
-        silent = next((source for source in sample.sources if source.silent), None)
-        if silent is None:
-            return ""
-        gpu = silent.name in {gpu.source for gpu in sample.gpus}
-        return f"{'GPU data' if gpu else silent.name}: no answer for {duration(silent.silent)}"
 
     def _draw_loaded(self, loaded: Sequence[Loaded]) -> None:
         before = self._loaded.total

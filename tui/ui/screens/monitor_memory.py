@@ -30,12 +30,12 @@ class Slice:
     about: bool = False
 
 
-def part_name(part: MemoryPart) -> str:
-    """`qwen3:8b`, `alice: python`, `2 not visible`, `other`."""
+def part_name(part: MemoryPart, *, others: bool = True) -> str:
+    """`qwen3:8b`, `alice: python`, `2 not visible`, `other`; without any others `in use`."""
     if part.kind == "hidden":
         return f"{part.count or 'some'} not visible"
     if part.kind == "rest":
-        return "other"
+        return "other" if others else "in use"
     name = clean_name(part.name, 40) or "a program"
     return f"{clean_name(part.who, 20)}: {name}" if part.kind == "process" and part.who else name
 
@@ -57,7 +57,7 @@ def slices(found: MemoryMap, *, ascii: bool, take: float = 0.0) -> list[Slice]:
         if part.kind == "hidden":
             drawn.append(Slice(HIDDEN[at], part_name(part), part.size, "dim", part.about))
         elif part.kind == "rest":
-            drawn.append(Slice(REST[at], part_name(part), part.size, "dim"))
+            drawn.append(Slice(REST[at], part_name(part, others=len(parts) > 1), part.size, "dim"))
     if take:
         drawn.append(Slice(TAKEN[at], "would be taken", take, "accent"))
     return drawn

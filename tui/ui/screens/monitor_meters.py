@@ -101,7 +101,7 @@ def _cpu(look: Look) -> Meter:
         Word("" if group is None or group.cpu_percent is None else f"{group.cpu_percent:.0f} % of what is allowed", 4),
         Word(f"waits {cpu.pressure:.0f} %" if cpu.pressure else "", 5),
     ]
-    return Meter("cpu", "CPU", percent_text(cpu.percent), tuple(words), _of(look, "cpu"), old=look.old)
+    return Meter("cpu", "CPU", percent_text(cpu.percent), tuple(words), _of(look, "cpu"), old=look.is_old("cpu"))
 
 
 def _memory(look: Look) -> list[Meter]:
@@ -120,7 +120,7 @@ def _memory(look: Look) -> list[Meter]:
         Word(_swapping(look.sample, look.binary), 1, "warn"),
     ]
     percent = percent_text(percent_of(memory.used, memory.total))
-    return [Meter("ram", "RAM", percent, tuple(words), _of(look, "memory"), old=look.old)]
+    return [Meter("ram", "RAM", percent, tuple(words), _of(look, "memory"), old=look.is_old("ram"))]
 
 
 def _swapping(sample: Sample, binary: bool) -> str:
@@ -141,18 +141,18 @@ def _disks(look: Look) -> list[Meter]:
     rates = f"r {mega(read, look.binary)}  w {mega(write, look.binary)} {mega_unit(look.binary)}"
     words = [Word(rates, 0)]
     words.extend(Word(_fullness(disk), 1 + index) for index, disk in enumerate(disks))
-    return [Meter("disk", "DISK", "", tuple(words), _both(look, "disk_read", "disk_write"), None, old=look.old)]
+    return [Meter("disk", "DISK", "", tuple(words), _both(look, "disk_read", "disk_write"), None, old=look.is_old("disk"))]
 
 
 def _network(look: Look) -> Meter:
     network = look.sample.network
     words = (Word(f"in {mega(network.received, look.binary)}  out {mega(network.sent, look.binary)} {mega_unit(look.binary)}"),)
-    return Meter("net", "NET", "", words, _both(look, "net_in", "net_out"), None, old=look.old)
+    return Meter("net", "NET", "", words, _both(look, "net_in", "net_out"), None, old=look.is_old("net"))
 
 
 def gpu_meter(look: Look, gpu: Gpu) -> Meter:
     """A GPU alone in its line."""
-    key, label, old = f"gpu:{gpu.uuid}", f"GPU{gpu.index}", look.old or look.gpus_old
+    key, label, old = f"gpu:{gpu.uuid}", f"GPU{gpu.index}", look.is_old("gpu")
     if gpu.lost:
         words: tuple[Word, ...] = (Word(f"! {gpu.note or 'the GPU does not answer'}", 0, "bad"), Word(card(gpu), 1))
         return Meter(key, label, percent_text(None), words, _of(look, gpu_series(gpu)), old=old)
@@ -323,7 +323,7 @@ def _gpu_more(look: Look, gpu: Gpu) -> list[Meter]:
     """What else is worth a graph where there is room and the bars stand elsewhere."""
     if gpu.lost or len(look.sample.gpus) > 2:
         return []
-    key, old, found = f"gpu:{gpu.uuid}", look.old or look.gpus_old, []
+    key, old, found = f"gpu:{gpu.uuid}", look.is_old("gpu"), []
     if gpu.memory_total:
         words = (Word(f"{of_total(gpu.memory_used, gpu.memory_total, look.binary)} used"), Word(gpu.source, 1, "dim"))
         percent = percent_text(percent_of(gpu.memory_used, gpu.memory_total))
@@ -351,7 +351,7 @@ def memory_board(look: Look, width: int, height: int) -> list[BoardLine]:
         for gpu, found in maps:
             if found is not None:
                 label, key = f"GPU{gpu.index}", f"gpu:{gpu.uuid}"
-                old = look.old or look.gpus_old
+                old = look.is_old("gpu")
                 lines += memory_lines(found, look, cells, width, legends=legends, key=key, label=label, old=old)
         if ram is not None:
             lines += memory_lines(ram, look, cells, width, legends=legends, key="ram", label="RAM", old=look.old)

@@ -246,7 +246,7 @@ def _net(look: Look, width: int, height: int) -> list[BoardLine]:
 
 
 def _gpu(look: Look, gpu: Gpu, width: int, height: int) -> list[BoardLine]:
-    old = look.old or look.gpus_old
+    old = look.is_old("gpu")
     facts = _gpu_facts(look, gpu, width)
     if gpu.lost:
         return [BoardLine(((f" ! {gpu.note or 'the GPU does not answer'}", "bad"),)), *facts]

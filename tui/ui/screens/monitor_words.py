@@ -10,6 +10,7 @@ from rich.cells import cell_len, set_cell_size
 from tui.core.monitor import MemoryMap, Points
 from tui.core.record import record
 from tui.hardware.sample import Gpu, Sample
+from tui.text import duration
 from tui.ui.widgets.board import BoardLine, Piece
 from tui.ui.widgets.graph import braille_rows, round_bound
 
@@ -34,8 +35,7 @@ class Look:
         binary: Sizes in GiB.
         ascii: Without Unicode graphics.
         old: Nothing came for too long: what is shown are the last figures.
-        gpus_old: The same of the GPUs alone.
-        several: A machine with many GPUs shows each in one line.
+        silent: The same of single sources: "cpu", "ram", "disk", "net", "gpu".
     """
 
     sample: Sample
@@ -46,7 +46,11 @@ class Look:
     binary: bool = False
     ascii: bool = False
     old: bool = False
-    gpus_old: bool = False
+    silent: frozenset[str] = frozenset()
+
+    def is_old(self, key: str) -> bool:
+        """Whether the figures of a meter are the last ones its source told, some time ago."""
+        return self.old or key.partition(":")[0] in self.silent
 
     def map_of(self, where: str) -> MemoryMap | None:
         """Whose memory it is: of a GPU by its uuid, or of the machine."""
@@ -188,6 +192,29 @@ def _pieces(line: Sequence[Word]) -> tuple[Piece, ...]:
 def faded(pieces: Sequence[Piece], old: bool) -> tuple[Piece, ...]:
     """As they are, or all in the tone of what is no longer true."""
     return tuple((text, "old") for text, _tone in pieces) if old else tuple(pieces)
+
+
+_SOURCES: Final = {"processor": "cpu", "memory": "ram", "disks": "disk", "network": "net", "GPU": "gpu"}
+
+
+def _key_of(name: str, sample: Sample) -> str:
+    """Whose figures a source gives; the one of the GPUs is named after the libraries that it asks."""
+    names = {gpu.source for gpu in sample.gpus}
+    return _SOURCES.get(name) or ("gpu" if names & set(name.split(", ")) else "")
+
+
+def silent_keys(sample: Sample) -> frozenset[str]:
+    """The meters whose source does not answer."""
+    return frozenset(key for source in sample.sources if source.silent and (key := _key_of(source.name, sample)))
+
+
+def silent_words(sample: Sample) -> str:
+    """`GPU data: no answer for 12s`; empty while all answer."""
+    silent = next((source for source in sample.sources if source.silent and _key_of(source.name, sample)), None)
+    if silent is None:
+        return ""
+    name = "GPU data" if _key_of(silent.name, sample) == "gpu" else silent.name
+    return f"{name}: no answer for {duration(silent.silent)}"
 
 
 # --- graphs -----------------------------------------------------------------------------------------------------------
