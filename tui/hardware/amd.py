@@ -17,8 +17,9 @@ from tui.hardware import pci
 from tui.hardware.cadence import RETRY, SLOW
 from tui.hardware.fdinfo import Clients, Use
 from tui.hardware.hwmon import Sensors
+from tui.hardware.reading import names, raw
 from tui.hardware.sample import GPU_PROCESSES, Gpu, GpuProcess
-from tui.hardware.trees import names, number, raw, text, words
+from tui.hardware.trees import number, text, words
 
 if TYPE_CHECKING:
     from tui.hardware.amdsmi_facts import Library

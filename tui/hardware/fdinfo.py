@@ -13,8 +13,8 @@ from typing import Final
 
 from tui.core.record import record
 from tui.hardware.cadence import PROCESSES, PROCESSES_UNSEEN, SEARCH, SEARCH_UNSEEN
+from tui.hardware.reading import names, raw
 from tui.hardware.sample import GpuProcess
-from tui.hardware.trees import names, raw
 
 _DEVICES: Final = ("/dev/dri/", "/dev/accel/")
 _UNITS: Final = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}

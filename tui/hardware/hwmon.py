@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tui.hardware.trees import names, number
+from tui.hardware.reading import names
+from tui.hardware.trees import number
 
 
 class Sensors:

@@ -17,8 +17,9 @@ from tui.hardware import drm_memory, pci
 from tui.hardware.cadence import RETRY, SLOW
 from tui.hardware.fdinfo import Clients, Use
 from tui.hardware.hwmon import Sensors
+from tui.hardware.reading import names
 from tui.hardware.sample import GPU_PROCESSES, Gpu
-from tui.hardware.trees import names, number, words
+from tui.hardware.trees import number, words
 
 DRIVERS: Final = ("i915", "xe")
 _REASONS: Final = {

@@ -30,8 +30,9 @@ from tui.hardware.nvml import (
     within,
     words,
 )
+from tui.hardware.reading import names
 from tui.hardware.sample import GPU_DETAIL, GPU_PROCESSES, Gpu, GpuProcess, MigInstance
-from tui.hardware.trees import main_memory, names
+from tui.hardware.trees import main_memory
 
 RECOUNT: Final = 10.0
 """Seconds between two looks at which cards the driver holds."""

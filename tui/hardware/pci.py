@@ -8,7 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from tui.hardware.trees import names, number, raw, text
+from tui.hardware.reading import names, raw
+from tui.hardware.trees import number, text
 from tui.text import clean_label, clean_name
 
 VENDORS: Final = {0x10DE: "nvidia", 0x1002: "amd", 0x8086: "intel"}

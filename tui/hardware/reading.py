@@ -20,12 +20,12 @@ def has_proc(root: Path) -> bool:
     return sys.platform == "linux" or root != Path("/")
 
 
-def text(path: str | Path, limit: int = LIMIT) -> str:
+def raw(path: str | Path, limit: int = LIMIT) -> bytes:
     """The whole file; empty where it cannot be read."""
     try:
         place = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError):
-        return ""
+        return b""
     parts: list[bytes] = []
     left = limit
     try:
@@ -33,10 +33,15 @@ def text(path: str | Path, limit: int = LIMIT) -> str:
             parts.append(part)
             left -= len(part)
     except OSError:
-        return ""  # half of it would be read as if it were all
+        return b""  # half of it would be read as if it were all
     finally:
         os.close(place)
-    return b"".join(parts).decode("utf-8", "replace")
+    return b"".join(parts)
+
+
+def text(path: str | Path, limit: int = LIMIT) -> str:
+    """The same as text; not cleaned."""
+    return raw(path, limit).decode("utf-8", "replace")
 
 
 def number(path: str | Path) -> int | None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from tui.hardware import pci
+from tui.hardware.reading import names
 from tui.hardware.sample import Gpu
-from tui.hardware.trees import main_memory, names, number, text, words
+from tui.hardware.trees import main_memory, number, text, words
 
 _NAMES: Final = re.compile(r"(?:\d+\.)?(?:gpu|ga10b|gv11b|gp10b|gm20b)(?:\.\d+)?$")
 _LOADS: Final = ("load", "device/load")
