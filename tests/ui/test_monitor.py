@@ -413,8 +413,11 @@ async def test_P77_nothing_is_drawn_while_nothing_changes(fake: FakeServices) ->
         repainted: list[object] = []
         for board in app.first.query(Board):
             board.refresh = lambda *regions, **_kw: repainted.append(regions)  # type: ignore[method-assign]
+        drawn: list[float] = []
+        head = app.first.query_one("#monitor-head")
+        head.show = lambda *_parts: drawn.append(0.0)  # type: ignore[attr-defined]
         fake.monitor.latest.set(replace(fake.monitor.latest.value, at=5.0))
-        await pilot.pause(0.3)
+        await until(lambda: drawn)
         assert repainted == []
         fake.monitor.latest.set(replace(fake.monitor.latest.value, sample=replace(SAMPLE, cpu=replace(SAMPLE.cpu, percent=35.0)), at=6.0))
         await until(lambda: len(repainted) == 1)

@@ -50,6 +50,10 @@ class Line(Widget):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._content = Content("")
+        self._fitted = 0
+
+    def redraw(self) -> None:
+        """Lay the line out for the width there is, where it depends on that."""
 
     def show(self, *parts: Part) -> None:
         """Replace the line."""
@@ -64,7 +68,10 @@ class Line(Widget):
         return self._content.plain
 
     def render(self) -> Content:
-        """See `Widget`."""
+        """See `Widget`. Textual tells of a new width in most cases, not in all."""
+        if self.size.width != self._fitted:
+            self._fitted = self.size.width
+            self.redraw()
         return self._content
 
 
