@@ -199,13 +199,14 @@ _VERSION_3: Final[tuple[Step, ...]] = (
 )
 
 _VERSION_4: Final = (
-    # Means over time are many: their series are numbers, and each step has rows of its own.
+    # Means over time are many: their series are numbers (without a reference, which would have all rows read for each name that goes),
+    # and each step has rows of its own.
     "DROP TABLE sample",
     "CREATE TABLE series (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
     """CREATE TABLE sample (
         step INTEGER NOT NULL,
         at INTEGER NOT NULL,
-        series INTEGER NOT NULL REFERENCES series (id),
+        series INTEGER NOT NULL,
         value REAL NOT NULL,
         PRIMARY KEY (step, at, series)
     ) WITHOUT ROWID""",
