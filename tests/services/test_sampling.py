@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -150,6 +151,18 @@ async def test_G04_P31_a_driver_that_hangs_costs_its_own_figures_only(bench: Ben
 def _seconds(note: str) -> float:
     words = note.removeprefix("GPU data: no answer for ")
     return float(words.removesuffix("s")) if words != note else 0.0
+
+
+async def test_P31_a_driver_that_holds_a_sampler_for_ever_is_not_asked_by_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor_module, "LOOK", 0.02)
+    monkeypatch.setattr(monitor_module, "GPU_AGAIN", 0.0)
+    with monkeypatch.context() as kernel:
+        kernel.setattr(signal, "SIGKILL", 0)  # in uninterruptible sleep
+        monitor = bench.run("say(hung if '--gpu' in sys.argv else line)\nwhile True: time.sleep(0.05); '--gpu' in sys.argv or say()\n")
+        await until(lambda: len(bench.pids) == 2 and monitor.latest.value.tick > 20)
+        assert _alive(bench.pids[0])
+    os.kill(bench.pids[0], signal.SIGKILL)
+    await until(lambda: len(bench.pids) > 2)
 
 
 async def test_P31_a_driver_that_answers_again_is_no_trouble(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

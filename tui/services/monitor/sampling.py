@@ -71,6 +71,7 @@ class Sampling:
         self.taken: list[Callable[[Sample, float], None]] = []
         self._recent: deque[tuple[float, Sample]] = deque(maxlen=int(RECENT * 10))
         self._process: asyncio.subprocess.Process | None = None
+        self._held: asyncio.subprocess.Process | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wanted: frozenset[str] = frozenset()
         self._told: frozenset[str] = frozenset()
@@ -143,7 +144,9 @@ class Sampling:
         """What is the matter with the GPUs, as the sampler cannot say itself."""
         if self._hung_since is not None:
             return f"GPU data: no answer for {duration(now - self._hung_since)}"
-        return "GPU data: asking the driver ends the sampler" if self._crashes else ""
+        if self._crashes:
+            return "GPU data: asking the driver ends the sampler"
+        return "GPU data: not asked while a sampler hangs that cannot be ended" if self._is_held and self._settings().monitor.gpu else ""
 
     async def _pause(self, seconds: float, settings: Settings) -> None:
         """Wait before the next sampler; changed settings end it."""
@@ -216,7 +219,12 @@ class Sampling:
         return None
 
     def _asks_gpu(self, settings: Settings) -> bool:
-        return settings.monitor.gpu and self._clock.monotonic() >= self._no_gpu_until
+        return settings.monitor.gpu and not self._is_held and self._clock.monotonic() >= self._no_gpu_until
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether a sampler hangs in the kernel, where nothing ends it."""
+        return self._held is not None and self._held.returncode is None
 
     def _keep(self, at: float, sample: Sample, gpu: bool) -> None:
         if gpu and self._answered(sample):
@@ -263,7 +271,8 @@ class Sampling:
         try:
             async with asyncio.timeout(1.0):
                 await process.communicate()  # what is left in the pipe would keep it open
-        except TimeoutError:  # a driver holds it, and will for ever
+        except TimeoutError:  # a driver holds it, and would hold the next one, too
+            self._held = process
             transport = getattr(process, "_transport", None)
             if transport is not None:
                 transport.close()
