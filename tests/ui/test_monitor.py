@@ -15,6 +15,7 @@ from tui.core.monitor import RAM, AlertsView, Loaded, MemoryMap, MemoryPart, Pro
 from tui.hardware.sample import GPU_PROCESSES, Sample, Source
 from tui.services.api import MonitorView
 from tui.text import clean_label, clean_name
+from tui.ui.frame import KeyLine
 from tui.ui.screens.library import LibraryScreen
 from tui.ui.screens.monitor import MonitorScreen
 from tui.ui.screens.monitor_loaded import unload_question
@@ -287,6 +288,22 @@ async def test_keys_a_server_cannot_obey_do_nothing(fake: FakeServices) -> None:
         await shown(app, "qwen3:8b")
         await pilot.press("U", "t")
         assert app.screen is app.first
+
+
+async def test_keys_are_greyed_when_the_last_model_goes(fake: FakeServices) -> None:
+    """The words stay the same, only their colours change: the line is drawn again all the same."""
+
+    def enabled() -> bool:
+        line = app.screen.query_one(KeyLine).render()
+        return "$text-disabled" not in {str(span.style) for span in line.spans}
+
+    fill(fake)
+    app = ScreenHost(MonitorScreen(fake))
+    async with app.run_test(size=(80, 24)):
+        await shown(app, "qwen3:8b")
+        await until(enabled)
+        fake.monitor.loaded.set(())
+        await until(lambda: not enabled())
 
 
 async def test_X01_G10_hostile_names_stay_literal(fake: FakeServices) -> None:

@@ -58,7 +58,7 @@ class Line(Widget):
     def show(self, *parts: Part) -> None:
         """Replace the line."""
         content = Content.assemble(*parts)
-        if content.plain != self._content.plain or content != self._content:
+        if not content.is_same(self._content):  # `==` compares the text only, and colours change too
             self._content = content
             self.refresh()
 
