@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests.app.machines import Machine
+from tests.hardware import stub
 from tests.support.fault_server import FaultServer
 from tests.support.pty import Terminal
 from tui.config.paths import Paths, find_paths
@@ -176,3 +178,19 @@ def faults(home: Home, servers: Loop) -> Iterator[FaultServer]:
     home.url = found.url
     yield found
     servers.run(found.stop())
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a stand-in for NVIDIA's library."""
+    folder = stub.build(tmp_path_factory.mktemp("nvml"))
+    if folder is None:
+        pytest.skip("no C compiler (cc) to build the stand-in for libnvidia-ml.so.1")
+    return folder
+
+
+@pytest.fixture
+def machine(home: Home, library: Path, tmp_path: Path) -> Machine:
+    """The home on a machine whose GPUs a test chooses; no servers, two samples a second."""
+    home.configure('[monitor]\ninterval = "500ms"\n')
+    return Machine(home, library, tmp_path / "machine")

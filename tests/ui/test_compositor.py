@@ -10,7 +10,9 @@ from textual.geometry import Region
 from textual.screen import Screen
 from textual.widgets import Static
 
+from tests.support.screen import screen_lines, until
 from tui.ui.compositor import LeanCompositor
+from tui.ui.screens.parts import Rule
 
 
 class Counted(Static):
@@ -107,3 +109,20 @@ async def test_a_changed_line_reaches_the_screen() -> None:
         pilot.app.screen.query_one("#bar", Counted).update("changed")
         await pilot.pause()
         assert pilot.app.screen._compositor.render_strips()[0].text.startswith("changed")
+
+
+async def test_T07_a_line_is_as_long_as_its_place_though_nobody_told_it() -> None:
+    """A layout that was asked for between two drawings is compared with itself, and no widget hears that its size is another."""
+
+    class Ruled(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Rule("loaded")
+
+    app = Ruled()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(lambda: len(screen_lines(app)[0]) == 79)
+        app.screen.styles.padding = (0, 20)
+        app.screen._compositor._full_map_invalidated = True
+        assert app.screen.find_widget(app.query_one(Rule)).region.width == 40
+        await pilot.pause()
+        await until(lambda: len(screen_lines(app)[0]) == 20 + 39)
