@@ -16,8 +16,10 @@ import pytest
 from tests.chat.host import until
 from tests.hardware import stub
 from tui.config.settings import Settings, build
+from tui.hardware.disks import Filesystems
 from tui.hardware.sample import Cpu, Disk, Gpu, Memory, Network, Sample, Source
 from tui.hardware.sample_line import format_sample
+from tui.services import space
 from tui.services.monitor import sampling as monitor_module
 from tui.services.monitor.sampling import Sampling, sampler_command
 
@@ -316,7 +318,42 @@ async def test_settings_take_effect_at_once(bench: Bench, monkeypatch: pytest.Mo
 def test_the_command_line_follows_the_settings() -> None:
     command = sampler_command(build({"monitor": {"interval": 2, "gpu": False, "disks": ["/srv", "/data"]}}))
     assert command[-7:] == ["--interval", "2", "--no-gpu", "--disk", "/srv", "--disk", "/data"]
-    assert "--disk" in sampler_command(build())
+
+
+def test_disks_are_those_of_the_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def disks(environ: dict[str, str] | None = None, **sections: Any) -> list[str]:
+        monkeypatch.setattr(os, "environ", {"HOME": str(tmp_path), **(environ or {})})
+        command = sampler_command(build(sections))
+        return [word for before, word in pairwise(command) if before == "--disk"]
+
+    monkeypatch.setattr(space, "OLLAMA_FOLDERS", (f"{tmp_path}/usr/ollama/.ollama/models", "~/.ollama/models"))
+    assert disks() == ["/"]
+    (tmp_path / ".ollama/models").mkdir(parents=True)
+    assert disks() == [f"{tmp_path}/.ollama/models"]
+    assert disks(monitor={"disks": ["~/big", "-odd"]}) == [f"{tmp_path}/big", str(Path.cwd() / "-odd")]
+    assert disks({"OLLAMA_MODELS": "/mnt/models"}) == ["/mnt/models"]
+    provider = {"kind": "llamacpp", "url": "http://127.0.0.1:8080", "models_folder": "/srv/gguf"}
+    assert disks(providers={"box": provider}) == ["/srv/gguf", f"{tmp_path}/.ollama/models"]
+    assert disks(providers={"box": {**provider, "location": "elsewhere"}}) == [f"{tmp_path}/.ollama/models"]
+
+
+def test_E_a_folder_of_models_that_may_not_be_looked_into_has_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of Ollama's account, on Ubuntu."""
+    home = tmp_path / "ollama"
+    home.mkdir()
+    look = os.stat
+
+    def stat(path: Any, *args: Any, **more: Any) -> os.stat_result:
+        if str(path).startswith(f"{home}/"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path, *args, **more)
+
+    monkeypatch.setattr(os, "stat", stat)
+    monkeypatch.setattr(space, "OLLAMA_FOLDERS", (f"{home}/.ollama/models",))
+    monkeypatch.delenv("OLLAMA_MODELS", raising=False)
+    assert sampler_command(build())[-2:] == ["--disk", f"{home}/.ollama/models"]
+    (found,) = Filesystems([f"{home}/.ollama/models"]).read()
+    assert found.total
 
 
 # --- the real sampler, with a library of C in place of NVIDIA's ---------------------------------------------------------

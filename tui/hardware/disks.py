@@ -92,7 +92,7 @@ def _size(found: int) -> int | None:
 def _real(path: str) -> Path | None:
     """The nearest existing parent: a models folder may not exist yet."""
     place = Path(os.path.abspath(path))  # noqa: PTH100 - a hanging link must not be followed
-    while not place.exists():
+    while not os.path.exists(place):  # noqa: PTH110 - `Path.exists` raises where we may not look
         if place == place.parent:
             return None
         place = place.parent

@@ -17,7 +17,7 @@ from tui.text import clean_name, size
 
 AFTER_FULL: Final = 2 * 10**9
 """Bytes of room beyond the need before a pull that filled the disk goes on."""
-_OLLAMA_FOLDERS: Final = ("/usr/share/ollama/.ollama/models", "/var/lib/ollama/.ollama/models", "~/.ollama/models")
+OLLAMA_FOLDERS: Final = ("/usr/share/ollama/.ollama/models", "/var/lib/ollama/.ollama/models", "~/.ollama/models")
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
@@ -55,7 +55,7 @@ def models_folder(endpoint: Endpoint, settings: Settings, environ: Mapping[str, 
         return folder if folder.exists() else None
     if endpoint.kind != "ollama" or not runs_here(endpoint, settings):
         return None
-    places = (environ["OLLAMA_MODELS"],) if environ.get("OLLAMA_MODELS") else _OLLAMA_FOLDERS
+    places = (environ["OLLAMA_MODELS"],) if environ.get("OLLAMA_MODELS") else OLLAMA_FOLDERS
     for place in places:
         folder = Path(place).expanduser()
         try:

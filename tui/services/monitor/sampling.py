@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import os
 import signal
 from collections import deque
 from collections.abc import Callable
@@ -280,14 +281,26 @@ class Sampling:
 
 def sampler_command(settings: Settings) -> list[str]:
     """The sampler's command line for these settings."""
-    disks = [word for disk in settings.monitor.disks for word in ("--disk", disk)]
-    if not disks:
-        folder = next(
-            (path for path in (Path("/usr/share/ollama/.ollama/models"), Path.home() / ".ollama/models") if path.is_dir()), Path("/")
-        )
-        disks = ["--disk", str(folder)]
+    folders = settings.monitor.disks or _models_folders(settings)
+    disks = [word for folder in folders for word in ("--disk", os.path.abspath(os.path.expanduser(folder)))]  # noqa: PTH100, PTH111
     gpu = "--gpu" if settings.monitor.gpu else "--no-gpu"
     return own_command("sampler", "--interval", f"{settings.monitor.interval:g}", gpu, *disks)
+
+
+def _models_folders(settings: Settings) -> list[str]:
+    """Where servers on this machine keep models, as far as that is known without asking them.
+
+    The folder of Ollama's own account can often not be looked into (Ubuntu): that account's home says that it is there.
+    """
+    from tui.services.space import OLLAMA_FOLDERS
+
+    found = [provider.models_folder for provider in settings.providers.values() if provider.location != "elsewhere"]
+    if os.environ.get("OLLAMA_MODELS"):
+        found.append(os.environ["OLLAMA_MODELS"])
+    else:
+        seen = {place: place if place.startswith("~") else place.removesuffix("/.ollama/models") for place in OLLAMA_FOLDERS}
+        found += [place for place, folder in seen.items() if os.path.isdir(os.path.expanduser(folder))]  # noqa: PTH111, PTH112
+    return list(filter(None, found)) or ["/"]
 
 
 def _without_gpu(settings: Settings) -> Settings:
