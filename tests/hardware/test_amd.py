@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.hardware import trees_gpu as trees
 from tests.support.screen import FORBIDDEN
-from tui.hardware import amd, amdsmi_facts
+from tui.hardware import amd, amdsmi_facts, fdinfo
 from tui.hardware.amd import Amd, throttle
 from tui.hardware.sample import GPU_PROCESSES, Gpu, GpuProcess, Sample
 from tui.hardware.sample_line import format_sample, parse_sample
@@ -202,6 +203,28 @@ def test_G09_processes_of_others_are_missing_and_one_that_ends_is_no_fault(tmp_p
     (tmp_path / "proc/812/fdinfo/5").unlink()
     clock.now += 2
     assert source.read(SHOWN)[0].processes == ()
+
+
+def test_a_search_that_is_dear_is_made_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Thousands of processes with thousands of files, all of which root may look into."""
+    trees.amd(tmp_path)
+    clock, spent = Clock(), Clock()
+    searched: list[float] = []
+    look = os.listdir
+
+    def listed(path: Any) -> list[str]:
+        if str(path) == str(tmp_path / "proc"):
+            spent.now += 0.8
+            searched.append(clock.now)
+        return look(path)
+
+    monkeypatch.setattr(os, "listdir", listed)
+    monkeypatch.setattr(fdinfo.time, "thread_time", spent)
+    source = Amd(tmp_path, clock)
+    for _ in range(100):
+        source.read(SHOWN)
+        clock.now += 1
+    assert searched == [1000.0, 1040.0, 1080.0]
 
 
 class Smi:

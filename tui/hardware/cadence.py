@@ -16,3 +16,5 @@ SEARCH: Final = 10.0
 """Between two searches of all processes for those that have a GPU open."""
 SEARCH_UNSEEN: Final = 30.0
 """The same while nobody shows them."""
+SEARCH_SHARE: Final = 0.02
+"""Of a core, that such searches may cost."""

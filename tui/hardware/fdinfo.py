@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from tui.core.record import record
-from tui.hardware.cadence import PROCESSES, PROCESSES_UNSEEN, SEARCH, SEARCH_UNSEEN
+from tui.hardware.cadence import PROCESSES, PROCESSES_UNSEEN, SEARCH, SEARCH_SHARE, SEARCH_UNSEEN
 from tui.hardware.reading import names, raw
 from tui.hardware.sample import GpuProcess
 
@@ -112,6 +113,7 @@ class Clients:
         self._clock = clock
         self._files: tuple[tuple[int, str], ...] = ()
         self._searched_at = self._read_at = float("-inf")
+        self._cost = 0.0
         self._before: dict[tuple[int, str, str], tuple[float, Client]] = {}
         self._found: dict[str, Use] = {}
 
@@ -123,9 +125,10 @@ class Clients:
         """
         now = self._clock()
         if now - self._read_at >= (PROCESSES if shown else PROCESSES_UNSEEN):
-            if now - self._searched_at >= (SEARCH if shown else SEARCH_UNSEEN):
+            if now - self._searched_at >= max(SEARCH if shown else SEARCH_UNSEEN, self._cost / SEARCH_SHARE):
+                begun = time.thread_time()
                 self._files = tuple(self._search())[:_FILES]
-                self._searched_at = now
+                self._searched_at, self._cost = now, time.thread_time() - begun
             self._found = self._look(now)
             self._read_at = now
         return self._found
