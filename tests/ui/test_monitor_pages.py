@@ -106,7 +106,7 @@ async def test_what_a_model_would_take_is_hatched(fake: FakeServices) -> None:
         await shown(app, "╱╱╱╱╱")
         await shown(app, "needs 9.0, 10.5 of 24.0 GB free")
         await shown(app, "fits: good  as measured when it was loaded")
-        await shown(app, "as the server loads it (4k) of 16k")
+        await shown(app, "as the server loads it (taken as 4k) of 16k")
         await pilot.press("right", "right")
         await shown(app, "4k of 16k")
         await pilot.press("down")

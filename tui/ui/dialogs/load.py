@@ -152,7 +152,7 @@ class LoadDialog(ModalScreen[None]):
             return
         ascii = uses_ascii(self, None)
         take, context = self._take(), self._chosen
-        served = f" ({tokens(take.context)})" if take is not None and take.context and context is None else ""
+        served = f" (taken as {tokens(take.context)})" if take is not None and take.context and context is None else ""
         words = f"as the server loads it{served}" if context is None else tokens(context)
         most = self._trained(model)
         trained = f" of {tokens(most)}" if most else ""
@@ -176,7 +176,7 @@ class LoadDialog(ModalScreen[None]):
         how = "as measured when it was loaded" if take.measured else "an estimate"
         if take.missing:
             missing = f"! {size(take.missing, binary=self._binary)} are not free"
-            verdict.show((missing, "bold $warning"), (f"  {take.verdict}, {how}; F unloads what was not used for longest", "$text-muted"))
+            verdict.show((missing, "bold $warning"), (f"  {take.verdict}, {how}; F makes room", "$text-muted"))
         else:
             verdict.show((f"fits: {take.verdict}" if take.verdict else "fits", "$success"), (f"  {how}", "$text-muted"))
 
