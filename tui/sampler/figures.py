@@ -95,7 +95,7 @@ class Figures:
         if lane is None:
             return (), ""
         silent = lane.silent(now, self._interval)
-        if silent:
+        if silent >= 1:
             note = f"GPU data: no answer for {duration(silent)}"
         elif not lane.answered:
             note = "waiting for the GPU driver"
