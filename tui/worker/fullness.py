@@ -70,10 +70,6 @@ class Fullness:
             return f"this machine is full: {sentence(found)}"
         return None if found is None else ""
 
-    def forget(self, number: int) -> None:
-        """The job is gone or has begun."""
-        self._noted = {one for one in self._noted if one[0] != number}
-
     def _counts(self, job: Job, settings: Settings) -> bool:
         limits = settings.limits
         return job.kind is JobKind.PULL and runs_here(job.endpoint, settings) and any((limits.cpu, limits.memory, limits.disk))

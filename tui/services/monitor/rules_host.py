@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tui.core.clock import Clock
-from tui.core.models import Location, Origin, ProviderState, RunningModel, Severity
+from tui.core.models import Location, Origin, ProviderState, RunningModel
 
 if TYPE_CHECKING:
-    from tui.config.paths import Paths
-    from tui.config.settings import Settings
     from tui.providers.ports import Holder
-    from tui.services.chat.api import LiveAnswer
     from tui.services.monitor.host import MonitorHost
 
 
@@ -21,36 +17,13 @@ class AppRulesHost:
 
     def __init__(self, host: MonitorHost) -> None:
         self._host = host
-
-    @property
-    def clock(self) -> Clock:
-        """See `MonitorHost`."""
-        return self._host.clock
-
-    @property
-    def paths(self) -> Paths:
-        """See `MonitorHost`."""
-        return self._host.paths
-
-    def settings(self) -> Settings:
-        """See `MonitorHost`."""
-        return self._host.settings()
-
-    def live(self) -> Sequence[LiveAnswer]:
-        """See `MonitorHost`."""
-        return self._host.live()
-
-    def say(self, text: str, severity: Severity = Severity.INFO) -> None:
-        """See `MonitorHost`."""
-        self._host.say(text, severity)
-
-    def audit(self, what: str, target: str, result: str = "ok") -> None:
-        """See `MonitorHost`."""
-        self._host.audit(what, target, result)
-
-    def environ(self) -> Mapping[str, str]:
-        """See `MonitorHost`."""
-        return self._host.environ()
+        self.clock = host.clock
+        self.paths = host.paths
+        self.settings = host.settings
+        self.live = host.live
+        self.say = host.say
+        self.audit = host.audit
+        self.environ = host.environ
 
     def states(self) -> Sequence[ProviderState]:
         """All providers."""
