@@ -177,6 +177,31 @@ async def test_G09_a_holder_that_vanished_and_processes_of_others(lab: Lab) -> N
     assert lab.loaded.value[0].pids == () and lab.loaded.value[0].about
 
 
+async def test_thousands_of_processes_are_looked_at_less_often(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    spent, looks = [0.0], 0
+    look = whose_module.look
+
+    def dear(*args: Any, **more: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        spent[0] += 10.0  # for a quarter of an hour
+        return look(*args, **more)
+
+    monkeypatch.setattr(whose_module, "look", dear)
+    monkeypatch.setattr(whose_module.time, "thread_time", lambda: spent[0])
+    lab.load_models(running("m", 6))
+    await lab.shows(GPU_PROCESSES)
+    lab.sample()
+    await until(lambda: lab.maps.value)
+    before = looks
+    lab.whose._looked_at -= 60.0  # a minute ago
+    await lab.whose._turn()
+    assert looks == before
+    lab.whose._looked_at -= 1000.0
+    await lab.whose._turn()
+    assert looks == before + 1
+
+
 async def test_it_goes_on_while_everything_moves(lab: Lab) -> None:
     lab.holder = Holder(os.getpid())
     await lab.shows(GPU_PROCESSES)

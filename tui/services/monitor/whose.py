@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -28,6 +29,8 @@ MAPS_EVERY: Final = 2.0
 """Seconds between two looks at the processes while somebody sees whose memory it is."""
 JOINS_EVERY: Final = 30.0
 """The same while nobody does; models that come or go are looked at at once."""
+SHARE: Final = 0.01
+"""Of a core, that these looks may cost: thousands of processes are looked at less often."""
 WANTED_FOR: Final = 10.0
 """Seconds for which the processes on GPUs are wanted to find new models among them."""
 JOINING: Final = "joining"
@@ -77,6 +80,7 @@ class Whose:
         self._joins: dict[Key, Join] = {}
         self._joined: tuple[tuple[Key, Holder | None], ...] = ()
         self._looked_at = float("-inf")
+        self._cost = 0.0
         self._searching_until = float("-inf")
         self._was_looked = False
 
@@ -169,7 +173,7 @@ class Whose:
         if not wanted:
             self._shown.maps.set(())
         new_look = new or (wanted and not self._shown.maps.value)
-        if sample is None or (not new_look and now - self._looked_at < every):
+        if sample is None or (not new_look and now - self._looked_at < max(every, self._cost / SHARE)):
             return
         if not models and not wanted:
             self._joins, self._joined, self._looked_at = {}, state, now
@@ -180,9 +184,12 @@ class Whose:
         on_gpus = frozenset(process.pid for gpu in sample.gpus for process in gpu.processes)
 
         def read() -> tuple[dict[Key, Join], tuple[MemoryMap, ...]]:
+            begun = time.thread_time()
             seen = look_at_sample(known, sample) if demo else look(known, on_gpus=on_gpus)
             joins = join(models, seen, sample, digests)
-            return joins, memory_maps(sample, joins, models) if wanted else ()
+            maps = memory_maps(sample, joins, models) if wanted else ()
+            self._cost = time.thread_time() - begun
+            return joins, maps
 
         joins, maps = await in_daemon_thread(read)
         if not new:  # without the processes on GPUs what was found before is still right
