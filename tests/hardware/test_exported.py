@@ -48,7 +48,9 @@ def test_G11_hostile_figures_are_left_out() -> None:
             ("paddock_cpu_core_percent", {"core": "-1"}, 5.0),
             ("paddock_cpu_core_percent", {"core": "99999"}, 5.0),
             ("paddock_gpu_memory_bytes", gpu | {"kind": "used"}, -5.0),
-            ("paddock_gpu_percent", gpu, 50.0),
+            ("paddock_gpu_percent", gpu, 5e17),
+            ("paddock_gpu_temperature_celsius", gpu, 1e9),
+            ("paddock_cgroup_version", {}, -2.0),
             *(("paddock_gpu_percent", {"uuid": f"u{number}"}, 1.0) for number in range(500)),
         ]
     )
@@ -56,7 +58,8 @@ def test_G11_hostile_figures_are_left_out() -> None:
     assert len(found.gpus) == 64
     assert all("\x1b" not in card.uuid and "\x07" not in card.name for card in found.gpus)
     hostile = next(card for card in found.gpus if card.name)
-    assert hostile.memory_used is None and hostile.percent == 50.0
+    assert hostile.memory_used is None and hostile.percent == 100.0
+    assert hostile.temperature is None and found.cgroup is None
 
 
 def test_what_is_no_machine_is_no_sample() -> None:

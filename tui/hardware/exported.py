@@ -77,8 +77,10 @@ def sample_of(figures: Iterable[Figure]) -> Sample | None:
         if row is None or not math.isfinite(value) or abs(value) > _LARGEST:
             continue
         field = dict(row.fields).get(labels.get(row.label, "") if row.label else "")
-        if field is None:
+        if field is None or (row.unit == "celsius" and not -100 <= value <= 300):
             continue
+        if row.unit == "percent":
+            value = min(100.0, value)
         if row.of == MACHINE:
             flat[field] = value
         elif row.of == CORE:
@@ -95,7 +97,7 @@ def sample_of(figures: Iterable[Figure]) -> Sample | None:
 def _core(cores: dict[int, float], labels: Mapping[str, str], value: float) -> None:
     number = labels.get("core", "")
     if number.isascii() and number.isdecimal() and len(number) < 5 and int(number) < MOST_CORES:
-        cores[int(number)] = min(100.0, max(0.0, value))
+        cores[int(number)] = max(0.0, value)
 
 
 def _card(gpus: dict[str, dict[str, Any]], labels: Mapping[str, str], field: str, value: float) -> None:
@@ -134,7 +136,7 @@ def _machine(
         cpu=replace(Cpu(**cpu), load=load, cores=tuple(cores[number] for number in sorted(cores))),
         memory=Memory(**part("memory")),
         network=Network(**part("network")),
-        cgroup=Cgroup(**cgroup) if "version" in cgroup else None,
+        cgroup=Cgroup(**cgroup) if cgroup.get("version") is not None else None,
         power=Power(**power) if power else None,
         disks=tuple(Disk(path, **fields) for path, fields in disks.items()),
         gpus=tuple(Gpu(**card) for card in ordered),
