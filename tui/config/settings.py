@@ -324,13 +324,13 @@ class Limits(Section):
     action: Annotated[str, Choice(("warn", "ask", "refuse"))] = "warn"
     """What to do where a limit is passed: say so, ask, or not do it."""
     idle_unload: Annotated[float, Seconds(60, 604_800, zero=True)] = 0.0
-    """Unload models on this machine that nobody used for this long; 0: leave that to the server. Pinned ones stay."""
+    """Unload models of your servers here that nobody used for this long, while Paddock or its worker runs; 0: never. Pinned ones stay."""
     memory_pressure: Annotated[str, Choice(("warn", "unload", "off"))] = "warn"
-    """When this machine runs out of memory: say so, or unload the model that was not used for longest first; others may use that server."""
+    """When memory runs out while Paddock or its worker runs: say so, or unload the model not used for longest; others may use it, too."""
 
 
 class Alerts(Section):
-    """When to raise an alert: percent and °C, 0 is never; each must last for `after`; counted as [limits] count says."""
+    """Raised while Paddock or its worker runs: percent and °C, 0 is never; each must last for `after`; counted as [limits] count says."""
 
     cpu: Annotated[int, Whole(0, 100)] = 70
     """Use of the processor."""
