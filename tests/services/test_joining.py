@@ -90,6 +90,13 @@ def test_several_models_in_one_process_share_it_by_size(tmp_path: Path) -> None:
     assert found["lab", "x"].about and found["lab", "y"].about
 
 
+def test_of_models_in_one_process_the_one_on_the_processor_has_nothing_of_the_card() -> None:
+    seen = Seen(families={"lab": frozenset({7})}, roots={"lab": 7}, held={7: Held(10 * GB)})
+    found = join([model("big", 20, 16), model("late", 6, 0)], seen, sample([(7, 16)]), {})
+    assert found["lab", "big"] == Join(frozenset({7}), {"G0": 16 * GB}, 4 * GB, 0, True, True)
+    assert found["lab", "late"] == Join(frozenset({7}), {}, 6 * GB, 0, True, True)
+
+
 def test_two_tags_of_the_same_weights_have_a_process_each(tmp_path: Path) -> None:
     proc = tree(
         tmp_path,

@@ -120,10 +120,10 @@ def join(models: Sequence[RunningModel], seen: Seen, sample: Sample, digests: Ma
     for model in models:
         key = (model.provider, model.key)
         pids, about = told[key]
-        part, others = shared.get(key, (1.0, False))
+        on_gpu, in_ram, others = shared.get(key, (1.0, 1.0, False))
         gpus = _added(by_pid.get(pid, {}) for pid in pids)
-        gpus = {uuid: int(memory * part) for uuid, memory in gpus.items()}
-        ram, mapped = _ram(pids, seen, part)
+        gpus = {uuid: int(memory * on_gpu) for uuid, memory in gpus.items() if on_gpu}
+        ram, mapped = _ram(pids, seen, in_ram)
         about = about or others
         about_ram = about
         guessed: frozenset[int] = frozenset()
@@ -182,22 +182,33 @@ def _words_of(model: RunningModel, digests: Mapping[Key, str]) -> frozenset[str]
     return frozenset(words - {""})
 
 
-def _sharing(models: Sequence[RunningModel], told: Mapping[Key, tuple[frozenset[int], bool]]) -> dict[Key, tuple[float, bool]]:
-    """Of models in the same processes: what share of these each has, by the sizes their server tells, else in equal parts."""
+def _sharing(models: Sequence[RunningModel], told: Mapping[Key, tuple[frozenset[int], bool]]) -> dict[Key, tuple[float, float, bool]]:
+    """Of models in the same processes: each one's share of their GPU memory and main memory, by the sizes their server tells."""
     groups: dict[frozenset[int], list[RunningModel]] = {}
     for model in models:
         pids = told[(model.provider, model.key)][0]
         if pids:
             groups.setdefault(pids, []).append(model)
-    found: dict[Key, tuple[float, bool]] = {}
+    found: dict[Key, tuple[float, float, bool]] = {}
     for group in groups.values():
         if len(group) < 2:
             continue
-        sizes = [model.vram or model.size or 0 for model in group]
-        whole = sum(sizes)
-        for model, size in zip(group, sizes, strict=True):
-            found[(model.provider, model.key)] = (size / whole if whole and all(sizes) else 1 / len(group), True)
+        sizes = [model.size or model.vram or 0 for model in group]
+        whole = sizes if all(sizes) else [1] * len(group)
+        gpu, ram = whole, whole
+        if all(model.vram is not None for model in group):
+            gpu = [model.vram or 0 for model in group]
+            if all(model.size for model in group):
+                ram = [max(0, size - held) for size, held in zip(sizes, gpu, strict=True)]
+        for model, on_gpu, in_ram in zip(group, _parts(gpu, whole), _parts(ram, whole), strict=True):
+            found[(model.provider, model.key)] = (on_gpu, in_ram, True)
     return found
+
+
+def _parts(amounts: Sequence[int], otherwise: Sequence[int]) -> list[float]:
+    """Each one's share of the whole; of `otherwise` where nothing is told."""
+    amounts = amounts if sum(amounts) else otherwise
+    return [amount / sum(amounts) for amount in amounts]
 
 
 # --- their memory ------------------------------------------------------------------------------------------------------
