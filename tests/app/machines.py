@@ -61,7 +61,7 @@ class Machine:
             "LD_LIBRARY_PATH": str(self._library),
             "NVML_STUB": behaviour,
             "MACHINE": str(self._root),
-            "TUNED": json.dumps(HASTY if tuned is None else tuned),
+            "TUNED": json.dumps(tuned or {}),
             "PYTHONPATH": f"{self._hook}:{ROOT}",
         }
         return self._home.start(*arguments, rows=rows, cols=cols, env=environment)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.app.conftest import leave, wait
-from tests.app.machines import Machine
+from tests.app.machines import HASTY, Machine
 from tests.support.pty import Terminal
 from tests.wire.test_wire_terminal import foreign
 
@@ -70,7 +70,7 @@ def test_G03_P31_a_lost_card_is_marked_and_the_other_goes_on(machine: Machine) -
 
 def test_G04_P21_P31_a_library_that_hangs_delays_no_screen_no_key_and_no_end(machine: Machine) -> None:
     began = time.monotonic()
-    terminal = machine.start("hang")
+    terminal = machine.start("hang", tuned=HASTY)
     terminal.wait_for("1 Providers")
     assert time.monotonic() - began < 5  # one second on a machine of its own: benchmarks/first_frame.py
     terminal.send("\x075")
@@ -83,14 +83,14 @@ def test_G04_P21_P31_a_library_that_hangs_delays_no_screen_no_key_and_no_end(mac
 @pytest.mark.sweep
 def test_G04_P31_a_library_that_hangs_is_said_to_for_twelve_seconds(machine: Machine) -> None:
     """At the real times."""
-    terminal = machine.monitor("hang", tuned={})
+    terminal = machine.monitor("hang")
     terminal.wait_for(lambda: 12 <= quiet(terminal) < 14, timeout=40)
     measures(terminal)
     obeys(terminal)
 
 
 def test_G05_P31_a_library_that_crashes_takes_only_its_figures(machine: Machine) -> None:
-    terminal = machine.monitor("crash")
+    terminal = machine.monitor("crash", tuned=HASTY)
     terminal.wait_for("GPU data: asking the driver ends the sampler")
     measures(terminal)
     assert "as of now" in terminal.screen_text()
