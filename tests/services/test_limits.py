@@ -377,16 +377,24 @@ async def test_ask_names_the_figure_and_the_limit_and_a_yes_counts_for_a_while()
     world.choice = "yes"
     assert await world.allow() is await world.allow() is None
     assert len(world.asked) == 2
-    assert world.limits.said_yes("lab")
+    assert world.limits.said_yes("lab", FOR_PULL)
     assert [(what, why) for what, _target, why in world.told] == [
         ("asked", "Memory 94 %, limit 80 %; the answer was no"),
         ("asked", "Memory 94 %, limit 80 %; the answer was yes"),
     ]
     world.clock.advance(AGAIN)
     world.given = [(world.clock.monotonic(), FULL)]
-    assert not world.limits.said_yes("lab")
+    assert not world.limits.said_yes("lab", FOR_PULL)
     assert await world.allow() is None
     assert len(world.asked) == 3
+
+
+async def test_a_yes_to_a_chat_on_a_busy_gpu_is_none_to_a_pull() -> None:
+    world = World(acting("ask"), sample(gpus=(gpu(24, 100),)))
+    world.choice = "yes"
+    assert await world.allow() is None
+    assert world.limits.said_yes("lab", {"gpu"})
+    assert not world.limits.said_yes("lab", FOR_PULL)
 
 
 async def test_warn_says_it_once_and_what_is_new_again() -> None:

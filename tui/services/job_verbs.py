@@ -104,7 +104,7 @@ class JobVerbs:
         refused = await host.limits.allow(state.name, 0, model=name, what="queued", only=FOR_PULL, ask=ask, notice=notice)
         if refused is not None:
             raise PaddockError(refused)
-        if host.limits.said_yes(state.name):
+        if host.limits.said_yes(state.name, FOR_PULL):
             allowed |= {Ask.LIMITS}  # the worker would ask again
         with host.audit.noting("queue pull", f"{state.name}/{name}", asked_by=asked_by):
             await host.queue().add(name, state.endpoint, arguments=arguments, asked_by=asked_by, allowed=allowed, **more)

@@ -292,7 +292,7 @@ class Limits:
         self._clock = clock
         self._pause = pause
         self._known: dict[tuple[str, str], float] = {}
-        self._yes: dict[str, float] = {}
+        self._yes: dict[tuple[str, str], float] = {}
 
     async def check(self, provider: str, need: int | None = None, cards: Collection[str] = ()) -> tuple[Breach, ...]:
         """The limits that are passed now; empty for servers elsewhere, and while nothing was measured.
@@ -355,16 +355,17 @@ class Limits:
             self._tell("asked", target, f"{sentence(found)}; the answer was {'yes' if yes else 'no'}")
             if not yes:
                 return refused(found, what)
-            self._yes[provider] = self._clock.monotonic()
+            self._yes |= {(provider, breach.what): self._clock.monotonic() for breach in found}
         else:
             self._tell("warned", target, sentence(found))
             notice(f"This machine is full: {sentence(found)}", Severity.WARNING)
         self._known |= {(provider, breach.what): self._clock.monotonic() for breach in found}
         return None
 
-    def said_yes(self, provider: str) -> bool:
-        """Whether a yes of the user still counts."""
-        return provider in self._yes and self._clock.monotonic() - self._yes[provider] < AGAIN
+    def said_yes(self, provider: str, only: Collection[str]) -> bool:
+        """Whether a yes of the user to one of these limits still counts."""
+        now = self._clock.monotonic()
+        return any(now - at < AGAIN for (name, what), at in self._yes.items() if name == provider and what in only)
 
 
 def refused(found: Sequence[Breach], what: str = "sent") -> Failure:
