@@ -199,6 +199,19 @@ async def test_closed_while_it_waits_for_a_lock_it_holds_none(home: Home) -> Non
     assert (await other.tick()).keeper == "this window"
 
 
+async def test_closed_while_it_begins_it_watches_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = home.one()
+    begin = alarms_module.Alarms.begin
+
+    async def closed(self: alarms_module.Alarms) -> None:
+        await begin(self)
+        await app.rules.aclose()
+
+    monkeypatch.setattr(alarms_module.Alarms, "begin", closed)
+    await app.tick()
+    assert not app.rules.held
+
+
 async def test_the_loop_watches_by_itself(home: Home) -> None:
     app = home.one()
     running = asyncio.ensure_future(app.rules.run())

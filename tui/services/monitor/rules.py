@@ -95,6 +95,8 @@ class Rules:
             if RULES_LOCK in self._locks:
                 alarms = Alarms(self._host, self._table, self._machine, self._want)
                 await alarms.begin()
+                if self._closed:
+                    return
                 self._alarms = alarms
         elif not self._app and await in_daemon_thread(lambda: read_holder(self._host.paths.locks / APP_LOCK)) is not None:
             keeper = WORKER
