@@ -200,12 +200,13 @@ def test_an_app_tells_everything_the_line_needs(home: Path, say: Run, there: Pat
     endpoint = Endpoint("ollama", "ollama", "http://127.0.0.1:1")
     models = tuple(RunningModel("ollama", f"m{number}:1b", f"m{number}:1b", size=1_000_000_000) for number in range(12))
     alert = Alert(1, "gpu_temperature", "GPU0", 91.0, 85.0, time.time() - 5)
+    seen = Alert(2, "vram", "GPU0", 99.0, 95.0, time.time() - 4, acknowledged=True)
     hub: Any = SimpleNamespace(
         paths=find_paths(),
         settings=lambda: SimpleNamespace(
             appearance=SimpleNamespace(units="binary", ascii="auto"), monitor=SimpleNamespace(temperature_unit="F")
         ),
-        monitor=SimpleNamespace(machine=lambda: "box", alerts=SimpleNamespace(value=AlertsView(active=(alert,)))),
+        monitor=SimpleNamespace(machine=lambda: "box", alerts=SimpleNamespace(value=AlertsView(active=(seen, alert)))),
         watching=SimpleNamespace(
             default=lambda: ProviderState(endpoint, Origin.CONFIG, ProviderStatus.BUSY), running=SimpleNamespace(value=models)
         ),

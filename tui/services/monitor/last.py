@@ -113,7 +113,7 @@ def facts(
     live = (JobState.WAITING, JobState.FETCHING, JobState.CHECKING, JobState.PAUSED, JobState.FAILED)
     down = (ProviderStatus.DOWN, ProviderStatus.FAILED, ProviderStatus.OFF)
     states = {state.value: number for state in live if (number := queue.count(state))}
-    newest = alerts.active[0] if alerts.active else None
+    unseen = [alert for alert in alerts.active if not alert.acknowledged]
     return {
         "machine": machine,
         "server": None if server is None else {"name": server.name[:60], "up": server.status not in down},
@@ -121,7 +121,7 @@ def facts(
         "more": max(0, len(running) - MODELS),
         "pulls": {"states": states, "running": queue.count(JobState.FETCHING, JobState.CHECKING), "rate": _round(queue.rate)}
         | {"percent": _round(queue.percent)},
-        "alerts": {"count": len(alerts.active), "newest": "" if newest is None else alert_sentence(newest, now, fahrenheit=fahrenheit)},
+        "alerts": {"count": len(unseen), "newest": alert_sentence(unseen[0], now, fahrenheit=fahrenheit) if unseen else ""},
         "binary": binary,
         "ascii": ascii,
     }
