@@ -107,6 +107,7 @@ class MonitorVerbs:
         )
         self._freeing = Freeing(host, acting.uses, acting.unloading, tell, self.would_take, lambda: self.loaded.value, samples)
         host.keep_going(acting.run, "limits")
+        host.keep_going(lambda: self.enforcing.follow(host.paths.state), "enforced")
 
     async def changed(self, topics: frozenset[str]) -> None:
         """Parts of the database moved, here or in another process."""
