@@ -187,7 +187,8 @@ class MonitorScreen(MonitorKeys):
         self._drawn_at = time.monotonic()
         self._draw_head(view)
         look = None
-        held = (self._times.at, self._times.span, self.size, self._page, self._shape, self.ascii, self.binary)
+        room = self.query_one("#monitor-parts").size, self.query_one("#body").size
+        held = (self._times.at, self._times.span, self.size, room, self._page, self._shape, self.ascii, self.binary)
         if self._times.at is None or held != self._held:
             look = self._look(view)
             self._held = held
