@@ -18,8 +18,8 @@ from tui.ui.screens.monitor import MonitorScreen
 from tui.ui.start import read_early, save_last_screen
 
 
-def made(fake: FakeServices, home: Path) -> AloneApp:
-    options = AppOptions(alone="monitor")
+def made(fake: FakeServices, home: Path, *, ascii: bool = False) -> AloneApp:
+    options = AppOptions(alone="monitor", ascii=ascii)
     early = read_early(options, find_paths(environ={"PADDOCK_HOME": str(home)}), {})
     assert early.screen == "monitor"
     return AloneApp(options, early, lambda: fake)
@@ -52,6 +52,19 @@ async def test_it_shows_the_monitor_and_no_way_elsewhere(fake: FakeServices, tmp
         await until(lambda: isinstance(app.screen, MonitorScreen))
         await pilot.press("q")
     assert app.return_value == 0
+
+
+async def test_frames_of_dialogs_are_ascii_too(fake: FakeServices, tmp_path: Path) -> None:
+    fill(fake)
+    app = made(fake, tmp_path, ascii=True)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(lambda: isinstance(app.screen, MonitorScreen) and "34 %" in screen_text(app))
+        for key, there in (("L", "Load a model"), ("l", "Alerts"), ("question_mark", "Help")):
+            await pilot.press(key)
+            await until(lambda there=there: there in screen_text(app))  # type: ignore[misc]
+            await until(lambda: "+--" in screen_text(app) and not set("\u256d\u2502\u2570") & set(screen_text(app)))
+            await pilot.press("escape")
+            await until(lambda: isinstance(app.screen, MonitorScreen))
 
 
 def test_where_the_whole_program_opens_next_is_not_changed(tmp_path: Path, monkeypatch) -> None:

@@ -180,6 +180,7 @@ class TuiApp(App[int]):
         appearance = settings.appearance
         self.theme = choose(appearance.theme, frozenset(self.available_themes), no_color=self.early.no_color)
         self.ascii_only = self.early.ascii if appearance.ascii == "auto" else appearance.ascii in (True, "true", "on", "always")
+        self.set_class(self.ascii_only, "-ascii")
         self.set_class(appearance.density == "compact", "-compact")
         self.set_class(appearance.density == "roomy", "-roomy")
         if appearance.motion != "auto":
