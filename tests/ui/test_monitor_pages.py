@@ -8,9 +8,9 @@ import pytest
 
 from tests.support.fake_services import FakeServices, ScreenHost
 from tests.support.screen import CANARIES, FORBIDDEN, screen_lines, screen_text, until
-from tests.ui.monitor_data import CGROUP, GPU, SAMPLE, fill, provider, slow
+from tests.ui.monitor_data import CGROUP, GPU, SAMPLE, alerts, fill, provider, slow
 from tui.core.models import Location
-from tui.core.monitor import RAM, MemoryMap, MemoryPart, SlowView, Take
+from tui.core.monitor import RAM, AlertsView, MemoryMap, MemoryPart, SlowView, Take
 from tui.hardware.sample import GpuProcess, MigInstance
 from tui.services.api import MonitorView
 from tui.text import clean_label, clean_name
@@ -206,3 +206,27 @@ async def test_the_board_goes_from_key_to_key_with_the_keys_of_lists(fake: FakeS
         await until(lambda: app.first.query_one("#loaded").has_focus)
         await pilot.press("tab")
         await until(lambda: app.first.query_one("#alerts").has_focus)
+
+
+async def test_facts_of_a_page_stand_on_as_many_lines_as_they_need(fake: FakeServices) -> None:
+    cpu = replace(SAMPLE.cpu, count=128, physical=64, load=(101.25, 99.5, 88.75), frequency=3377.0, frequency_max=4400.0, pressure=12.0)
+    fill(fake, replace(SAMPLE, cpu=cpu))
+    app = ScreenHost(MonitorScreen(fake))
+    async with app.run_test(size=(80, 24)):
+        await shown(app, "34 %")
+        app.first.open_page("cpu")
+        await shown(app, "128 processors, 64 without hyper-threads")
+        await shown(app, "3,377 of 4,400 MHz")
+        await shown(app, "61 °C")
+        await shown(app, "waits 12 % of the time")
+
+
+async def test_without_alerts_the_focus_does_not_stop_there(fake: FakeServices) -> None:
+    fill(fake)
+    fake.monitor.alerts.set(AlertsView())
+    fake.monitor.enforced.set(())
+    app = ScreenHost(MonitorScreen(fake))
+    async with app.run_test(size=(80, 24)):
+        await until(lambda: not app.first.query_one("#alerts", Board).focusable)
+        fake.monitor.alerts.set(alerts())
+        await until(lambda: app.first.query_one("#alerts", Board).focusable)

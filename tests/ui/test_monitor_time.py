@@ -101,3 +101,22 @@ def test_gaps_stay_gaps_and_coarse_steps_fill_their_dots() -> None:
     assert dots(Points((float("nan"), 2.0), 1.0, 1), 1, 2.0) == [None, 2.0]
     assert dots(Points((), 1.0, 0), 10, 120.0) == []
     assert dots(Points((1.0,), 1.0, 5), 0, 120.0) == []
+
+
+async def test_the_moment_that_was_frozen_still_says_whose_memory_it_was(fake: FakeServices) -> None:
+    fill(fake)
+    fake.monitor.moments[int(AT) - 12] = replace(SAMPLE, time=AT - 12)
+    app = ScreenHost(MonitorScreen(fake))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shown(app, "alice: python 5.9")
+        await pilot.press("p")
+        await shown(app, "frozen at 12:31:21")
+        assert "alice: python 5.9" in screen_text(app)
+        fake.monitor.maps.set(())
+        fake.monitor.latest.set(MonitorView(replace(SAMPLE, time=AT + 1), 2.0, tick=121))
+        await shown(app, "1.0s ago")
+        assert "alice: python 5.9" in screen_text(app)
+        await pilot.press("shift+left")
+        await shown(app, "frozen at 12:31:09")
+        await until(lambda: "alice: python 5.9" not in screen_text(app))
+        await shown(app, "of 24.0 GB used")

@@ -44,6 +44,8 @@ def entry_of_alert(alert: Alert, now: float, *, fahrenheit: bool) -> Entry:
     """An alert; one that lasts and nobody has seen stands out."""
     lasts = alert.ended_at is None
     words = clean_label(alert_sentence(alert, now, fahrenheit=fahrenheit))
+    if alert.acknowledged:
+        words += " (seen)"
     tone = "warn" if lasts and not alert.acknowledged else "" if lasts else "dim"
     return Entry(f"alert:{alert.id}", alert.started_at, duration(alert_seconds(alert, now)), words, "failed" if lasts else "", tone)
 

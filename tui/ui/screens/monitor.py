@@ -74,6 +74,8 @@ class MonitorScreen(MonitorKeys):
         self._sampled = False
         self._shape: tuple[object, ...] = ()
         self._held: tuple[object, ...] = ()
+        self._maps: tuple[MemoryMap, ...] = ()
+        self._maps_at: float | None = None
         self._parts: tuple[object, ...] = ()
         self._wanted: tuple[str, ...] | None = None
 
@@ -173,7 +175,7 @@ class MonitorScreen(MonitorKeys):
             sample,
             self._times.points,
             self._times.span,
-            self.services.monitor.maps.value if now else (),
+            self.services.monitor.maps.value if now else self._maps if self._times.at == self._maps_at else (),
             self._fahrenheit,
             self.binary,
             self.ascii,
@@ -340,6 +342,7 @@ class MonitorScreen(MonitorKeys):
         board = self.query_one("#alerts", Board)
         before = len(board.content)
         board.show(lines)
+        board.can_focus = board.has_focus or any(line.key for line in lines)
         self.refresh_bindings()
         if len(lines) != before:
             self._draw(self.services.monitor.latest.value)
@@ -421,6 +424,7 @@ class MonitorScreen(MonitorKeys):
     def action_freeze(self) -> None:
         """Hold the moment, or go on."""
         self._times.freeze(self.services.monitor.latest.value.sample)
+        self._maps, self._maps_at = self.services.monitor.maps.value, self._times.at  # of other moments they are not kept
         self._draw(self.services.monitor.latest.value)
         self.refresh_bindings()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
+
 from tui.core.monitor import Points
 from tui.hardware.sample import CORES, GPU_DETAIL, GPU_PROCESSES, PROCESSES, Gpu, GpuProcess
 from tui.hardware.series import CORE, gpu_series
@@ -78,6 +80,18 @@ def fact(name: str, text: str, tone: str = "") -> BoardLine:
     return BoardLine(((f" {name:<{LABEL - 1}}", "dim"), (" ", ""), (text, tone)))
 
 
+def facts_lines(name: str, parts: Sequence[str], width: int) -> list[BoardLine]:
+    """Facts beside each other, on as many lines as they need."""
+    room, rows = width - LABEL - 2, [""]
+    for part in parts:
+        joined = f"{rows[-1]}  {part}" if rows[-1] else part
+        if rows[-1] and cell_len(joined) > room:
+            rows.append(part)
+        else:
+            rows[-1] = joined
+    return [fact(name if index == 0 else "", cut(row, room)) for index, row in enumerate(rows)]
+
+
 def heading(text: str) -> BoardLine:
     """A line over what belongs together."""
     return BoardLine(((f" {text}", "title"),))
@@ -130,7 +144,7 @@ def _cpu(look: Look, width: int, height: int) -> list[BoardLine]:
         facts.append(heat)
     if cpu.pressure is not None:
         facts.append(f"waits {cpu.pressure:.0f} % of the time")
-    lines.append(fact("now", cut("  ".join(facts), width - LABEL - 2)))
+    lines += facts_lines("now", facts, width)
     if group is not None and group.cpu_limit:
         used = "" if group.cpu_percent is None else f", {group.cpu_percent:.0f} % of that in use"
         lines.append(fact("allowed", f"{group.cpu_limit:g} of {count} processors by control group{used}"))
@@ -181,7 +195,7 @@ def _ram(look: Look, width: int, height: int) -> list[BoardLine]:
     free = "" if memory.available is None else f"available {size(memory.available, binary=look.binary)}"
     waits = "" if memory.pressure is None else f"something waits {memory.pressure:.1f} % of the time"
     full = "" if memory.pressure_full is None else f"everything {memory.pressure_full:.1f} %"
-    lines.append(fact("now", cut("  ".join(part for part in (free, cache, waits, full) if part) or "–", width - LABEL - 2)))
+    lines += facts_lines("now", [part for part in (free, cache, waits, full) if part] or ["–"], width)
     if group is not None and group.memory_limit:
         lines.append(fact("allowed", f"{of_total(group.memory_used, group.memory_limit, look.binary)}, by control group"))
     if swap:
