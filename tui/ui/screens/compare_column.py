@@ -27,6 +27,18 @@ def mark_style(one: Side) -> str:
     return _TONES.get(tone(one.mark), "$foreground")
 
 
+class PaneHead(Line):
+    """Who and how it does; as wide as its pane."""
+
+    def __init__(self, resized: Callable[[], None]) -> None:
+        super().__init__(classes="pane-head")
+        self._resized = resized
+
+    def redraw(self) -> None:
+        """Textual may tell the pane nothing of a new width; what is drawn knows it."""
+        self.call_later(self._resized)
+
+
 class ComparePane(Vertical):
     """Name and state, figures, answer. The texts of a hidden pane wait in their buffer until it is shown.
 
@@ -49,7 +61,7 @@ class ComparePane(Vertical):
     def __init__(self, resized: Callable[[], None]) -> None:
         super().__init__()
         self._resized = resized
-        self.head = Line(classes="pane-head")
+        self.head = PaneHead(resized)
         self.figures = Line(classes="pane-figures")
         self.transcript = Transcript()
         self._buffer: AnswerBuffer | None = None
