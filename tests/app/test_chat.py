@@ -37,7 +37,7 @@ def test_a_conversation_with_branches_is_edited_and_found_again(home: Home, olla
     terminal.wait_for("search every message")
     terminal.send("quantization")
     terminal.send("\r")
-    terminal.wait_for("> ")
+    terminal.wait_for("i write")
     terminal.send("d")
     terminal.wait_for("Delete this message")
     terminal.send("\x1b")
