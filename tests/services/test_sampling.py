@@ -397,3 +397,26 @@ async def test_G04_P31_the_real_sampler_beside_a_library_that_hangs(stubbed: Ben
             await asyncio.sleep(0.05)
     assert max(after - before for before, after in pairwise(ticks)) < 2.5
     assert stubbed.monitor._no_gpu_until > time.monotonic()
+
+
+def test_P24_cancelled_while_it_ends_a_sampler_it_still_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[asyncio.subprocess.Process] = []
+    real = asyncio.subprocess.Process.communicate
+
+    async def communicate(process: asyncio.subprocess.Process) -> Any:
+        ended.append(process)
+        if len(ended) == 1:
+            await asyncio.Event().wait()
+        return await real(process)
+
+    monkeypatch.setattr(asyncio.subprocess.Process, "communicate", communicate)
+
+    async def main() -> None:
+        bench = Bench(tmp_path)
+        bench.run("say(hung if '--gpu' in sys.argv else line); wait()\n")
+        await until(lambda: ended)
+        await bench.end()
+
+    asyncio.run(main())
+    assert len(ended) == 2
+    assert ended[0] is ended[1] and ended[0].returncode == -signal.SIGKILL

@@ -258,7 +258,7 @@ class Sampling:
         self.latest.set(MonitorView(view.sample, view.at, quiet, note, view.tick))
 
     async def _end(self) -> None:
-        process, self._process = self._process, None
+        process = self._process
         if process is None:
             return
         if process.stdin is not None:
@@ -277,6 +277,7 @@ class Sampling:
             transport = getattr(process, "_transport", None)
             if transport is not None:
                 transport.close()
+        self._process = None  # not before: who is cancelled here comes again
 
 
 def sampler_command(settings: Settings) -> list[str]:
