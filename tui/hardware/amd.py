@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tui.hardware import pci
-from tui.hardware.cadence import RETRY, SLOW
+from tui.hardware.cadence import SLOW
 from tui.hardware.fdinfo import Clients, Use
 from tui.hardware.hwmon import Sensors
 from tui.hardware.reading import names, raw
@@ -68,8 +68,7 @@ class Amd:
     def __init__(self, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic) -> None:
         self._root = root
         self._clock = clock
-        self._cards: dict[str, _Card] = {}
-        self._looked_at = float("-inf")
+        self._cards = pci.Cards(root, "amd", ("amdgpu",), _Card, clock, undriven="the amdgpu driver is not loaded", absent="no AMD GPU")
         self._clients = Clients(root, ("amdgpu",), self._regions, clock)
         self._uses: dict[str, Use] = {}
         self._library: Library | None = None
@@ -82,30 +81,20 @@ class Amd:
         Args:
             wanted: Names of `sample.WANTED`.
         """
-        self._look_for_cards()
-        if not self._cards:
+        cards = self._cards.look()
+        self.note = self._cards.note
+        if not cards:
             return ()
         uses = self._clients.read(GPU_PROCESSES in wanted)
         if uses is not self._uses:
             self._uses = uses
-            for card in self._cards.values():
+            for card in cards.values():
                 card.processes = self._processes(card, uses.get(card.device.name, Use()))
-        return tuple(self._gpu(card) for card in self._cards.values())
+        return tuple(self._gpu(card) for card in cards.values())
 
     def _regions(self, place: str) -> tuple[str, ...]:
         card = self._cards.get(place)
         return ("vram", "gtt") if card is not None and card.shared else ("vram",)
-
-    def _look_for_cards(self) -> None:
-        now = self._clock()
-        gone = any(not card.device.exists() for card in self._cards.values())
-        if now - self._looked_at < RETRY and not gone:
-            return
-        self._looked_at = now
-        places = [device for vendor, device in pci.devices(self._root) if vendor == "amd"]
-        driven = [device for device in places if pci.driver(device) == "amdgpu"]
-        self._cards = {device.name: self._cards.get(device.name) or _Card(self._root, device, index) for index, device in enumerate(driven)}
-        self.note = "" if driven else "the amdgpu driver is not loaded" if places else "no AMD GPU"
 
     def _gpu(self, card: _Card) -> Gpu:
         device = card.device

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tui.hardware import drm_memory, pci
-from tui.hardware.cadence import RETRY, SLOW
+from tui.hardware.cadence import SLOW
 from tui.hardware.fdinfo import Clients, Use
 from tui.hardware.hwmon import Sensors
 from tui.hardware.reading import names
@@ -77,8 +77,9 @@ class Intel:
         self._root = root
         self._clock = clock
         self._sees_all = os.geteuid() == 0 if sees_all is None else sees_all
-        self._cards: dict[str, _Card] = {}
-        self._looked_at = float("-inf")
+        self._cards = pci.Cards(
+            root, "intel", DRIVERS, _Card, clock, undriven="the Intel graphics driver (i915 or xe) is not loaded", absent="no Intel GPU"
+        )
         self._clients = Clients(root, DRIVERS, self._regions, clock)
         self.note = ""
 
@@ -88,26 +89,16 @@ class Intel:
         Args:
             wanted: Names of `sample.WANTED`.
         """
-        self._look_for_cards()
-        if not self._cards:
+        cards = self._cards.look()
+        self.note = self._cards.note
+        if not cards:
             return ()
         uses = self._clients.read(GPU_PROCESSES in wanted)
-        return tuple(self._gpu(card, uses.get(place, Use())) for place, card in self._cards.items())
+        return tuple(self._gpu(card, uses.get(place, Use())) for place, card in cards.items())
 
     def _regions(self, place: str) -> tuple[str, ...]:
         card = self._cards.get(place)
         return ("system", "gtt") if card is not None and card.integrated else ("vram", "local")
-
-    def _look_for_cards(self) -> None:
-        now = self._clock()
-        gone = any(not card.device.exists() for card in self._cards.values())
-        if now - self._looked_at < RETRY and not gone:
-            return
-        self._looked_at = now
-        places = [device for vendor, device in pci.devices(self._root) if vendor == "intel"]
-        driven = [device for device in places if pci.driver(device) in DRIVERS]
-        self._cards = {device.name: self._cards.get(device.name) or _Card(self._root, device, index) for index, device in enumerate(driven)}
-        self.note = "" if driven else "the Intel graphics driver (i915 or xe) is not loaded" if places else "no Intel GPU"
 
     def _gpu(self, card: _Card, use: Use) -> Gpu:
         if pci.asleep(card.device):

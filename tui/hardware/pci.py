@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
+from tui.hardware.cadence import RETRY
 from tui.hardware.reading import names, raw
 from tui.hardware.trees import number, text
 from tui.text import clean_label, clean_name
@@ -47,6 +48,64 @@ def driver(device: Path) -> str:
 def asleep(device: Path) -> bool:
     """Whether the device is switched off to save power; asking it for figures would wake it."""
     return text(device / "power/runtime_status") == "suspended"
+
+
+class Card(Protocol):
+    """What is known of a card: at least where it is."""
+
+    device: Path
+
+
+C = TypeVar("C", bound=Card)
+
+
+class Cards(Generic[C]):
+    """The cards of a maker that a driver works, in the bus's order; looked for again after `RETRY`, and when one is gone.
+
+    Args:
+        root: The folder with sys.
+        vendor: One of `VENDORS`.
+        drivers: The kernel's drivers that tell figures.
+        make: Makes a card: root, its folder, its number.
+        clock: Monotonic seconds.
+        undriven: The note where there are cards, and none of these drivers works them.
+        absent: The note where there is none.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        vendor: str,
+        drivers: Collection[str],
+        make: Callable[[Path, Path, int], C],
+        clock: Callable[[], float],
+        *,
+        undriven: str,
+        absent: str,
+    ) -> None:
+        self._root, self._vendor, self._drivers, self._make, self._clock = root, vendor, drivers, make, clock
+        self._undriven, self._absent = undriven, absent
+        self._looked_at = float("-inf")
+        self._found: dict[str, C] = {}
+        self.note = ""
+
+    def look(self) -> dict[str, C]:
+        """By place on the bus; `note` says why there are none, where there are none."""
+        now = self._clock()
+        gone = any(not card.device.exists() for card in self._found.values())
+        if now - self._looked_at >= RETRY or gone:
+            self._looked_at = now
+            places = [device for vendor, device in devices(self._root) if vendor == self._vendor]
+            driven = [device for device in places if driver(device) in self._drivers]
+            self._found = {
+                device.name: self._found.get(device.name) or self._make(self._root, device, index) for index, device in enumerate(driven)
+            }
+            self.note = "" if driven else self._undriven if places else self._absent
+        return self._found
+
+    def get(self, place: str) -> C | None:
+        """A card that was found."""
+        return self._found.get(place)
 
 
 def tegra(root: Path) -> bool:

@@ -20,12 +20,13 @@ from tui.config.settings import Limits as LimitSettings
 from tui.config.settings import Settings
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import Failure, FailureKind
-from tui.core.models import Endpoint, Location, Origin, ProviderState, RunningModel, Severity
+from tui.core.models import Endpoint, ProviderState, RunningModel, Severity
 from tui.core.record import record
 from tui.core.threads import in_daemon_thread
 from tui.hardware.sample import GPU_PROCESSES, Cpu, Gpu, Memory, Sample
 from tui.providers.discovery import held_by
 from tui.providers.ports import Holder
+from tui.services.machine import is_here, own_servers
 from tui.services.own_use import OwnUse, own_use, processor_seconds
 from tui.services.space import models_folder, runs_here
 from tui.text import clean_name, size
@@ -305,13 +306,9 @@ class Limits:
         settings = self._settings()
         state = self._registry.state(provider)
         samples = recent(self._monitor.samples(), self._clock.monotonic(), settings.monitor.interval)
-        if state is None or not _is_here(state) or not samples:
+        if state is None or not is_here(state) or not samples:
             return ()
-        here = [one for one in self._registry.providers.value if _is_here(one)]
-        names = {one.name for one in here}
-        watches = [self._registry.watch(one.name) for one in here]
-        holders = [watch.holder for watch in watches if watch is not None and watch.holder is not None]
-        vram = sum(model.vram or 0 for model in self._registry.running.value if model.provider in names)
+        holders, vram = own_servers(self._registry)
         return await _measured(settings, samples, holders, vram, need, self._pause, cards)
 
     async def allow(
@@ -371,10 +368,6 @@ class Limits:
 def refused(found: Sequence[Breach], what: str = "sent") -> Failure:
     """The failure for what a limit refuses; its kind makes commands exit with 3."""
     return Failure(f"Not {what}: {sentence(found)}", "[limits]", "Wait until there is room, or change the limit", FailureKind.REFUSED)
-
-
-def _is_here(state: ProviderState) -> bool:
-    return state.location is Location.HERE and state.origin is not Origin.DEMO
 
 
 async def _measured(

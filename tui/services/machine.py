@@ -1,4 +1,4 @@
-"""This machine's memory as the estimates of what fits need it."""
+"""This machine: which servers are on it, and its memory as the estimates of what fits need it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,28 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from tui.core.fit import Machine
-from tui.core.models import Location, ProviderState, RunningModel
+from tui.core.models import Location, Origin, ProviderState, RunningModel
 
 if TYPE_CHECKING:
     from tui.hardware.sample import Sample
+    from tui.providers.ports import Holder
+    from tui.services.limits import RegistrySide
 
 STEP: Final = 100_000_000
 """Bytes that free memory is told in, so that verdicts do not flicker."""
+
+
+def is_here(state: ProviderState, *, demo: bool = False) -> bool:
+    """Whether a server runs on this machine; the demo's only where that is wanted."""
+    return state.location is Location.HERE and (demo or state.origin is not Origin.DEMO)
+
+
+def own_servers(watching: RegistrySide, *, demo: bool = False) -> tuple[list[Holder], int]:
+    """Who holds the ports of the servers on this machine, and bytes of GPU memory that their models have."""
+    names = {state.name for state in watching.providers.value if is_here(state, demo=demo)}
+    watches = [watching.watch(name) for name in names]
+    holders = [watch.holder for watch in watches if watch is not None and watch.holder is not None]
+    return holders, sum(model.vram or 0 for model in watching.running.value if model.provider in names)
 
 
 def _step(value: float | None) -> int:

@@ -6,7 +6,6 @@ import contextlib
 import gc
 import json
 import os
-import platform
 import signal
 import threading
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from tui.core.errors import PaddockError
+from tui.core.machine_name import machine_name
 from tui.core.options import AppOptions
 from tui.core.record import record
 from tui.text import clean_name
@@ -84,7 +84,7 @@ def read_early(options: AppOptions, paths: Paths, environ: Mapping[str, str]) ->
         still=seen.motion == "none" or (seen.motion == "auto" and termcheck.over_ssh(environ)),
         no_color=termcheck.no_color(environ),
         screen=start_screen,
-        machine=clean_name(platform.node().split(".")[0], 24) or "this machine",
+        machine=machine_name(),
     )
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import platform
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import PaddockError
+from tui.core.machine_name import machine_name
 from tui.core.models import ProviderState, RunningModel, Severity
 from tui.core.monitor import AlertsView
 from tui.core.observe import Observable
@@ -21,7 +21,6 @@ from tui.services.limits import Samples, holders_here
 from tui.services.monitor.history import History
 from tui.services.monitor.rules import TICK, Rules
 from tui.services.monitor.sampling import Sampling
-from tui.text import clean_name
 from tui.worker.acting import OLLAMA
 
 if TYPE_CHECKING:
@@ -121,8 +120,7 @@ class WorkerRules:
 
     async def _watch(self) -> None:
         history, sampling = History(), Sampling(self._settings, clock=self.clock, command=self._command)
-        machine = clean_name(platform.node().split(".")[0], 24) or "this machine"
-        rules = self._rules = Rules(self, history, self._database, self.view, machine, want=sampling.want, app=False)
+        rules = self._rules = Rules(self, history, self._database, self.view, machine_name(), want=sampling.want, app=False)
         sampling.taken += [history.add, rules.take]
         changes = self._database.changes()
         sampler: asyncio.Task[None] | None = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tui.core.models import Location, Origin, ProviderState, RunningModel
+from tui.core.models import ProviderState, RunningModel
+from tui.services.machine import own_servers
 
 if TYPE_CHECKING:
     from tui.providers.ports import Holder
@@ -35,12 +36,4 @@ class AppRulesHost:
 
     async def own_servers(self) -> tuple[Sequence[Holder], int]:
         """Who holds the ports of the providers on this machine, and bytes of GPU memory their models have."""
-        watching = self._host.watching
-        names = {
-            one.name
-            for one in watching.providers.value
-            if one.location is Location.HERE and (one.origin is not Origin.DEMO or self._host.demo)
-        }
-        watches = [watching.watch(name) for name in names]
-        holders = [watch.holder for watch in watches if watch is not None and watch.holder is not None]
-        return holders, sum(model.vram or 0 for model in watching.running.value if model.provider in names)
+        return own_servers(self._host.watching, demo=self._host.demo)

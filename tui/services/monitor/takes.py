@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from tui.core.chat import ConversationSettings
 from tui.core.fit import CONTEXT_OVERHEAD, MARGIN, Machine, Need, Verdict, estimate, judge, kv_cache, shape_of
-from tui.core.models import Location, Model, Origin, RunningModel
+from tui.core.models import Model, RunningModel
 from tui.core.monitor import Profile, Take
 from tui.core.names import same
 from tui.services.chat.sending import options_of
-from tui.services.machine import machine_of
+from tui.services.machine import is_here, machine_of
 
 if TYPE_CHECKING:
     from tui.hardware.sample import Gpu, Sample
@@ -55,7 +55,7 @@ def would_take(
             need = Need(size, 0, 0, ram=need.ram, measured=True)
         elif shape is not None:
             need = Need(max(0, size + kv_cache(shape, tokens) - kv_cache(shape, at)), 0, 0, ram=need.ram)
-    if state.location is not Location.HERE or (state.origin is Origin.DEMO and not host.demo):
+    if not is_here(state, demo=host.demo):
         return _elsewhere(host, provider, need, tokens)
     machine = machine_of(sample, watching.providers.value, watching.running.value)
     if sample is None or machine is None:

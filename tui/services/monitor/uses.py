@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from tui.core.models import Location, Origin, ProviderStatus, RunningModel
+from tui.core.models import ProviderStatus, RunningModel
 from tui.core.monitor import Loaded, ServerFigures
 from tui.core.names import same
 from tui.core.record import record
+from tui.services.machine import is_here
 from tui.services.monitor.host import MonitorHost
 from tui.services.pins import pinned
 
@@ -121,11 +122,7 @@ class Uses:
         if self._host.demo and not demo:
             return ()
         good = (ProviderStatus.UP, ProviderStatus.FOUND, ProviderStatus.BUSY)
-        names = {
-            state.endpoint.name
-            for state in self._host.watching.providers.value
-            if state.location is Location.HERE and (demo or state.origin is not Origin.DEMO) and state.status in good
-        }
+        names = {state.endpoint.name for state in self._host.watching.providers.value if is_here(state, demo=demo) and state.status in good}
         return tuple(model for model in self._host.watching.running.value if model.provider in names)
 
     def _told(self, model: RunningModel) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tui.core.errors import PaddockError
+from tui.core.machine_name import machine_name
 from tui.core.monitor import AlertsView, Enforcement, Loaded, MemoryMap, Points, Profile, ServerFigures, SlowView, Take
 from tui.core.observe import Observable
 from tui.core.threads import in_daemon_thread
@@ -53,7 +53,7 @@ class MonitorVerbs:
         self.enforced: Observable[tuple[Enforcement, ...]] = self.enforcing.done
         self.profiles: Observable[Mapping[ModelKey, Profile]] = Observable({})
         self.slow: Observable[SlowView | None] = Observable(None)
-        self._machine = clean_name(platform.node().split(".")[0], 24) or "this machine"
+        self._machine = machine_name()
         self._profiling: Profiles | None = None
         self._slowness: Slowness | None = None
         self._energy: Energy | None = None
