@@ -158,7 +158,7 @@ def test_D09_on_a_disk_that_gets_full(path: Path, room: int, monkeypatch: pytest
     monkeypatch.undo()
     assert contents(path) == before
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone()[0] in (2, SCHEMA)
+        assert connection.execute("PRAGMA user_version").fetchone()[0] in range(2, SCHEMA + 1)  # each step is whole by itself
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
     database = Database(path)
     assert len(Conversations(database).branch(4)) == 200

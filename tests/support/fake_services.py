@@ -42,6 +42,7 @@ class FakeRegistry(Recorder):
         super().__init__(calls)
         self.providers: Observable[Any] = Observable(())
         self.models: Observable[Any] = Observable(())
+        self.kept: Observable[Any] = Observable(())
         self.running: Observable[Any] = Observable(())
         self.details: Observable[Any] = Observable({})
         self.discovery: Observable[Any] = Observable(DiscoveryView())
@@ -141,6 +142,29 @@ class FakeMonitor(Recorder):
         return "8 cores, 31.2 GB RAM (22.8 free), RTX 3090 24.0 GB"
 
 
+class FakeLibrary:
+    """The parts of the Library, each a `Recorder` with the observables of the real one."""
+
+    def __init__(self, calls: list[Call]) -> None:
+        self.events = FakePart(calls, history={})
+        self.keeping = FakePart(calls, kept=())
+        self.updates = FakePart(calls, states={})
+        self.fits = FakePart(calls)
+        self.disk = FakePart(calls, shares={}, origins={})
+        self.catalogue = FakePart(calls)
+        self.making = FakePart(calls)
+        self.tuning = FakePart(calls)
+
+
+class FakePart(Recorder):
+    """Observables by name, verbs recorded."""
+
+    def __init__(self, calls: list[Call], **values: Any) -> None:
+        super().__init__(calls)
+        for name, value in values.items():
+            setattr(self, name, Observable(value))
+
+
 class FakeServices:
     """As `tui.services.api.Services`; `calls` lists the verbs in order."""
 
@@ -152,6 +176,7 @@ class FakeServices:
         self.completion = FakeCompletion(self.calls)
         self.jobs = FakeJobs(self.calls)
         self.monitor = FakeMonitor(self.calls)
+        self.library = FakeLibrary(self.calls)
         self.notices: Observable[Any] = Observable(())
         self.questions: Observable[Any] = Observable(())
         self.ready: Observable[bool] = Observable(True)

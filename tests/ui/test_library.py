@@ -56,7 +56,7 @@ async def test_installed_models_as_drawn(fake: FakeServices, size: tuple[int, in
             assert "16.4 GB VRAM free" in text
             assert "licence Apache License" in text
             assert "system   You are helpful." in text
-            assert lines[-1].startswith(" enter chat  a pull  u update  / filter  L load  U unload  t keep")
+            assert lines[-1].startswith(" enter chat  a pull  u update  c copy  d delete")
         if size[0] >= 120:
             assert "PARAMS" in lines[2]
             assert "chat tools" in row
@@ -277,7 +277,7 @@ async def test_the_catalogue(fake: FakeServices) -> None:
         assert "installed" in screen_text(app)
         await pilot.press("d")
         await pilot.pause()
-        assert any("The catalogue lists what can be pulled" in text for text in toasts(app))
+        assert any("Catalogue is shown" in text for text in toasts(app))
         await pilot.press("enter")
         dialog = app.screen
         assert isinstance(dialog, PullDialog)
@@ -393,7 +393,7 @@ async def test_ten_thousand_models_filter_and_move(fake: FakeServices) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("slash", *"9999", "enter")
         await until(lambda: "1 of 10000 models" in screen_text(app))
-        assert len(app.first._fits._seen) < 100
+        assert len(app.first.fits._seen) < 100
 
 
 def test_models_of_the_wireframe_are_distinct() -> None:

@@ -41,6 +41,7 @@ from tui.core.names import same
 Flag = Annotated[bool, SWITCH]
 HOURS: Final = Words(f"(?:{PATTERN})?", "empty, or HH:MM-HH:MM", "23:00-07:00")
 EXPORTER: Final = Words(r"(?:https?://[^\s]{1,200})?", "empty, or an address with http:// or https://", "http://gpu-box:9345/metrics")
+CATALOGUE: Final = Words(r"(?:https?://[^\s]{1,400})?", "empty, or an address with http:// or https://", "https://example.org/models.json")
 PROVIDER_NAME: Final = Words("[A-Za-z0-9][A-Za-z0-9_.-]{0,39}", "letters, digits, - _ . (at most 40)", "gpu-box")
 COMMAND_NAME: Final = Words("[A-Za-z_][A-Za-z0-9_-]{0,39}", "letters, digits, - _ (at most 40), not beginning with a digit", "weather")
 MODEL_NAME: Final = Words(r"\S(?:[^\x00-\x1f]{0,398}\S)?", "the name of a model", "qwen3:8b")
@@ -186,6 +187,14 @@ class Models(Section):
     """Models that are never updated by `update --all`, and never unloaded for room or for idling."""
     max_size: Annotated[int | None, Bytes(empty=True)] = None
     """Larger models are not pulled without asking. Empty: no limit."""
+    update_check: Annotated[str, Choice(("never", "start", "daily", "weekly"))] = "daily"
+    """How often the registries are asked whether they have newer models; never while general.network is metered or offline."""
+    versions: Annotated[int, Whole(0, 10)] = 1
+    """Earlier versions kept after an update, to go back to; they take the space of what the update replaced."""
+    trash: Annotated[float, Seconds(0, 365 * 86_400)] = 7 * 86_400.0
+    """How long a deleted model can be brought back; its space is freed after that. 0: at once."""
+    catalogue_url: Annotated[str, CATALOGUE] = ""
+    """Where a newer list of models is fetched from, on request only. Empty: the list that came with the program."""
     hf_token: Annotated[Secret, KeyReference()] = Secret()
     """Key for Hugging Face, to read what a pull will fetch: "env:NAME" or "file:PATH". The server needs its own."""
     options: Mapping[str, ModelOptions] = Field(default_factory=dict)
@@ -365,6 +374,21 @@ class Security(Section):
     """Write down who did what and when, in audit.jsonl of the state folder."""
 
 
+class Optimise(Section):
+    """Proposals for this machine: threads, layers on the GPU, batch, context and KV cache; applied only on request."""
+
+    enabled: Flag = True
+    """Offer to optimise a model."""
+    quantize: Flag = False
+    """Offer a smaller quantization where a model does not fit."""
+    kv_cache: Annotated[str, Choice(("auto", "f16", "q8_0", "q4_0"))] = "auto"
+    """Type of the KV cache that what fits is reckoned with; auto: what the server says, else f16."""
+    flash_attention: Annotated[str, Choice(("auto", "on", "off"))] = "auto"
+    """Whether the server uses flash attention, for what fits; auto: as its version does."""
+    parallel: Annotated[int, Whole(0, 64)] = 0
+    """Requests a server works at once, for what fits; 0: its own choice."""
+
+
 class Appearance(Section):
     """How it looks, and what the terminal is spared."""
 
@@ -384,6 +408,10 @@ class Appearance(Section):
     """Take the mouse; off: the terminal's own selection works."""
     units: Annotated[str, Choice(("decimal", "binary"))] = "decimal"
     """Sizes in GB (a thousand million) or GiB (1024 three times)."""
+    columns: Annotated[Mapping[str, str], Pairs('{ library = "name on size fits" }', names="[a-z]+")] = Field(default_factory=dict)
+    """Columns of the tables, in order; o on the Library screen chooses them."""
+    filters: Annotated[Mapping[str, str], Pairs('{ "big vision" = "vision >20g" }')] = Field(default_factory=dict)
+    """Saved filters of the Library, by name."""
 
 
 class Settings(BaseSettings):
@@ -402,6 +430,7 @@ class Settings(BaseSettings):
     appearance: Appearance = Appearance()
     keys: Annotated[Mapping[str, str], BINDINGS] = Field(default_factory=dict)
     security: Security = Security()
+    optimise: Optimise = Optimise()
 
     @classmethod
     def settings_customise_sources(

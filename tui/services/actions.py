@@ -79,9 +79,10 @@ class Actions:
         if reason:
             what = f"{text[0].upper()}{text[1:]}: not done, {reason}"
             raise PaddockError.of(what, target, "Choose another provider, or change the setting", FailureKind.REFUSED)
-        await self._activity(text, target, work)
+        await self.activity(text, target, work)
 
-    async def _activity(self, text: str, target: str, work: Work) -> None:
+    async def activity(self, text: str, target: str, work: Work) -> None:
+        """Do something that may take long, shown as a wait that esc ends."""
         registry = self._registry
         self._number += 1
         activity = Activity(self._number, text, target, registry.clock.monotonic())
@@ -305,7 +306,7 @@ class Actions:
             know_secret(key)
 
         async def run() -> None:
-            await self._activity(f"looking at {display_url(address)}", display_url(address), lambda: self._add(address, name, key))
+            await self.activity(f"looking at {display_url(address)}", display_url(address), lambda: self._add(address, name, key))
 
         self._change("Adding a provider", run)
 

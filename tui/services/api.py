@@ -22,6 +22,7 @@ from tui.services.chat.api import ChatApi, CompletionApi
 if TYPE_CHECKING:
     from tui.config.store import ConfigStore
     from tui.hardware.sample import Sample
+    from tui.services.library.verbs import Library
 
 ModelKey = tuple[str, str]
 """Provider name and exact model name."""
@@ -60,6 +61,7 @@ class RegistryApi(Protocol):
 
     providers: Observable[tuple[ProviderState, ...]]
     models: Observable[tuple[Model, ...]]
+    kept: Observable[tuple[Model, ...]]  # see `core.kept`; never among `models`
     running: Observable[tuple[RunningModel, ...]]
     details: Observable[Mapping[ModelKey, ModelDetail | Failure]]
     discovery: Observable[DiscoveryView]
@@ -351,6 +353,11 @@ class Services(Protocol):
     @property
     def monitor(self) -> MonitorApi:
         """This machine's figures."""
+        ...
+
+    @property
+    def library(self) -> Library:
+        """What is installed and kept, what fits, what is new, what lies on the disk."""
         ...
 
     notices: Observable[tuple[Notice, ...]]

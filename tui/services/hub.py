@@ -27,6 +27,7 @@ from tui.services.chat.verbs import ChatVerbs
 from tui.services.completion import Completion
 from tui.services.engine import Engine
 from tui.services.job_verbs import JobVerbs
+from tui.services.library.verbs import Library
 from tui.services.limits import Limits
 from tui.services.logs import know_secret, log_trouble, start_log
 from tui.services.monitor.verbs import MonitorVerbs
@@ -34,7 +35,7 @@ from tui.services.notices import Notices
 from tui.services.ports import Ports
 from tui.services.previews import Previews
 from tui.services.registry import Registry
-from tui.services.sides import ChatSide, MonitorSide, demo_sampler
+from tui.services.sides import ChatSide, LibrarySide, MonitorSide, demo_sampler
 from tui.text import clean_name
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class RegistryVerbs(Actions):
         super().__init__(registry, audit, servers, jobs, allowed=allowed)
         self.providers = registry.providers
         self.models = registry.models
+        self.kept = registry.kept
         self.running = registry.running
         self.details = registry.details
         self.discovery = registry.discovery
@@ -129,16 +131,17 @@ class Hub:
             environ,
             extra=demo_url or options.provider,
             demo=options.demo,
-            resolve=self._key,
+            resolve=self.secret,
             ports=self.ports,
             clock=clock,
         )
         self._build_monitor(sampler or (demo_sampler(paths) if options.demo else None))
         self.registry = RegistryVerbs(self.watching, self.audit, lambda: self._servers, lambda: self._queue, self._may_load)
         self.previewing = Previews(
-            self._planner, self.watching.require, lambda: self.jobs.view.value.jobs, self.settings, clock, disks=not options.demo
+            self.planner, self.watching.require, lambda: self.jobs.view.value.jobs, self.settings, clock, disks=not options.demo
         )
         self.jobs: JobVerbs = JobVerbs(self)
+        self.library = Library(LibrarySide(self))
         self._build_chats()
 
     def _build_monitor(self, sampler: Callable[[Settings], list[str]] | None) -> None:
@@ -252,6 +255,7 @@ class Hub:
         self.engine.keep_going(self._servers.follow, "servers")
         self.engine.keep_going(lambda: self._follow_database(database), "database")
         await self._part("monitor", lambda: self.monitor.open(database))
+        await self._part("library", lambda: self.library.open(database))
         if self.paths.network:
             await self._say_network(database, self._meta)
 
@@ -307,6 +311,7 @@ class Hub:
                 if moved:
                     await self.chatting.changed(moved)
                     await self.monitor.changed(moved)
+                    await self.library.changed(moved)
                     moved = frozenset()
             except PaddockError as error:
                 problem = error.failure
@@ -316,7 +321,7 @@ class Hub:
         """Save, close and end the engine; at most `timeout` seconds."""
 
         async def closing() -> None:
-            for end in (self.chatting.aclose, self.completion.aclose, self.monitor.aclose, self.watching.aclose):
+            for end in (self.chatting.aclose, self.completion.aclose, self.library.aclose, self.monitor.aclose, self.watching.aclose):
                 try:
                     await end()
                 except Exception:
@@ -362,7 +367,8 @@ class Hub:
             )
         return self._queue
 
-    def _planner(self) -> Planner:
+    def planner(self) -> Planner:
+        """Finds out what a pull would fetch."""
         if self._plans is None:
             from tui.services.plan import Planner
 
@@ -375,7 +381,8 @@ class Hub:
         """The running settings."""
         return self.config.current.value
 
-    def _key(self, reference: str) -> str:
+    def secret(self, reference: str) -> str:
+        """A key by its reference; the log is told to hide it."""
         key = resolve_secret(reference, settings=self.settings(), environ=self.environ)
         if key:
             know_secret(key)

@@ -13,6 +13,7 @@ from tui.config.store import ConfigStore
 from tui.core.capabilities import Capability
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
+from tui.core.kept import kept_of
 from tui.core.models import Activity, Endpoint, Location, Model, ModelDetail, Origin, ProviderState, ProviderStatus, RunningModel
 from tui.core.observe import Observable
 from tui.core.threads import in_daemon_thread
@@ -77,6 +78,7 @@ class Registry:
     ) -> None:
         self.providers: Observable[tuple[ProviderState, ...]] = Observable(())
         self.models: Observable[tuple[Model, ...]] = Observable(())
+        self.kept: Observable[tuple[Model, ...]] = Observable(())
         self.running: Observable[tuple[RunningModel, ...]] = Observable(())
         self.details: Observable[Mapping[ModelKey, ModelDetail | Failure]] = Observable({})
         self.discovery: Observable[DiscoveryView] = Observable(DiscoveryView())
@@ -395,7 +397,9 @@ class Registry:
         self._listed = made_of
         everything = [model for watch in self._watches.values() for model in watch.models]
         preferred = {name: rank for rank, name in reversed(list(enumerate(settings.models.preferred)))}
-        models = [model for model in everything if not excluded(model.name, settings)]
+        ours = {id(model) for model in everything if kept_of(model.key) is not None}
+        self.kept.set(tuple(model for model in everything if id(model) in ours))
+        models = [model for model in everything if id(model) not in ours and not excluded(model.name, settings)]
         models.sort(key=lambda model: preferred.get(model.name, len(preferred)))
         self.models.set(tuple(models))
         if self._detailed:

@@ -117,6 +117,38 @@ class ChatSide:
         return await self._hub.ports.ask_trust(watch.state.endpoint.url, watch.holder, "your prompt")
 
 
+class LibrarySide:
+    """`library.host.LibraryHost` over the hub."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self.paths = hub.paths
+        self.clock = hub.clock
+        self.config = hub.config
+        self.environ = hub.environ
+        self.demo = hub.is_demo
+        self.engine = hub.engine
+        self.watching = hub.watching
+        self.actions = hub.registry
+        self.audit = hub.audit
+        self.jobs = hub.jobs
+        self.monitor = hub.monitor
+        self.settings = hub.settings
+        self.queue = hub.queue
+        self.planner = hub.planner
+        self.secret = hub.secret
+        self.provider = hub.watching.require
+        self.post = hub.post
+        self.ask = hub.said.ask
+        self.say = hub.said.say
+        self.activity = hub.registry.activity
+
+    @property
+    def database(self) -> Database | None:
+        """None while it is not open."""
+        return self._hub.database
+
+
 class MonitorSide:
     """`monitor.host.MonitorHost` over the hub."""
 

@@ -230,7 +230,70 @@ _VERSION_4: Final = (
     "ALTER TABLE measurement ADD COLUMN joules REAL",
 )
 
-MIGRATIONS: Final[tuple[tuple[Step, ...], ...]] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+_VERSION_5: Final[tuple[Step, ...]] = (
+    """CREATE TABLE model_event (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at REAL NOT NULL,
+        provider TEXT NOT NULL,
+        model TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        text TEXT NOT NULL DEFAULT '',
+        digest TEXT NOT NULL DEFAULT ''
+    )""",
+    "CREATE INDEX model_event_model ON model_event (provider, model, id)",
+    """CREATE TABLE load_memory (
+        provider TEXT NOT NULL,
+        model TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        context INTEGER NOT NULL,
+        kv_type TEXT NOT NULL,
+        slots INTEGER NOT NULL,
+        family TEXT NOT NULL,
+        weights INTEGER NOT NULL,
+        formula INTEGER NOT NULL,
+        cache INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        vram INTEGER NOT NULL,
+        version TEXT NOT NULL DEFAULT '',
+        at REAL NOT NULL,
+        PRIMARY KEY (provider, digest, context, kv_type, slots)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE update_state (
+        provider TEXT NOT NULL,
+        model TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        checked_at REAL NOT NULL,
+        found TEXT NOT NULL,
+        PRIMARY KEY (provider, model)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE blob_check (
+        folder TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        modified REAL NOT NULL,
+        at REAL NOT NULL,
+        good INTEGER NOT NULL,
+        PRIMARY KEY (folder, digest)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE level (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at REAL NOT NULL,
+        provider TEXT NOT NULL,
+        base TEXT NOT NULL,
+        model TEXT NOT NULL,
+        level TEXT NOT NULL,
+        found TEXT NOT NULL
+    )""",
+    """CREATE TABLE optimised (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at REAL NOT NULL,
+        provider TEXT NOT NULL,
+        model TEXT NOT NULL,
+        found TEXT NOT NULL
+    )""",
+)
+
+MIGRATIONS: Final[tuple[tuple[Step, ...], ...]] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 """`MIGRATIONS[n]` takes a database of schema n to n + 1."""
 
 SCHEMA: Final = len(MIGRATIONS)

@@ -1,0 +1,173 @@
+"""The Library's first view: the installed models of all providers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from textual.binding import Binding, BindingType
+
+from tui.core.capabilities import Capability
+from tui.core.models import Model, ProviderStatus
+from tui.core.observe import Observable
+from tui.providers.library import load_library
+from tui.text import size
+from tui.ui.frame import Part
+from tui.ui.screens import catalogue_view, library_columns
+from tui.ui.screens.fits import machine_of
+from tui.ui.screens.library_base import LibraryView
+from tui.ui.widgets.columns import Column
+from tui.ui.widgets.detail import Fact
+from tui.ui.widgets.rows import Rows
+
+
+class ModelTable(Rows[Model]):
+    """Installed models."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "open", "chat", id="rows.open", tooltip="chat with this model"),
+    ]
+
+
+class InstalledView(LibraryView[Model]):
+    """Installed models."""
+
+    NAME = "installed"
+    TITLE = "Installed"
+
+    def make(self) -> ModelTable:
+        """See `LibraryView`."""
+        self.provider = ""
+        self._stale: frozenset[str] = frozenset()
+        fits = self.screen.fits
+        return ModelTable(
+            self.columns(80),
+            key=lambda model: (model.provider, model.key),
+            state=lambda model: "loaded" if fits.is_loaded(model) else "busy" if model.state == "loading" else "",
+            text=lambda model: f"{model.name} {model.provider} {model.quantization} {model.family}",
+            id="models",
+        )
+
+    def start(self) -> None:
+        """Follow the models, and what decides about them."""
+        screen, services = self.screen, self.screen.services
+        registry = services.registry
+        screen.follow(registry.models, self._draw_models, fps=20)
+        sources: tuple[Observable[Any], ...] = (registry.providers, registry.running, registry.details, registry.model_failures)
+        for source in sources:
+            screen.follow(source, lambda _value: self.draw_facts(), fps=4)
+        screen.follow(services.monitor.latest, lambda _view: self._machine_moved(), fps=1)
+        known: tuple[Observable[Any], ...] = (
+            services.monitor.profiles,
+            services.library.updates.states,
+            services.library.keeping.kept,
+            services.library.disk.shares,
+            services.library.disk.origins,
+            services.library.events.history,
+        )
+        for source in known:
+            screen.follow(source, lambda _value: self._known_moved(), fps=2)
+
+    def columns(self, width: int) -> Sequence[Column[Model]]:
+        """See `LibraryView`."""
+        services = self.screen.services
+        failures, profile = services.registry.model_failures.value, library_columns.profile_of(services)
+        return library_columns.columns(self.screen.fits, failures, width, binary=self.screen.binary, profile=profile)
+
+    def narrow(self, text: str) -> None:
+        """One provider's only, where another screen asked for that."""
+        name = self.provider
+        self.table.set_filter(text, (lambda model: model.provider == name) if name else None)
+
+    def counts(self) -> list[Part]:
+        """See `LibraryView`."""
+        where = f"on {self.provider}: " if self.provider else ""
+        return [(where, "$accent"), (library_columns.counts(self.table, self.provider), "$foreground")]
+
+    def _draw_models(self, models: tuple[Model, ...]) -> None:
+        self.screen.fits.take(self.screen.services)
+        self.table.set_items(models)
+        if self.screen.view is self:
+            self.screen.apply_filter()
+        self.draw_facts()
+
+    def draw_facts(self) -> None:
+        """What decides about them moved."""
+        moved = self.screen.fits.take(self.screen.services)
+        stale = frozenset(self.screen.services.registry.model_failures.value)
+        if stale != self._stale:
+            self._stale = stale
+            self.screen.fit_columns(self.screen.width or 80)
+        if moved:
+            self.screen.table.redraw()
+        if not self.table.total:
+            self.table.set_empty(self._empty_words())
+        self.screen.draw_detail()
+
+    def _machine_moved(self) -> None:
+        """Most samples change no verdict: then nothing is drawn."""
+        if machine_of(self.screen.services) != self.screen.fits.machine:
+            self.draw_facts()
+
+    def _known_moved(self) -> None:
+        """An answer was measured, an update found."""
+        self.table.redraw()
+        self.screen.draw_detail()
+
+    def _empty_words(self) -> str:
+        states = self.screen.services.registry.providers.value
+        if not states:
+            return "No server yet. On 1 Providers, a adds one."
+        waiting = [state.name for state in states if state.status is ProviderStatus.BUSY]
+        if waiting:
+            return f"Asking {', '.join(waiting)} for its models …"
+        usable = [state for state in states if state.status in (ProviderStatus.UP, ProviderStatus.FOUND)]
+        if not usable:
+            return "No server answers. 1 Providers says why."
+        good = catalogue_view.fitting(load_library(), self.screen.fits)
+        if not good:
+            return "No models yet. a pulls one."
+        model, tag = good[0]
+        weight = size(tag.bytes, binary=self.screen.binary)
+        return f"No models yet. a pulls one; {len(good)} fit well, for example {model.name}:{tag.tag}, {weight}."
+
+    def facts(self, item: Model) -> list[Fact]:
+        """See `LibraryView`."""
+        registry = self.screen.services.registry
+        return library_columns.model_facts(
+            item,
+            registry.details.value.get((item.provider, item.key)),
+            self.screen.fits,
+            registry.state(item.provider),
+            registry.model_failures.value.get(item.provider),
+            time.time(),
+            binary=self.screen.binary,
+            profile=library_columns.profile_of(self.screen.services)(item),
+        )
+
+    def rested(self, item: Model) -> None:
+        """Ask about the model under the cursor; where its columns are there, about one of those in view after it, and so on."""
+        registry = self.screen.services.registry
+        wanted = [item, *(self.table.in_view if self.screen.width >= library_columns.ROOMY else [])]
+        for model in wanted:
+            if (model.provider, model.key) not in registry.details.value and not registry.can(model.provider, Capability.SHOW):
+                registry.show(model.provider, model.key)
+                return
+
+    def entered(self, item: Model) -> None:
+        """Chat with it."""
+        reason = self.screen.services.registry.can(item.provider, Capability.CHAT)
+        if reason:
+            self.screen.say(f"Not possible: {reason}.")
+            return
+        self.screen.services.chat.use_model(item.provider, item.key)
+        self.screen.tui.action_go("chat")
+
+    def back(self) -> bool:
+        """All providers again."""
+        had = bool(self.provider)
+        self.provider = ""
+        if had:
+            self.screen.apply_filter()
+        return had
