@@ -53,6 +53,8 @@ class UpdateState:
         fetch: Bytes an update would fetch, None where not known.
         pushed_at: When the registry got its newest, None where it does not say.
         changes: What is different, a line each, in words.
+        diff: The same of the small texts (template, parameters, system prompt, licence), as lines of a unified diff; ours is what
+            goes, theirs what comes.
         failure: Why it is not known.
     """
 
@@ -62,7 +64,13 @@ class UpdateState:
     fetch: int | None = None
     pushed_at: float | None = None
     changes: tuple[str, ...] = ()
+    diff: tuple[str, ...] = ()
     failure: Failure | None = None
+
+    @property
+    def newer(self) -> bool:
+        """Whether an update would change anything."""
+        return self.status in (UpdateStatus.METADATA, UpdateStatus.WEIGHTS)
 
 
 class OriginKind(StrEnum):

@@ -29,11 +29,14 @@ from tui.text import clean_label, clean_name
 MANIFEST_TYPE: Final = "application/vnd.docker.distribution.manifest.v2+json"
 MAX_MANIFEST: Final = 4 * 1024 * 1024
 MAX_CONFIG: Final = 64 * 1024
+MAX_TEXT: Final = 256 * 1024
+"""Bytes of a template, a licence and the like; larger ones are not read."""
 MAX_LAYERS: Final = 20_000
 MAX_BYTES: Final = 10**15
 """Of a whole model; more is no size but a mistake."""
 MANIFEST_WITHIN: Final = 6.0
 CONFIG_WITHIN: Final = 3.0
+HEAD_WITHIN: Final = 5.0
 MAX_REDIRECTS: Final = 3
 
 _IMAGE: Final = "application/vnd.ollama.image."
@@ -51,6 +54,7 @@ _KINDS: Final = {
     "json": "metadata",
 }
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}\Z")
+_HEX: Final = re.compile(r"[0-9a-f]{64}\Z")
 _GATED: Final = re.compile(r"\bgated\b|\brestricted\b|authorized list|ask for access", re.IGNORECASE)
 _VERSION: Final = re.compile(r"[0-9A-Za-z.+-]{1,40}\Z")
 _HUGGING_FACE: Final = frozenset({"https://hf.co:443", "https://huggingface.co:443"})
@@ -78,6 +82,14 @@ class Manifest:
     quantization: str = ""
     family: str = ""
     remote: bool = False
+
+
+@record(frozen=True)
+class Head:
+    """What a registry says of a tag without its manifest: `digest` bare hex, `pushed_at` epoch seconds; empty and None where it does not."""
+
+    digest: str = ""
+    pushed_at: float | None = None
 
 
 def registry_url(name: ModelName, *, insecure: bool = False) -> str:
@@ -150,17 +162,44 @@ class Registry:
             bool(_word(said, "remote_host") or _word(said, "remote_model")),
         )
 
+    async def head(self, name: ModelName) -> Head:
+        """`HEAD /v2/…/manifests/…`: the digest and the time of the newest push, where the registry tells them (section 4.4(1)).
+
+        Raises:
+            PaddockError: As `manifest`; a registry that knows no HEAD is not one of the reasons: then nothing is told.
+        """
+        path = f"/v2/{name.namespace}/{name.model}/manifests/{name.tag}"
+        try:
+            reply = await self._http.request("HEAD", path, timeout=HEAD_WITHIN, limit=0)
+        except PaddockError as error:
+            if error.failure.status in (400, 405, 501) or 300 <= (error.failure.status or 0) < 400:
+                return Head()
+            raise failed(self._refused(error.failure, name)) from None
+        digest = reply.headers.get("ollama-content-digest", "").removeprefix("sha256:").lower()
+        pushed = reply.headers.get("ollama-push-time", "")
+        good = pushed.isdecimal() and len(pushed) <= 11
+        return Head(digest if _HEX.match(digest) else "", float(pushed) if good else None)
+
+    async def small_blob(self, name: ModelName, layer: PlanLayer, limit: int = MAX_TEXT) -> bytes | None:
+        """A small layer's bytes, checked against its digest; None where it is larger, cannot be had or is not what its digest says."""
+        return await self._blob(f"/v2/{name.namespace}/{name.model}", layer, limit)
+
     async def _config(self, place: str, config: PlanLayer) -> Mapping[str, Any]:
-        if config.size > MAX_CONFIG:
+        body = await self._blob(place, config, MAX_CONFIG)
+        try:
+            return map_of(decode_json(body)) if body is not None else {}
+        except ValueError:
             return {}
+
+    async def _blob(self, place: str, layer: PlanLayer, limit: int) -> bytes | None:
+        if layer.size > limit:
+            return None
         try:
             async with asyncio.timeout(CONFIG_WITHIN):
-                body = await self._get(f"{place}/blobs/{config.digest}", CONFIG_WITHIN, MAX_CONFIG, anywhere=True)
-            if f"sha256:{hashlib.sha256(body).hexdigest()}" != config.digest:
-                return {}
-            return map_of(decode_json(body))
-        except (PaddockError, ValueError, TimeoutError):
-            return {}
+                body = await self._get(f"{place}/blobs/{layer.digest}", CONFIG_WITHIN, limit, anywhere=True)
+        except (PaddockError, TimeoutError):
+            return None
+        return body if f"sha256:{hashlib.sha256(body).hexdigest()}" == layer.digest else None
 
     async def _get(self, path: str, timeout: float, limit: int, *, anywhere: bool = False) -> bytes:
         """Bytes at a path; redirects are followed between Hugging Face's own names, and with `anywhere` to other public hosts."""
