@@ -86,7 +86,7 @@ class Manifest:
 
 @record(frozen=True)
 class Head:
-    """What a registry says of a tag without its manifest: `digest` bare hex, `pushed_at` epoch seconds; empty and None where it does not."""
+    """What a registry says of a tag without its manifest: `digest` bare hex or empty, `pushed_at` epoch seconds."""
 
     digest: str = ""
     pushed_at: float | None = None

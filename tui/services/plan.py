@@ -168,8 +168,8 @@ class Planner:
         Raises:
             PaddockError: What the registry says makes the pull useless.
         """
-        mirror = self._environ.get("PADDOCK_REGISTRY", "").strip() if name.host.lower() == DEFAULT_HOST else ""
-        url = endpoint.url if self._demo else mirror or registry_url(name, insecure=insecure)
+        mirror = self.mirror(name)
+        url = self.address(endpoint, name, insecure=insecure)
         shown = "the registry" if self._demo or mirror else clean_name(name.host, 60)
         host = urlsplit(url).hostname or ""
         if self._settings().general.network == "offline" and host not in LOOPBACK:
@@ -179,7 +179,7 @@ class Planner:
         registry: Registry | None = None
         try:
             async with asyncio.timeout(MANIFEST_WITHIN):
-                registry = Registry(url, version=version, key=self._key_for(url), clock=self._clock)
+                registry = Registry(url, version=version, key=self.key_for(url), clock=self._clock)
                 return await registry.manifest(name), ""
         except PaddockError as error:
             failure = error.failure
@@ -192,7 +192,16 @@ class Planner:
             if registry is not None:
                 await registry.aclose()
 
-    def _key_for(self, url: str) -> Callable[[], str] | None:
+    def mirror(self, name: ModelName) -> str:
+        """The address that `PADDOCK_REGISTRY` names instead of Ollama's registry, or empty."""
+        return self._environ.get("PADDOCK_REGISTRY", "").strip() if name.host.lower() == DEFAULT_HOST else ""
+
+    def address(self, endpoint: Endpoint, name: ModelName, *, insecure: bool = False) -> str:
+        """Where the registry of a name is; the demo's server is its own."""
+        return endpoint.url if self._demo else self.mirror(name) or registry_url(name, insecure=insecure)
+
+    def key_for(self, url: str) -> Callable[[], str] | None:
+        """Gives the key for Hugging Face, where the address is Hugging Face's."""
         settings = self._settings()
         token = settings.models.hf_token
         if not token or not is_hugging_face(url):

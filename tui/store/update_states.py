@@ -30,7 +30,8 @@ class UpdateStates:
         rows = [(*key, state.digest, state.checked_at, _dump(state)) for key, state in found.items()]
         query = (
             "INSERT INTO update_state (provider, model, digest, checked_at, found) VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT (provider, model) DO UPDATE SET digest = excluded.digest, checked_at = excluded.checked_at, found = excluded.found"
+            " ON CONFLICT (provider, model) DO UPDATE SET"
+            " digest = excluded.digest, checked_at = excluded.checked_at, found = excluded.found"
         )
         if rows:
             await self._db.run(lambda connection: connection.executemany(query, rows), (UPDATES,))
