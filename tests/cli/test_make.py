@@ -13,8 +13,8 @@ from tests.cli.conftest import HOSTILE, Run, Typed, controls, provider
 from tests.cli.test_changes import audit
 from tests.support.fault_server import Exchange, FaultServer
 from tests.support.registry import FakeRegistry, error
-from tui.cli.weights import looks_like_path, weights_of
 from tui.core.errors import PaddockError
+from tui.services.library.weights import looks_like_path, weights_of
 
 
 def queued(run: Run) -> list[dict[str, Any]]:

@@ -13,7 +13,6 @@ from tui.cli.output import DONE, FAILED, REFUSED, USAGE, ask, emit, message, rep
 from tui.cli.planning import Candidate, look, read_queue
 from tui.cli.pull import ASKED_BY, UPDATE, Order, allow, run
 from tui.cli.waiting import wait_for, worse
-from tui.cli.weights import Weights, find_weights, looks_like_path
 from tui.core.capabilities import Capability
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.jobs import JobKind, Plan
@@ -21,6 +20,7 @@ from tui.core.models import Model
 from tui.core.names import normal, parse, same
 from tui.providers.base import Provider
 from tui.services.asks import OFFLINE
+from tui.services.library.weights import Weights, find_weights, looks_like_path
 from tui.services.pins import pinned
 from tui.services.wishes import Wanted
 from tui.text import clean_name
