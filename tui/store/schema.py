@@ -291,6 +291,18 @@ _VERSION_5: Final[tuple[Step, ...]] = (
         model TEXT NOT NULL,
         found TEXT NOT NULL
     )""",
+    """CREATE TABLE model_move (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at REAL NOT NULL,
+        server TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        source TEXT NOT NULL,
+        target TEXT NOT NULL,
+        done INTEGER NOT NULL DEFAULT 0,
+        pid INTEGER NOT NULL,
+        start TEXT NOT NULL,
+        boot TEXT NOT NULL
+    )""",
 )
 
 MIGRATIONS: Final[tuple[tuple[Step, ...], ...]] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
