@@ -567,3 +567,14 @@ def test_what_is_set_in_tables_of_the_users_own_is_listed_and_can_be_changed_the
     assert [store.source(dotted) for dotted in own] == ["file", "file"]
     store.set("models.options.qwen3:8b.num_ctx", "8192")
     assert "num_ctx = 8192" in paths.config_file.read_text()
+
+
+def test_several_values_are_saved_at_once_all_or_none(paths: Paths, write: Write):
+    file = write('[models.options."qwen3:8b"]\nnum_gpu = 4\n')
+    store = opened(paths)
+    before = file.read_text()
+    with pytest.raises(PaddockError):
+        store.set_all({"models.options.qwen3:8b.num_ctx": 8192, "models.options.qwen3:8b.num_batch": -5})
+    assert file.read_text() == before
+    store.set_all({"models.options.qwen3:8b.num_ctx": 8192, "models.options.qwen3:8b.num_gpu": None})
+    assert store.current.value.models.options_of("qwen3:8b") == {"num_ctx": 8192}

@@ -272,6 +272,15 @@ class ConfigStore:
         self._save([(path, raw)])
         return self._note(path)
 
+    def set_all(self, values: Mapping[str, object]) -> None:
+        """Check, save and apply several values at once, all or none; None takes a key out. Raises as `set`."""
+        edits: list[Edit] = []
+        for key, value in values.items():
+            path = schema.split_key(key)
+            schema.find_kind(path)
+            edits.append((path, UNSET if value is None else schema.raw_value(path, value)))
+        self._save(edits)
+
     def unset(self, key: str) -> str:
         """Go back to the default: the key goes from the file. Returns and raises as `set`."""
         path = schema.split_key(key)

@@ -143,6 +143,10 @@ class LibrarySide:
         self.say = hub.said.say
         self.activity = hub.registry.activity
 
+    async def may_load(self, provider: str, model: str) -> Failure | None:
+        """See `LibraryHost`."""
+        return await self._hub._may_load(provider, model)
+
     @property
     def database(self) -> Database | None:
         """None while it is not open."""

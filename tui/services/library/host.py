@@ -83,6 +83,10 @@ class LibraryHost(Protocol):
         """
         ...
 
+    async def may_load(self, provider: str, model: str) -> Failure | None:
+        """Why `[limits]` forbid a load now; asks or warns as they say."""
+        ...
+
     def post(self, made: Made, *args: Any) -> None:
         """Run a coroutine function on the engine, once the database is open or cannot be; from any thread."""
 
