@@ -26,8 +26,9 @@ from tests.support.screen import CANARIES, FORBIDDEN
 from tui import __version__
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.names import parse
-from tui.providers import probe
-from tui.providers.manifest import Registry, is_hugging_face, parse_manifest, registry_url
+from tui.providers import probe, redirects
+from tui.providers.manifest import Registry, parse_manifest, registry_url
+from tui.providers.redirects import is_hugging_face
 
 FINAL = {FailureKind.NOT_FOUND, FailureKind.UNSUPPORTED, FailureKind.FORBIDDEN, FailureKind.BAD_REQUEST}
 NAME = "qwen3:8b"
@@ -354,12 +355,12 @@ def resolved(monkeypatch):
 async def test_H22_a_registry_of_the_world_leads_nobody_inside(resolved, opened, location):
     http = opened("https://registry.example.com")._http
     with pytest.raises(PaddockError):
-        await manifest_module._next("https://registry.example.com/v2/a/b/blobs/x", location, http, anywhere=True)
+        await redirects.next_hop("https://registry.example.com/v2/a/b/blobs/x", location, http, anywhere=True)
 
 
 async def test_H22_to_another_public_host_it_may_lead(resolved, opened):
     http = opened("https://registry.example.com")._http
-    found = await manifest_module._next("https://registry.example.com/v2/x", "https://open.example.com/a?b=c#d", http, anywhere=True)
+    found = await redirects.next_hop("https://registry.example.com/v2/x", "https://open.example.com/a?b=c#d", http, anywhere=True)
     assert found[1:] == ("https://open.example.com:443", "/a?b=c")
 
 
@@ -393,7 +394,7 @@ async def test_P53_the_key_is_not_even_looked_up_for_others(registry, opened):
 
 
 async def test_P53_the_key_goes_to_hugging_face_and_no_redirect_carries_it(registry, elsewhere, opened, monkeypatch):
-    monkeypatch.setattr(manifest_module, "_HUGGING_FACE", frozenset({registry.url}))
+    monkeypatch.setattr(redirects, "HUGGING_FACE", frozenset({registry.url}))
     config = json.dumps(CONFIG).encode()
     elsewhere.routes["/blob"] = answer(config)
     registry.add(NAME)
@@ -409,7 +410,7 @@ async def test_P53_from_one_name_of_hugging_face_to_the_other(registry, opened, 
     other = FakeRegistry()
     await other.start()
     try:
-        monkeypatch.setattr(manifest_module, "_HUGGING_FACE", frozenset({registry.url, other.url}))
+        monkeypatch.setattr(redirects, "HUGGING_FACE", frozenset({registry.url, other.url}))
         digest = other.add(NAME)
         registry.fault(NAME, redirect(f"{other.url}/v2/library/qwen3/manifests/8b", 301))
         assert (await opened(key=lambda: "hf_secret_token").manifest(parse(NAME))).digest == digest
@@ -419,7 +420,7 @@ async def test_P53_from_one_name_of_hugging_face_to_the_other(registry, opened, 
 
 
 async def test_P52_a_registry_that_repeats_the_key_does_not_show_it(registry, opened, monkeypatch):
-    monkeypatch.setattr(manifest_module, "_HUGGING_FACE", frozenset({registry.url}))
+    monkeypatch.setattr(redirects, "HUGGING_FACE", frozenset({registry.url}))
     registry.fault(NAME, error(400, "bad token hf_secret_token"))
     failure = await refused(opened(key=lambda: "hf_secret_token"))
     assert "hf_secret" not in failure.what + failure.details

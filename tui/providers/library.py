@@ -5,30 +5,46 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from functools import lru_cache
 from importlib.resources import files
 from typing import Final
 
 from tui.core.capabilities import ABILITY_WORDS, Ability
 from tui.core.errors import PaddockError
-from tui.core.names import parse
+from tui.core.fim import fim_of
+from tui.core.names import DEFAULT_TAG, parse
 from tui.core.record import record
 from tui.text import clean_label, clean_name
 
 _SIZE_TAG: Final = re.compile(r"(?:e|\d+x)?\d+(?:\.\d+)?[bm](?:-a\d+b)?\Z")
-_CHIPS: Final = {word: Ability(word) for word in ("vision", "tools", "thinking", "embedding", "audio")}
+_CHIPS: Final = {word: Ability(word) for word in ("vision", "tools", "thinking", "embedding", "audio", "insert", "image")}
+_CODE: Final = re.compile(r"cod(?:e|ing)|starcoder|codestral|devstral|codex|sql", re.IGNORECASE)
+_PLAIN_NAME: Final = re.compile(r"[\x21-\x7e]+\Z")
+CODE: Final = "code"
+"""The word for models made for code."""
 
 
 @record(frozen=True)
 class CatalogueTag:
-    """One thing to pull: `bytes` to fetch and `context` in tokens, None where not known; a cloud tag has no weights."""
+    """One thing to pull; a cloud tag has no weights.
+
+    Attributes:
+        bytes: To fetch, None where not known.
+        context: In tokens, None where not known.
+        quant: Of the weights, where that is known.
+        estimated: Nobody said `bytes`: they were worked out.
+        dated: The day of this tag's facts where it is another than the list's.
+    """
 
     tag: str
     bytes: int | None = None
     context: int | None = None
     digest12: str = ""
     cloud: bool = False
+    quant: str = ""
+    estimated: bool = False
+    dated: str = ""
 
 
 @record(frozen=True)
@@ -72,6 +88,21 @@ class CatalogueModel:
         """What it can do, in the words of the screens."""
         return " ".join(word for ability, word in ABILITY_WORDS.items() if ability in self.capabilities)
 
+    @property
+    def code(self) -> bool:
+        """Made for code: it fills gaps in it, or its name says so."""
+        return Ability.INSERT in self.capabilities or _CODE.search(self.name) is not None
+
+    @property
+    def told(self) -> str:
+        """What a search looks at: name, tasks, family, licence."""
+        return f"{self.name} {self.words} {CODE if self.code else ''} {self.family} {self.licence}"
+
+    @property
+    def unusual(self) -> bool:
+        """The name holds what only looks like a letter of ours, or is nothing that can be typed (X23)."""
+        return is_unusual(self.name)
+
     def tag(self, name: str) -> CatalogueTag | None:
         """One tag; `latest` is the default where the library has no tag of that name."""
         wanted = name.lower()
@@ -81,19 +112,20 @@ class CatalogueModel:
 
 @record(frozen=True)
 class Library:
-    """The models by number of pulls, and the day the facts were gathered (`2026-08-21`)."""
+    """The models by number of pulls, the day the facts were gathered (`2026-08-21`), and their source where it is not the program."""
 
     models: tuple[CatalogueModel, ...]
     snapshot: str
+    source: str = ""
     _by_name: Mapping[str, CatalogueModel] = field(default_factory=dict, repr=False, compare=False)
 
     def model(self, name: str) -> CatalogueModel | None:
-        """The model of a name, with or without a tag; None for what is not of the official library."""
+        """The model of a name, with or without a tag; None for what is not in the list."""
         try:
             parsed = parse(name)
         except PaddockError:
             return None
-        return self._by_name.get(parsed.model.lower()) if parsed.official else None
+        return self._by_name.get(str(replace(parsed, tag=DEFAULT_TAG)).lower().removesuffix(f":{DEFAULT_TAG}"))
 
     def tag_of(self, name: str) -> CatalogueTag | None:
         """The tag a name means (`qwen3` and `qwen3:latest` are one)."""
@@ -110,11 +142,7 @@ class Library:
         words = text.lower().split()
         if not words:
             return self.models
-        hits = [
-            model
-            for model in self.models
-            if all(word in f"{model.name} {model.words} {model.family} {model.licence}".lower() for word in words)
-        ]
+        hits = [model for model in self.models if all(word in model.told.lower() for word in words)]
         return tuple(sorted(hits, key=lambda model: (not model.name.startswith(words[0]), words[0] not in model.name)))
 
     def complete(self, prefix: str, limit: int = 8) -> tuple[str, ...]:
@@ -152,21 +180,46 @@ def read_library(lines: Iterable[str]) -> Library:
             cloud = row.get("cloud") == "yes"
             listed.append(
                 CatalogueTag(
-                    clean_name(row["tag"]), _number(row, "bytes"), _number(row, "context"), clean_name(row.get("digest12") or "", 12), cloud
+                    clean_name(row["tag"]),
+                    _number(row, "bytes"),
+                    _number(row, "context"),
+                    clean_name(row.get("digest12") or "", 12),
+                    cloud,
+                    clean_name(row.get("tag_quant") or "", 20),
+                    dated=clean_name(row.get("dated") or "", 10),
                 )
             )
-    models = tuple(_model(name, row, tuple(tags[name])) for name, row in abouts.items())
-    return Library(models, snapshot, {model.name.lower(): model for model in models})
+    return library_of((_model(name, row, tuple(tags[name])) for name, row in abouts.items()), snapshot)
+
+
+def library_of(models: Iterable[CatalogueModel], snapshot: str, source: str = "") -> Library:
+    """A list of these models, of one name the first."""
+    by_name: dict[str, CatalogueModel] = {}
+    for model in models:
+        by_name.setdefault(model.name.lower(), model)
+    return Library(tuple(by_name.values()), snapshot, source, by_name)
+
+
+def abilities_of(name: str, chips: Iterable[str]) -> frozenset[Ability]:
+    """What a model can, from the words of a list and what is known of its family; words we do not know are dropped."""
+    found = {_CHIPS[word] for word in chips if word in _CHIPS}
+    if fim_of(name.rpartition("/")[2]) is not None:
+        found.add(Ability.INSERT)
+    if Ability.EMBEDDING not in found:
+        found.add(Ability.COMPLETION)
+    return frozenset(found)
+
+
+def is_unusual(name: str) -> bool:
+    """Whether a name holds more than the characters that anybody can type and tell apart (X23)."""
+    return _PLAIN_NAME.match(name) is None
 
 
 def _model(name: str, row: Mapping[str, str], tags: tuple[CatalogueTag, ...]) -> CatalogueModel:
-    chips = {_CHIPS[word] for word in (row.get("capabilities") or "").split() if word in _CHIPS}
-    if Ability.EMBEDDING not in chips:
-        chips.add(Ability.COMPLETION)
     return CatalogueModel(
         name,
         tags,
-        frozenset(chips),
+        abilities_of(name, (row.get("capabilities") or "").split()),
         clean_label(row.get("licence") or "", 80),
         _number(row, "pulls"),
         clean_name(row.get("family") or "", 40),

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import urljoin, urlsplit
 
 from tui import __version__
 from tui.core.clock import SYSTEM, Clock
@@ -19,10 +17,9 @@ from tui.core.jobs import PlanLayer
 from tui.core.models import Endpoint
 from tui.core.names import ModelName
 from tui.core.record import record
-from tui.providers import probe
-from tui.providers.base_url import is_near, parse_base
-from tui.providers.errors import Asked, failed, message_of, protocol
-from tui.providers.http import Http
+from tui.providers.base_url import parse_base
+from tui.providers.errors import failed, message_of, protocol
+from tui.providers.redirects import MAX_REDIRECTS, Moving, is_hugging_face, next_hop
 from tui.providers.streams import decode_json, int_of, list_of, map_of, text_of
 from tui.text import clean_label, clean_name
 
@@ -37,7 +34,6 @@ MAX_BYTES: Final = 10**15
 MANIFEST_WITHIN: Final = 6.0
 CONFIG_WITHIN: Final = 3.0
 HEAD_WITHIN: Final = 5.0
-MAX_REDIRECTS: Final = 3
 
 _IMAGE: Final = "application/vnd.ollama.image."
 _KINDS: Final = {
@@ -57,7 +53,6 @@ _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _HEX: Final = re.compile(r"[0-9a-f]{64}\Z")
 _GATED: Final = re.compile(r"\bgated\b|\brestricted\b|authorized list|ask for access", re.IGNORECASE)
 _VERSION: Final = re.compile(r"[0-9A-Za-z.+-]{1,40}\Z")
-_HUGGING_FACE: Final = frozenset({"https://hf.co:443", "https://huggingface.co:443"})
 
 
 @record(frozen=True)
@@ -97,14 +92,6 @@ def registry_url(name: ModelName, *, insecure: bool = False) -> str:
     return f"{'http' if insecure else 'https'}://{name.host.lower()}"
 
 
-def is_hugging_face(url: str) -> bool:
-    """Whether a key for Hugging Face may go to this address: its two names, TLS, the usual port."""
-    try:
-        return parse_base(url).origin in _HUGGING_FACE
-    except PaddockError:
-        return False
-
-
 class Registry:
     """One registry, for reading; close it.
 
@@ -125,13 +112,13 @@ class Registry:
         self._clock = clock
         self._http = self._open(url)
 
-    def _open(self, url: str) -> _Registry:
+    def _open(self, url: str) -> Moving:
         own = f"paddock/{__version__}"
         agent = f"ollama/{self._version} ({own})" if _VERSION.match(self._version) else own
         headers = {"accept": MANIFEST_TYPE, "user-agent": agent}
         give = self._key if is_hugging_face(url) else None
         endpoint = Endpoint("registry", "registry", url, key="registry" if give else "", headers=headers, timeout=5.0, retries=0)
-        return _Registry(endpoint, (lambda _reference: give()) if give else (lambda _reference: ""), self._clock, label="the registry")
+        return Moving(endpoint, (lambda _reference: give()) if give else (lambda _reference: ""), self._clock, label="the registry")
 
     async def manifest(self, name: ModelName) -> Manifest:
         """`GET /v2/…/manifests/…`, and the config where it is small; a config that cannot be read costs only what it says.
@@ -211,7 +198,7 @@ class Registry:
             except PaddockError:
                 if not http.moved:
                     raise
-                url, origin, path = await _next(url, http.moved, http, anywhere=anywhere)
+                url, origin, path = await next_hop(url, http.moved, http, anywhere=anywhere)
             finally:
                 if http is not self._http:
                     await http.aclose()
@@ -244,62 +231,6 @@ class Registry:
     async def aclose(self) -> None:
         """Close every connection."""
         await self._http.aclose()
-
-
-class _Registry(Http):
-    """`Http` that tells where a redirect leads."""
-
-    moved: str = ""
-
-    def _refusal(self, status: int, headers: Mapping[str, str], body: bytes, asked: Asked) -> Failure:
-        if status < 400:
-            self.moved = headers.get("location", "")
-        return super()._refusal(status, headers, body, asked)
-
-
-async def _next(url: str, location: str, http: Http, *, anywhere: bool) -> tuple[str, str, str]:
-    """Where a redirect leads: address, origin and path.
-
-    Raises:
-        PaddockError: It is not followed: to another scheme than http and https, from https to http, from the world into a
-            private network, or to another host where that is not expected (P53).
-    """
-    try:
-        target = urljoin(url, location)
-        parts = urlsplit(target)
-        if parts.scheme not in ("http", "https") or parts.username is not None or not parts.hostname or not target.isascii():
-            raise ValueError(target)
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        base = parse_base(f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}")
-    except (ValueError, PaddockError):
-        raise protocol(http.target, "it redirects to no address") from None
-    ours = http.base.origin in _HUGGING_FACE and base.origin in _HUGGING_FACE
-    if not ours and (not anywhere or (http.base.secure and not base.secure)):
-        raise protocol(http.target, "it redirects to another address")
-    if not is_near(http.base.host) and await _leads_inside(base.host, base.origin):
-        raise protocol(http.target, "it redirects into a private network")
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return target, base.origin, path
-
-
-async def _leads_inside(host: str, origin: str) -> bool:
-    """Whether a host is no public one, by its form or by what its name resolves to."""
-    from tui.providers.client import proxy
-
-    if is_near(host):
-        return True
-    if proxy(parse_base(origin)) is not None:
-        return False  # the proxy resolves names, and this machine may be unable to
-    return any(not _public(str(address[0])) for _family, address in await probe.resolve(host, 0))
-
-
-def _public(text: str) -> bool:
-    try:
-        address = ipaddress.ip_address(text.split("%", 1)[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_global)
 
 
 def parse_manifest(body: bytes) -> tuple[tuple[PlanLayer, ...], PlanLayer | None, str]:

@@ -22,7 +22,8 @@ from tui.core.versions import numbers
 from tui.providers import ports
 from tui.providers.base import Provider
 from tui.providers.base_url import is_near
-from tui.providers.manifest import Manifest, Registry, is_hugging_face, registry_url
+from tui.providers.manifest import Manifest, Registry, registry_url
+from tui.providers.redirects import is_hugging_face
 from tui.services.space import LOOPBACK, runs_here
 from tui.text import clean_name
 
