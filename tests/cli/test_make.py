@@ -198,8 +198,8 @@ def test_update_all_leaves_pinned_models_alone_and_says_so(installed: FakeRegist
     assert said.code == 0
     assert "Not looked at, because models.pinned names it: tiny:latest.\n" in said.err
     assert not queued(run)
-    assert run("update", "tiny").code == 0  # asked for by name
-    assert [job["model"] for job in queued(run)] == ["tiny:latest"]
+    said = run("update", "tiny")
+    assert said.code == 3 and "tiny:latest is pinned: it is never updated" in said.err and not queued(run)
 
 
 def test_update_of_one_says_where_nothing_is_newer(installed: FakeRegistry, run: Run) -> None:

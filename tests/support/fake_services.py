@@ -148,7 +148,7 @@ class FakeLibrary:
     def __init__(self, calls: list[Call]) -> None:
         self.events = FakePart(calls, history={})
         self.keeping = FakePart(calls, kept=())
-        self.updates = FakePart(calls, states={})
+        self.updates = FakePart(calls, states={}, progress=None)
         self.fits = FakePart(calls)
         self.disk = FakePart(calls, shares={}, origins={})
         self.catalogue = FakePart(calls)

@@ -334,17 +334,6 @@ async def test_u_pulls_what_is_newer_of_the_marked(fake: FakeServices) -> None:
         assert {kwargs["asked_by"] for name, _args, kwargs in fake.calls if name == "add"} == {"library, update"}
 
 
-async def test_u_on_a_pinned_model_says_so_and_asks(fake: FakeServices) -> None:
-    fill(fake)
-    fake.config.set("models.pinned", [one.name for one in fake.registry.models.value])
-    app = host(fake)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.press("u")
-        await pilot.pause()
-        assert isinstance(app.screen, ConfirmDialog)
-        assert "models.pinned names" in screen_text(app)
-
-
 async def test_what_cannot_be_pulled_is_not_updated(fake: FakeServices) -> None:
     fill(fake).registry.reasons = {("ollama", "pull"): "security.access = look"}
     app = host(fake)

@@ -9,20 +9,16 @@ from typing import Any, Final
 
 from tui.cli.chat import read_options
 from tui.cli.context import Context, wrong_usage
-from tui.cli.output import DONE, FAILED, REFUSED, USAGE, ask, emit, message, report
-from tui.cli.planning import Candidate, look, read_queue
-from tui.cli.pull import ASKED_BY, UPDATE, Order, allow, run
-from tui.cli.waiting import wait_for, worse
+from tui.cli.output import DONE, FAILED, ask, emit, message, report
+from tui.cli.pull import ASKED_BY, allow
+from tui.cli.waiting import wait_for
 from tui.core.capabilities import Capability
 from tui.core.errors import FailureKind, PaddockError
-from tui.core.jobs import JobKind, Plan
-from tui.core.models import Model
+from tui.core.jobs import JobKind
 from tui.core.names import normal, parse, same
 from tui.providers.base import Provider
 from tui.services.asks import OFFLINE
 from tui.services.library.weights import Weights, find_weights, looks_like_path
-from tui.services.pins import pinned
-from tui.services.wishes import Wanted
 from tui.text import clean_name
 
 _FULL: Final = ("F16", "F32", "BF16", "")
@@ -150,81 +146,3 @@ async def _queue(context: Context, provider: Provider, kind: JobKind, name: str,
         what = {JobKind.PUSH: "The push of ", JobKind.PULL: ""}.get(kind, "The making of ")
         message(f"{what}{job.model} is queued as {job.id} for {clean_name(endpoint.name)}; see paddock pulls.")
     return DONE
-
-
-# --- update --------------------------------------------------------------------------------------------------------------
-
-
-async def update(context: Context) -> int:
-    """Queue the pull of newer versions: of one model, or of all that their registry has newer."""
-    allow(context)
-    if bool(context.args.model) == context.args.all:
-        message("Which one? paddock update MODEL, or paddock update --all.")
-        return USAGE
-    if context.offline and not context.options.demo:
-        where = "general.network = offline"
-        raise PaddockError.of("It cannot be asked what is newer", where, "Change general.network", FailureKind.REFUSED)
-    code = DONE
-    if context.args.model:
-        provider, model = await context.with_model(context.args.model, context.args.on, alone=True)
-        _able(provider, Capability.PULL, "fetch models")
-        chosen = [(provider, model)]
-    else:
-        everybody = await context.everybody(context.args.on)
-        code = FAILED if context.failed else DONE
-        able = [listed for listed in everybody if Capability.PULL in listed.provider.capabilities]
-        chosen = _unpinned(context, [(one.provider, model) for one in able for model in one.models if not model.remote])
-    pairs = [(Wanted(model.key, normal(model.key)), provider) for provider, model in chosen]
-    looked = await look(context, pairs, read_queue(context, write=True))
-    newer: list[Candidate] = []
-    current: list[Model] = []
-    for (_, model), candidate in zip(chosen, looked, strict=True):
-        known = is_current(model, candidate.plan)
-        if known:
-            current.append(model)
-        elif candidate.failure is not None:
-            code = worse(code, _unknown(context, candidate))
-        elif known is None and context.args.all:
-            note = candidate.plan.note if candidate.plan is not None else ""
-            message(f"{candidate.label}: it is not known whether there is a newer one{f': {note}' if note else ''}.")
-            code = worse(code, FAILED)
-        else:
-            newer.append(candidate)
-    return await _update(context, newer, current, code)
-
-
-def _unpinned(context: Context, chosen: list[tuple[Provider, Model]]) -> list[tuple[Provider, Model]]:
-    """Those that `models.pinned` does not name; the others are said."""
-    kept = [model.name for provider, model in chosen if pinned(context.settings, provider.endpoint.name, model.name)]
-    if kept:
-        message(f"Not looked at, because models.pinned names {'it' if len(kept) == 1 else 'them'}: {', '.join(dict.fromkeys(kept))}.")
-    return [(provider, model) for provider, model in chosen if not pinned(context.settings, provider.endpoint.name, model.name)]
-
-
-def is_current(model: Model, plan: Plan | None) -> bool | None:
-    """Whether the registry has what is installed; None where that is not known (Ollama reference, section 4.4)."""
-    if plan is None or not plan.digest or not model.digest:
-        return None
-    return model.digest.removeprefix("sha256:").lower() in (plan.digest, plan.canonical)
-
-
-def _unknown(context: Context, candidate: Candidate) -> int:
-    """A model that its registry does not have: one of your own where all are updated, else a failure."""
-    assert candidate.failure is not None
-    if context.args.all and candidate.failure.kind is FailureKind.NOT_FOUND:
-        return DONE
-    return worse(REFUSED if candidate.failure.kind is FailureKind.REFUSED else FAILED, report(candidate.failure))
-
-
-async def _update(context: Context, newer: list[Candidate], current: list[Model], code: int) -> int:
-    if not context.json:
-        if context.args.model:
-            for model in current:
-                message(f"{model.name} is the newest already.")
-        elif not newer:
-            message(f"Nothing to update: {len(current)} model{'s are' if len(current) != 1 else ' is'} the newest already.")
-    if not newer and context.json:
-        emit({"jobs": [], "refused": [], "plans": [], "current": [model.name for model in current]})
-    if not newer:
-        return code
-    return await run(context, newer, Order(asked_by=UPDATE, yes=context.args.yes), code, wait=context.args.wait)

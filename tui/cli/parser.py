@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any, Final, NoReturn
 
+from tui.cli.parser_library import library
 from tui.text import clean_block, strip_line
 
 PULL_VERBS: Final = (
@@ -58,6 +59,7 @@ def build() -> argparse.ArgumentParser:
 
     _models(add)
     _pulls(add)
+    library(add)
     _chat(add)
     _providers(add)
     _machine(add)
@@ -104,11 +106,6 @@ def _pulls(add: Any) -> None:
     command.add_argument("path", metavar="PATH", help="the file or folder; pickles (.bin, .pt) are refused, as they may run code")
     command.add_argument("name", metavar="NAME", help="of the new model")
     _making(command)
-    command = add("update", "fetch newer versions of installed models", on=True)
-    command.add_argument("model", nargs="?", default="", help=_MODEL)
-    command.add_argument("--all", action="store_true", help="all that their registry has newer")
-    command.add_argument("--wait", action="store_true", help="stay until they are done")
-    command.add_argument("--yes", action="store_true", help="allow what needs a yes")
 
 
 _PULLS: Final = """\

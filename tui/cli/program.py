@@ -23,7 +23,8 @@ from tui.text import clean_label, clean_name
 
 _MODULES: Final = {
     "ls": "models", "ps": "models", "show": "models", "search": "models", "cp": "changes", "rm": "changes", "load": "changes",
-    "unload": "changes", "pull": "pull", "pulls": "pulls", "push": "make", "create": "make", "import": "make", "update": "make",
+    "unload": "changes", "pull": "pull", "pulls": "pulls", "push": "make", "create": "make", "import": "make",
+    "update": "library_updates", "outdated": "library_updates",
     "chat": "chat", "complete": "complete", "chats": "chats", "providers": "providers", "monitor": "monitoring", "status": "machine",
     "doctor": "doctor", "config": "settings",
 }  # fmt: skip

@@ -61,7 +61,7 @@ async def pull(context: Context) -> int:
     there = read_queue(context, write=not args.dry_run)
     found = _chained(await look(context, _pairs(names, providers), there), there, after)
     if args.dry_run:
-        return _show(context, found, code)
+        return show_plans(context, found, code)
     return await run(context, found, order, code, wait=args.wait)
 
 
@@ -195,7 +195,7 @@ def _chained(found: Sequence[Candidate], there: Sequence[Job], after: int) -> li
 # --- only looked at ------------------------------------------------------------------------------------------------------
 
 
-def _show(context: Context, found: Sequence[Candidate], code: int) -> int:
+def show_plans(context: Context, found: Sequence[Candidate], code: int) -> int:
     """Print what would be queued."""
     code = worse(code, FAILED if any(candidate.failure is not None for candidate in found) else DONE)
     if context.json:

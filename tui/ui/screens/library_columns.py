@@ -194,20 +194,3 @@ def _more(detail: ModelDetail) -> list[Fact]:
     if detail.template:
         out.append(Fact("template", excerpt(detail.template), "$text-muted"))
     return out
-
-
-def can_update(model: Model) -> bool:
-    """Whether a registry may have something newer of it."""
-    return not model.remote
-
-
-def update_question(models: Sequence[Model], kept: Sequence[str] = ()) -> str:
-    """What an update does, and what is kept; `kept` are those that `models.pinned` names."""
-    servers = sorted({model.provider for model in models})
-    what = models[0].name if len(models) == 1 else f"{len(models)} models"
-    pins = f" models.pinned names {', '.join(kept)}: nothing but your yes updates {'it' if len(kept) == 1 else 'them'}." if kept else ""
-    return (
-        f"Update {what} on {' and '.join(servers)}? Only layers that changed are fetched, and the old version answers until the new one is "
-        "complete. What you changed of it (parameters, system prompt, template) is noted first and offered again afterwards."
-        f"{pins}"
-    )

@@ -14,7 +14,7 @@ from tui.core.observe import Observable
 from tui.providers.library import load_library
 from tui.text import size
 from tui.ui.frame import Part
-from tui.ui.screens import catalogue_view, library_columns
+from tui.ui.screens import catalogue_view, library_columns, library_updates_words
 from tui.ui.screens.fits import machine_of
 from tui.ui.screens.library_base import LibraryView
 from tui.ui.widgets.columns import Column
@@ -135,7 +135,7 @@ class InstalledView(LibraryView[Model]):
     def facts(self, item: Model) -> list[Fact]:
         """See `LibraryView`."""
         registry = self.screen.services.registry
-        return library_columns.model_facts(
+        facts = library_columns.model_facts(
             item,
             registry.details.value.get((item.provider, item.key)),
             self.screen.fits,
@@ -145,6 +145,8 @@ class InstalledView(LibraryView[Model]):
             binary=self.screen.binary,
             profile=library_columns.profile_of(self.screen.services)(item),
         )
+        update = library_updates_words.state_of(self.screen.services.library.updates.states.value, item)
+        return [facts[0], *library_updates_words.facts(update, item, time.time(), binary=self.screen.binary), *facts[1:]]
 
     def rested(self, item: Model) -> None:
         """Ask about the model under the cursor; where its columns are there, about one of those in view after it, and so on."""
