@@ -130,6 +130,11 @@ def value_of(name: str, text: str) -> Value:
     raise ValueError("is no parameter that servers know")
 
 
+def plain(text: str) -> str:
+    """A text as a Modelfile can hold it: plain line breaks, and a sign in place of what no text holds."""
+    return _FORBIDDEN.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
 def decode(data: bytes, where: str) -> str:
     """The text of a file: UTF-8, or UTF-16 with its mark.
 

@@ -13,6 +13,7 @@ from tui.core.models import Endpoint, Model, ModelDetail, RunningModel
 from tui.core.record import record
 
 if TYPE_CHECKING:
+    from tui.core.modelfile import Modelfile
     from tui.providers.metrics import Figures
 
 
@@ -83,6 +84,10 @@ class Provider(Protocol):
 
     def create(self, model: str, fields: Mapping[str, Any]) -> AsyncIterator[JobStep]:
         """Stream the making of a model (`from`, `files`, `quantize`, `system`, … of the Ollama API)."""
+        ...
+
+    async def made_of(self, model: str) -> Modelfile:
+        """What a model is made of, its texts not shortened and not cleaned for a screen; sources as the server names them."""
         ...
 
     async def has_blob(self, digest: str) -> bool:

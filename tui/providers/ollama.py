@@ -35,6 +35,7 @@ from tui.providers.streams import Comment, JsonLines, Objects, ThinkTags, list_o
 from tui.text import clean_name
 
 if TYPE_CHECKING:
+    from tui.core.modelfile import Modelfile
     from tui.providers.metrics import Figures
 
 __all__ = ["Ollama", "classify_pull_error"]
@@ -267,6 +268,13 @@ class Ollama:
         raise interrupted(target, "it ended without success", objects.cut())
 
     # --- files
+
+    async def made_of(self, model: str) -> Modelfile:
+        """`POST /api/show`."""
+        from tui.providers.ollama_made import made_of
+
+        reply = await self.http.request("POST", "/api/show", {"model": model}, timeout=SHOW, model=model)
+        return made_of(self.http.parse(reply))
 
     async def has_blob(self, digest: str) -> bool:
         """`HEAD /api/blobs/…`."""

@@ -36,6 +36,7 @@ from tui.providers.streams import (
 from tui.text import clean_name
 
 if TYPE_CHECKING:
+    from tui.core.modelfile import Modelfile
     from tui.providers.client import Answer
 
 PLAIN: Final = Kind(id="openai", name="the server", family="openai", rank=1000)
@@ -217,6 +218,10 @@ class OpenAI:
     def create(self, model: str, fields: Mapping[str, Any]) -> AsyncIterator[JobStep]:
         """Not part of this API."""
         raise unsupported(self.http.target, "create models")
+
+    async def made_of(self, model: str) -> Modelfile:
+        """Not part of this API."""
+        raise unsupported(self.http.target, "tell what a model is made of")
 
     async def has_blob(self, digest: str) -> bool:
         """Not part of this API."""
