@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tui.core.chat import AnswerState, Message, Role
-from tui.core.fit import Machine, shape_of
+from tui.core.fit import Machine, Served, shape_of_cached
 from tui.core.fit import estimate as estimate_need
 from tui.core.models import Model, ModelDetail, RunningModel
 from tui.core.names import same
@@ -299,13 +299,13 @@ def _trained(place: Place) -> int | None:
 
 def _costs(served: int, larger: int, place: Place) -> str:
     """`+1.2 GB, 7.9 of 24 GB free after it`: the larger cache, and what is left of the memory it is in."""
-    shape = shape_of(place.detail) if place.detail is not None else None
+    shape = shape_of_cached(place.detail) if place.detail is not None else None
     weights = place.listed.size if place.listed is not None else None
     loaded = loaded_as(place.provider, place.model, place.running)
     slots = max(1, loaded.slots or 1) if loaded is not None else 1
     if shape is None and not weights:
         return ""
-    now, then = (estimate_need(weights or 0, shape, length, slots=slots) for length in (served, larger))
+    now, then = (estimate_need(weights or 0, shape, length, Served(slots=slots)) for length in (served, larger))
     more = then.kv_cache - now.kv_cache
     said = f"about +{size(more, binary=place.binary)}"
     if place.machine is None:

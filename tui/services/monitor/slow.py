@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from tui.core.fit import Shape, estimate, kv_cache
+from tui.core.fit import Served, Shape, estimate, kv_cache
 from tui.core.models import RunningModel
 from tui.core.monitor import Check, Loaded, Profile
 from tui.core.record import record
@@ -194,7 +194,7 @@ def _smaller(facts: SlowFacts) -> tuple[int, int]:
         return wanted, int((told or now) * (1 - then / now)) if now else 0
     if told:
         return wanted, int(told * (1 - wanted / model.context))
-    now, then = (estimate(model.size or 0, None, tokens, slots=slots).kv_cache for tokens in (model.context, wanted))
+    now, then = (estimate(model.size or 0, None, tokens, Served(slots=slots)).kv_cache for tokens in (model.context, wanted))
     return wanted, min(now - then, (model.size or 0) // 2)
 
 

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 
 from tui.core.errors import PaddockError
-from tui.core.fit import shape_of
+from tui.core.fit import shape_of_cached
 from tui.core.models import Location, RunningModel
 from tui.core.monitor import Loaded, SlowView
 from tui.core.names import same
@@ -170,7 +170,7 @@ class Slowness:
             cards=cards_of(loaded, sample),
             pids=pids | frozenset(pid for one in verbs.loaded.value for pid in one.pids),
             others=others,
-            shape=shape_of(detail) if detail is not None else None,
+            shape=shape_of_cached(detail) if detail is not None else None,
             longest=self._read(lambda kept: kept.longest(provider, model)),
             threads=threads,
             threads_of=told_by,

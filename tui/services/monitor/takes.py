@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tui.core.chat import ConversationSettings
-from tui.core.fit import CONTEXT_OVERHEAD, MARGIN, Machine, Need, Verdict, estimate, judge, kv_cache, shape_of
+from tui.core.fit import CONTEXT_OVERHEAD, MARGIN, Basis, Machine, Need, Verdict, estimate, judge, kv_cache, shape_of_cached
 from tui.core.models import Model, RunningModel
 from tui.core.monitor import Profile, Take
 from tui.core.names import same
@@ -46,13 +46,13 @@ def would_take(
     detail = host.detail(provider, listed.key)
     if detail is None and profile is None and running is None:
         return None
-    shape = shape_of(detail) if detail is not None else None
+    shape = shape_of_cached(detail) if detail is not None else None
     tokens = context or (running.context if running is not None else None) or _usual(host, listed, profile)
     need = estimate(listed.size, shape, tokens)
     if (known := _measured(running, profile)) is not None:
         size, at = known
         if at == tokens:
-            need = Need(size, 0, 0, ram=need.ram, measured=True)
+            need = Need(size, 0, 0, ram=need.ram, basis=Basis.MEASURED)
         elif shape is not None:
             need = Need(max(0, size + kv_cache(shape, tokens) - kv_cache(shape, at)), 0, 0, ram=need.ram)
     if not is_here(state, demo=host.demo):
@@ -103,7 +103,7 @@ def _placed(need: Need, gpus: Sequence[Gpu], machine: Machine, running: RunningM
         if gpu.memory_total and not gpu.lost and not gpu.unified
     }
     ours = running.vram or 0 if running is not None else 0  # it is unloaded before it is loaded again
-    machine = replace(machine, gpu_free=machine.gpu_free + ours, gpu_ours=max(0, machine.gpu_ours - ours))
+    machine = _without(machine, ours)
     fit = judge(need, machine)
     total = max(0, need.total - ours)
     on_gpu = place(total, free)
@@ -115,6 +115,17 @@ def _placed(need: Need, gpus: Sequence[Gpu], machine: Machine, running: RunningM
     else:
         missing = fit.over
     return Take(tuple(on_gpu.items()), ram, tokens, need.measured, missing, str(fit.verdict))
+
+
+def _without(machine: Machine, ours: int) -> Machine:
+    """The machine once a model of so many bytes is unloaded."""
+    held = max(1, machine.gpu_ours)
+    cards = tuple(
+        replace(card, free=card.free + min(card.ours, ours * card.ours // held), ours=max(0, card.ours - ours * card.ours // held))
+        for card in machine.each()
+    )
+    free = sum(card.free for card in cards)
+    return replace(machine, gpu_free=free, gpu_ours=sum(card.ours for card in cards), cards=cards)
 
 
 def place(total: int, free: dict[str, int]) -> dict[str, int]:
