@@ -59,14 +59,23 @@ class History:
         row = self._db.read(lambda connection: connection.execute(query, (job.model, job.endpoint.url)).fetchone())
         return str(row[0]) if row is not None else ""
 
+    def of(self, model: str, provider: str, url: str, limit: int = 50) -> tuple[PastJob, ...]:
+        """What was done to a model on a server, newest first; `model` in its normal form."""
+        same = "state = 'done' AND model = ? AND (provider = ? OR url = ?)"
+        query = f"SELECT {PAST} FROM job_history WHERE {same} ORDER BY ended_at DESC, id DESC LIMIT ?"
+        return self._read(query, (model, provider, url, limit))
+
     def search(self, text: str = "", limit: int = 500) -> tuple[PastJob, ...]:
         """The newest first: those that hold every word in model, provider, state, kind, where they were asked for, or failure."""
         patterns = [f"%{word.replace('!', '!!').replace('%', '!%').replace('_', '!_')}%" for word in text.split()]
         columns = "model || ' ' || provider || ' ' || state || ' ' || kind || ' ' || asked_by || ' ' || coalesce(failure, '')"
         where = " AND ".join([f"({columns}) LIKE ? ESCAPE '!'"] * len(patterns)) or "1"
         query = f"SELECT {PAST} FROM job_history WHERE {where} ORDER BY ended_at DESC, id DESC LIMIT ?"
+        return self._read(query, (*patterns, limit))
+
+    def _read(self, query: str, values: tuple[object, ...]) -> tuple[PastJob, ...]:
         found = []
-        for row in self._db.read(lambda connection: connection.execute(query, (*patterns, limit)).fetchall()):
+        for row in self._db.read(lambda connection: connection.execute(query, values).fetchall()):
             try:
                 found.append(past_of(row))
             except (ValueError, TypeError, KeyError, AttributeError):
