@@ -13,7 +13,7 @@ from typing import Any, Final
 from tui.core.errors import PaddockError
 from tui.core.names import DEFAULT_HOST, DEFAULT_NAMESPACE, parse
 from tui.demo.http import Exchange, Request
-from tui.demo.models import SPECS, Spec, World, config_of, digest_of, layers_of, manifest_of, spec_of
+from tui.demo.models import PUSHED, SPECS, Spec, World, config_of, digest_of, layers_of, manifest_of, spec_of, texts_of
 
 TICK: Final = 0.06
 """Seconds between two progress lines, as Ollama has it."""
@@ -32,13 +32,18 @@ async def registry(request: Request, answer: Exchange) -> None:
     if match is not None and match[1] == DEFAULT_NAMESPACE:
         _namespace, model, what, which = match.groups()
         if what == "manifests" and (spec := spec_of(f"{model}:{which}")) is not None:
-            await answer.text(manifest_of(spec).decode())
+            pushed = str(int(time.time()) - PUSHED)
+            digest = hashlib.sha256(manifest_of(spec)).hexdigest()
+            await answer.text(manifest_of(spec).decode(), headers={"ollama-content-digest": digest, "ollama-push-time": pushed})
             return
         if what == "blobs":
             for spec in SPECS.values():
-                if spec.name.startswith(f"{model}:") and which == f"sha256:{hashlib.sha256(config_of(spec)).hexdigest()}":
-                    await answer.text(config_of(spec).decode())
-                    return
+                if not spec.name.startswith(f"{model}:"):
+                    continue
+                for text in (config_of(spec), *(text for _name, text in texts_of(spec))):
+                    if which == f"sha256:{hashlib.sha256(text).hexdigest()}":
+                        await answer.text(text.decode())
+                        return
     await answer.json({"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}, 404)
 
 

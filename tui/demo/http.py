@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from tui.core.record import record
@@ -48,10 +49,13 @@ class Exchange:
         head = f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}\r\nServer: paddock-demo\r\nContent-Type: {kind}\r\n{extra}\r\n"
         self._writer.write(head.encode("ascii"))
 
-    async def text(self, text: str, status: int = 200, kind: str = "text/plain; charset=utf-8") -> None:
-        """Answer with a text."""
+    async def text(
+        self, text: str, status: int = 200, kind: str = "text/plain; charset=utf-8", headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Answer with a text, and further headers."""
         body = text.encode()
-        self._start(status, kind, f"Content-Length: {len(body)}\r\n")
+        more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+        self._start(status, kind, f"Content-Length: {len(body)}\r\n{more}")
         if not self._head:
             self._writer.write(body)
         await self._writer.drain()

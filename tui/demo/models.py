@@ -88,6 +88,18 @@ FIRST: Final = ("qwen3:8b", "gemma3:4b", "llama3.2:3b", "qwen2.5-coder:1.5b", "n
 """Installed when the demo starts for the first time."""
 OUTDATED: Final = "llama3.2:3b"
 """The one of them that the registry has a newer template for."""
+BEFORE: Final = "before"
+"""The edition of a template that the registry has replaced."""
+PUSHED: Final = 12 * 86_400
+"""Seconds since the registry got its newest."""
+TEMPLATE_BEFORE: Final = (
+    "{{ if .System }}<|system|>{{ .System }}{{ end }}\n{{ range .Messages }}<|{{ .Role }}|>{{ .Content }}\n{{ end }}<|assistant|>"
+)
+TEMPLATE: Final = (
+    "{{ if .System }}<|system|>{{ .System }}{{ end }}\n{{ if .Tools }}<|tools|>{{ json .Tools }}{{ end }}\n"
+    "{{ range .Messages }}<|{{ .Role }}|>{{ .Content }}\n{{ end }}<|assistant|>"
+)
+PARAMETERS: Final = {"stop": "<|im_end|>", "temperature": 0.6}
 _MADE: Final = frozenset({"size", "quantization", "weights", "edition"})
 
 
@@ -117,16 +129,36 @@ def config_of(spec: Spec) -> bytes:
     return json.dumps(config, separators=(",", ":")).encode()
 
 
+def template_of(spec: Spec) -> str:
+    """The template, as `show` gives it and the layer holds it; an edition is another text."""
+    text = TEMPLATE_BEFORE if spec.edition == BEFORE else f"{TEMPLATE}{{{{/* {spec.edition} */}}}}" if spec.edition else TEMPLATE
+    return f"{{{{/* {spec.family} */}}}}{text}"
+
+
+def licence_of(spec: Spec) -> str:
+    """The licence, as `show` gives it and the layer holds it."""
+    return f"{spec.licence}\nThe demo carries the name of the licence only."
+
+
+@cache
+def texts_of(spec: Spec) -> tuple[tuple[str, bytes], ...]:
+    """Media type and bytes of the small layers."""
+    return (
+        ("template", template_of(spec).encode()),
+        ("license", licence_of(spec).encode()),
+        ("params", json.dumps(PARAMETERS, separators=(",", ":")).encode()),
+    )
+
+
 @cache
 def parts_of(spec: Spec) -> tuple[tuple[str, str, int], ...]:
     """Media type, digest and size of each layer, weights first, the config last."""
-    small = (("template", 1_482), ("license", 11_357), ("params", 120))
-    config = config_of(spec)
+    small, config = texts_of(spec), config_of(spec)
     weights = spec.weights or digest_of(f"weights {spec.name}")
-    rest = max(0, spec.size - sum(size for _name, size in small) - len(config))
+    rest = max(0, spec.size - sum(len(text) for _name, text in small) - len(config))
     return (
         ("model", weights, rest),
-        *((name, digest_of(f"{name} {spec.family} {spec.edition if name == 'template' else ''}"), size) for name, size in small),
+        *((name, hashlib.sha256(text).hexdigest(), len(text)) for name, text in small),
         ("config", hashlib.sha256(config).hexdigest(), len(config)),
     )
 
@@ -191,7 +223,7 @@ class World:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             now = time.time()
             world = cls(home, {name: name for name in FIRST}, {name: now - 86_400 * (3 + 9 * rank) for rank, name in enumerate(FIRST)})
-            world.made[OUTDATED] = {"edition": "before"}
+            world.made[OUTDATED] = {"edition": BEFORE}
             world.save()
         return world
 

@@ -15,7 +15,20 @@ from tui.core.record import record
 from tui.demo.answers import READS, Counted, Memory, limit_of, paced, pieces, refusal, speed_of, wrapped
 from tui.demo.changes import Changes, registry
 from tui.demo.http import UPLOADS, Exchange, Request, read_request
-from tui.demo.models import Loaded, Spec, World, details_of, digest_of, info_of, layers_of, manifest_of, memory_of
+from tui.demo.models import (
+    PARAMETERS,
+    Loaded,
+    Spec,
+    World,
+    details_of,
+    digest_of,
+    info_of,
+    layers_of,
+    licence_of,
+    manifest_of,
+    memory_of,
+    template_of,
+)
 from tui.demo.prompts import Given, given
 
 VERSION: Final = "0.24.0"
@@ -202,17 +215,14 @@ class DemoServer:
             return
         name, spec = found
         weights = layers_of(spec)[0][0]
-        template = (
-            "{{ if .System }}<|system|>{{ .System }}{{ end }}{{ range .Messages }}<|{{ .Role }}|>{{ .Content }}{{ end }}<|assistant|>"
-        )
         made = self.world.made.get(name, {})
-        template = made.get("template") or template
-        parameters = {"stop": "<|im_end|>", "temperature": 0.6, **made.get("parameters", {})}
+        template = made.get("template") or template_of(spec)
+        parameters = {**PARAMETERS, **made.get("parameters", {})}
         system = {"system": made["system"]} if made.get("system") else {}
         await answer.json(
             {
                 **system,
-                "license": f"{spec.licence}\nThe demo carries the name of the licence only.",
+                "license": licence_of(spec),
                 "modelfile": f"# Modelfile of the demo\nFROM /demo/blobs/sha256-{weights}\nTEMPLATE {template}\n",
                 "parameters": "\n".join(
                     f"{key:<30} {json.dumps(each)}"
