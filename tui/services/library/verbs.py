@@ -29,10 +29,10 @@ class Library:
         self._host = host
         self._told = False
         self.events = Events(host)
-        self.keeping = Keeping(host)
+        self.keeping = Keeping(host, self.events)
         self.updates = Updates(host)
         self.fits = FitTables(host)
-        self.disk = Disk(host)
+        self.disk = Disk(host, self.events, self.updates, self.keeping)
         self.catalogue = Catalogue(host)
         self.making = Making(host)
         self.tuning = Tuning(host)
