@@ -10,7 +10,7 @@ from dataclasses import field, replace
 from typing import Final
 
 from tui.core.errors import Failure
-from tui.core.fit import CONTEXT_OVERHEAD, MARGIN, Fit, Machine, Need, Shape, Verdict, estimate, judge, kv_cache
+from tui.core.fit import SERVED, Card, Fit, Machine, Need, Served, Shape, Verdict, estimate, judge, place
 from tui.core.levels import Answer
 from tui.core.models import RunningModel
 from tui.core.record import record
@@ -21,6 +21,8 @@ RUNNER: Final = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread")
 BATCH: Final = 512
 _WANTED: Final = 8192
 """Tokens of context worth having where the memory is there."""
+WORTH: Final = 200_000_000
+"""Bytes from which a smaller cache is worth saying."""
 _LOWER: Final = (131_072, 65_536, 32_768, 16_384, 8192, 4096, 2048)
 _NOISE: Final = 0.03
 """Differences of speed below this are none: two measurements of the same differ by as much."""
@@ -76,8 +78,7 @@ class Facts:
         fixed: Options that `[chat.options]` sets for all models: they win, so nothing is proposed for them.
         running: The model where it is loaded.
         trained: Context length in tokens, None where not known.
-        kv_type: Of the server's cache.
-        slots: Requests it works at once.
+        served: How the server runs it.
         binary: Sizes in GiB.
     """
 
@@ -89,8 +90,7 @@ class Facts:
     fixed: frozenset[str] = frozenset()
     running: RunningModel | None = None
     trained: int | None = None
-    kv_type: str = "f16"
-    slots: int = 1
+    served: Served = SERVED
     binary: bool = False
 
     @property
@@ -98,13 +98,18 @@ class Facts:
         """The machine without this model in it."""
         if self.running is None or self.running.size is None:
             return self.machine
-        vram = self.running.vram or 0
-        ram = max(0, self.running.size - vram)
-        machine = self.machine
+        left, machine = self.running.vram or 0, self.machine
+        ram = max(0, self.running.size - left)
+        cards: list[Card] = []
+        for card in sorted(machine.each(), key=lambda card: -card.ours):
+            part = min(left, card.total - card.free)
+            left -= part
+            cards.append(replace(card, free=card.free + part, ours=max(0, card.ours - part)))
         return replace(
             machine,
-            gpu_free=min(machine.gpu_total, machine.gpu_free + vram),
-            gpu_ours=max(0, machine.gpu_ours - vram),
+            cards=tuple(cards),
+            gpu_free=sum(card.free for card in cards),
+            gpu_ours=sum(card.ours for card in cards),
             ram_free=min(machine.ram_total, machine.ram_free + ram),
         )
 
@@ -116,14 +121,13 @@ class Facts:
             return self.running.context
         return min(asked or automatic_context(self.machine), self.trained or 1 << 62)
 
-    def need(self, context: int) -> Need:
+    def need(self, context: int, batch: int = BATCH) -> Need:
         """Bytes at a context."""
-        return estimate(self.weights, self.shape, context, slots=self.slots, kind=self.kv_type)
+        return estimate(self.weights, self.shape, context, replace(self.served, batch=batch))
 
     def fit(self, context: int, batch: int = BATCH) -> Fit:
-        """The verdict at a context, alone on this machine but for what is loaded beside it."""
-        need = self.need(context)
-        return judge(replace(need, compute=need.compute * batch // BATCH), self.room)
+        """The verdict at a context, without this model as it is loaded now."""
+        return judge(self.need(context, batch), self.room, self.served)
 
 
 def automatic_context(machine: Machine) -> int:
@@ -196,11 +200,8 @@ def _layers(facts: Facts, context: int) -> Change | None:
 
 def layers_that_fit(facts: Facts, context: int) -> int:
     """How many layers the GPUs have room for (reference, section 6.4)."""
-    assert facts.shape is not None
-    need, room, every = facts.need(context), facts.room, facts.shape.layers
-    each = (need.weights + need.kv_cache) / max(1, every)
-    free = room.gpu_free - MARGIN * room.gpus - CONTEXT_OVERHEAD - need.compute
-    return max(0, min(every, int(free / each))) if each else 0
+    placed = place(facts.need(context), [card.free + card.ours for card in facts.room.each()], facts.served)
+    return placed.layers or 0
 
 
 def _batch(facts: Facts, context: int) -> Change | None:
@@ -208,13 +209,12 @@ def _batch(facts: Facts, context: int) -> Change | None:
     now = old or BATCH
     if not facts.machine.gpus:
         return None
-    need = facts.need(context)
     verdict = facts.fit(context).verdict
     if verdict is Verdict.GOOD and now < 1024 and facts.fit(context, 1024).verdict is Verdict.GOOD:
-        more = size(need.compute * (1024 - now) // BATCH, binary=facts.binary)
+        more = size(facts.need(context, 1024).compute - facts.need(context, now).compute, binary=facts.binary)
         return Change("num_batch", old, 1024, f"long prompts are read in larger pieces, so faster; about {more} more memory")
     if verdict in (Verdict.SLOW, Verdict.TIGHT) and now > BATCH:
-        less = size(need.compute * (now - BATCH) // BATCH, binary=facts.binary)
+        less = size(facts.need(context, now).compute - facts.need(context).compute, binary=facts.binary)
         return Change("num_batch", old, BATCH, f"about {less} of GPU memory is free for layers; long prompts are read more slowly")
     return None
 
@@ -231,21 +231,21 @@ def _threads(facts: Facts, context: int) -> Change | None:
 
 def advise(facts: Facts) -> tuple[str, ...]:
     """What is a setting of the whole server, and so not ours: the type of its KV cache."""
-    if facts.kv_type not in ("f16", "bf16", "f32") or facts.shape is None:
+    if facts.served.cache_type not in ("f16", "bf16", "f32") or facts.shape is None:
         return ()
     context = facts.context
-    need = facts.need(context)
-    smaller = kv_cache(facts.shape, context, slots=facts.slots, kind="q8_0")
-    saved = need.kv_cache - smaller
-    if saved < 300_000_000:
+    need, served = facts.need(context), replace(facts.served, kv_type="q8_0", flash=True)
+    smaller = estimate(facts.weights, facts.shape, context, served)
+    saved = need.kv_cache - smaller.kv_cache
+    if saved < WORTH:
         return ()
     before = facts.fit(context).verdict
-    after = judge(replace(need, kv_cache=smaller), facts.room).verdict
+    after = judge(smaller, facts.room, served).verdict
     then = ", and then all of it fits" if before in (Verdict.SLOW, Verdict.NO) and after in (Verdict.GOOD, Verdict.TIGHT) else ""
-    words = f"saves {size(saved, binary=facts.binary)} of cache at {tokens(context)} tokens{then}, at hardly any loss"
+    words = f"would save ~{size(saved, binary=facts.binary)} of cache at {tokens(context)} tokens{then}, at hardly any loss"
     return (
         f"OLLAMA_KV_CACHE_TYPE=q8_0 with OLLAMA_FLASH_ATTENTION=1 {words}. Both are the environment of the server, for all its models:"
-        " set them where it is started, Paddock only advises it.",
+        " they are set where it is started, so Paddock only advises it.",
     )
 
 
