@@ -110,7 +110,7 @@ def test_words_of_every_status(fake: FakeServices) -> None:
     why = Failure("The registry wants a key", "hf.co", "Set models.hf_token")
     said = {
         UpdateStatus.CURRENT: ("current", "current"),
-        UpdateStatus.METADATA: ("new details", "details changed, the weights are the same; template changed"),
+        UpdateStatus.METADATA: ("new texts", "details changed, the weights are the same; template changed"),
         UpdateStatus.GONE: ("own", "its registry has no such model"),
         UpdateStatus.UNKNOWN: ("not known", "not known: The registry wants a key"),
     }

@@ -159,7 +159,7 @@ def _term(part: str, wanted: bool) -> Term | None:
 
 def predicate(found: Filter, look: Look[T]) -> Predicate[T] | None:
     """What tells whether the terms hold for an item; None where there are none. Words are left to what looks for them."""
-    tests = [_test(term, look) for term in found.terms]
+    tests = [_test(term, look) for term in sorted(found.terms, key=lambda term: term.kind == "state")]  # the dearest last
     if len(tests) < 2:
         return tests[0] if tests else None
     if len(tests) == 2:

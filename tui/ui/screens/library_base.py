@@ -43,6 +43,10 @@ class LibraryView(Generic[T]):
         """The columns for a table of `width` cells."""
         raise NotImplementedError
 
+    def orders(self) -> Sequence[Column[T]]:
+        """Columns that can be sorted by and need not be shown."""
+        return ()
+
     def start(self) -> None:
         """Follow what it shows; once, when the screen is there."""
 
@@ -159,7 +163,7 @@ class LibraryBase(RefusingScreen):
         """`width` is the table's, which is not the screen's where the detail stands beside it."""
         self.width = width
         for view in self.views:
-            view.table.set_columns(view.columns(width))
+            view.table.set_columns(view.columns(width), view.orders())
 
     def settings_moved(self) -> None:
         """Units, columns and the like."""

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Container, Sequence
+from typing import TYPE_CHECKING, Final
 
 from tui.core.capabilities import ABILITY_WORDS, Ability
 from tui.core.errors import Failure
+from tui.core.filtering import parameter_count
 from tui.core.models import Model, ModelDetail, ProviderState
 from tui.core.monitor import Profile
 from tui.services.monitor.profile_words import cost, rate, speed
-from tui.text import clean_name, duration, size, tokens
+from tui.text import duration, size, tokens
+from tui.ui.screens import library_updates_words
 from tui.ui.screens.fits import CONTEXT, Fits, need_text
+from tui.ui.screens.library_known import licence_line
+from tui.ui.screens.library_updates_words import update_order
 from tui.ui.widgets.columns import Cell, Column
 from tui.ui.widgets.detail import Fact
 from tui.ui.widgets.rows import Rows
 
+if TYPE_CHECKING:
+    from tui.ui.screens.library_known import Known
+
 _EXCERPT = 1200
 ROOMY = 100
 """Cells from which on the table has columns that only `show` can fill."""
-_WIDE = 116
-_WIDEST = 128
+_WIDE = 124
+_WIDEST = 156
 
 
 def ability_words(abilities: frozenset[Ability]) -> str:
@@ -36,57 +43,95 @@ def age(at: float | None, now: float) -> str:
     return "now" if now - at < 60 else duration(now - at)
 
 
-ProfileOf = Callable[[Model], Profile | None]
-"""How a model did here; None where it was never used."""
+def last_used(at: float | None, now: float) -> str:
+    """As `age`, in five cells."""
+    return "<1 h" if at is not None and 600 <= now - at < 3600 else age(at, now)
 
 
-def profile_of(services: Any) -> ProfileOf:
-    """Looks into what the monitor keeps."""
-    return lambda model: services.monitor.profiles.value.get((clean_name(model.provider), clean_name(model.key)))
+def every(known: Known, stale: Container[str] = (), *, binary: bool = False) -> dict[str, Column[Model]]:
+    """All columns of installed models by their names in `appearance.columns`, in the order the dialog offers them.
 
+    Args:
+        known: Looks up what the list does not say.
+        stale: Providers whose list is old.
+        binary: Sizes in GiB.
+    """
+    bytes_width = 7 if binary else 6
 
-def columns(
-    fits: Fits, stale: Mapping[str, Failure], width: int, *, binary: bool = False, profile: ProfileOf = lambda _model: None
-) -> list[Column[Model]]:
-    """The columns for a screen of `width` cells."""
+    def profiled(pick: Callable[[Profile], float | None]) -> Callable[[Model], float | None]:
+        def of(model: Model) -> float | None:
+            found = known.profile(model)
+            return pick(found) if found is not None else None
 
-    def name(model: Model) -> Cell:
-        return Cell(model.name, "dim" if model.provider in stale else "")
+        return of
 
-    def context_of(model: Model) -> Cell:
-        known = fits.detail(model)
-        return Cell(tokens(model.context or (known.context if known else None)))
-
-    def can_do(model: Model) -> Cell:
-        known = fits.detail(model)
-        return Cell(ability_words(model.abilities or (known.abilities if known else frozenset())) or "–")
-
-    def rate_of(model: Model) -> float | None:
-        known = profile(model)
-        return known.rate if known is not None else None
-
-    written: Column[Model] = Column(
-        "speed", "TOK/S", lambda model: rate(rate_of(model)), width=6, align="right", sort_key=rate_of, descending=True
-    )
-    parameters: Column[Model] = Column("parameters", "PARAMS", lambda m: m.parameters or "–", width=7, align="right")
-    context: Column[Model] = Column("context", "CONTEXT", context_of, width=7, align="right")
-    can: Column[Model] = Column("can", "CAN", can_do, min=8, max=24, flex=2)
-    roomy = width >= ROOMY
-    return [
-        Column("name", "NAME", name, min=18, max=44, flex=4, sort_key=lambda model: model.name.casefold()),
-        Column("on", "ON", lambda model: model.provider, min=7, max=16, flex=1, sort_key=lambda model: model.provider),
-        Column("size", "SIZE", lambda m: size(m.size, binary=binary), width=7, align="right", sort_key=lambda m: m.size, descending=True),
-        *([parameters] if roomy else []),
-        Column("quant", "QUANT", lambda model: model.quantization or "–", width=8, min_screen_width=72),
-        Column("fits", f"FITS AT {CONTEXT // 1024}k", fits.cell, width=15),
-        *([context] if roomy else []),
-        *([written] if width >= _WIDEST else []),
-        *([can] if width >= _WIDE else []),
-        Column(
-            "changed", "CHANGED", lambda m: age(m.modified_at, time.time()), width=7, align="right", sort_key=lambda m: m.modified_at,
-            descending=True, min_screen_width=78,
-        ),
+    first = profiled(lambda profile: profile.first_token)
+    columns: list[Column[Model]] = [
+        Column("name", "NAME", lambda m: Cell(f"{m.name} *" if known.is_default(m) else m.name, "dim" if m.provider in stale else ""),
+               min=17, max=44, flex=4, sort_key=lambda m: m.name.casefold()),
+        Column("on", "ON", lambda m: m.provider, min=6, max=16, sort_key=lambda m: m.provider.casefold()),
+        Column("size", "SIZE", lambda m: size(m.size, binary=binary), width=bytes_width, align="right", sort_key=lambda m: m.size,
+               descending=True),
+        Column("parameters", "PARAMS", lambda m: known.parameters(m) or "–", width=7, align="right",
+               sort_key=lambda m: parameter_count(known.parameters(m)), descending=True),
+        Column("quant", "QUANT", lambda m: m.quantization or "–", min=6, max=10, flex=1, sort_key=lambda m: m.quantization or None),
+        Column("fits", f"FITS AT {CONTEXT // 1024}k", known.fits.cell, width=16 if binary else 15, sort_key=known.fit_order),
+        Column("update", "UPDATE", lambda m: update_cell(known, m, binary=binary), min=10, max=12,
+               sort_key=lambda m: update_order(known.update(m)), descending=True),
+        Column("used", "USED", lambda m: last_used(known.used(m), time.time()), width=5, align="right",
+               sort_key=lambda m: known.used(m, _FOREVER), descending=True),
+        Column("speed", "TOK/S", lambda m: rate(known.rate(m)), width=6, align="right", sort_key=known.rate, descending=True),
+        Column("first", "FIRST", lambda m: duration(first(m)), width=6, align="right", sort_key=first),
+        Column("context", "CONTEXT", lambda m: Cell(tokens(known.context(m))), width=7, align="right", sort_key=known.context,
+               descending=True),
+        Column("can", "CAN", lambda m: Cell(ability_words(known.abilities(m)) or "–"), min=8, max=30, flex=2,
+               sort_key=lambda m: ability_words(known.abilities(m)) or None),
+        Column("family", "FAMILY", lambda m: m.family or "–", min=6, max=14, sort_key=lambda m: m.family or None),
+        Column("format", "FORMAT", lambda m: m.format or "–", min=6, max=11, flex=0, sort_key=lambda m: m.format or None),
+        Column("licence", "LICENCE", lambda m: known.licence(m) or "–", min=8, max=24, flex=1, sort_key=lambda m: known.licence(m) or None),
+        Column("changed", "CHANGED", lambda m: age(m.modified_at, time.time()), width=7, align="right", sort_key=lambda m: m.modified_at,
+               descending=True),
+        Column("digest", "DIGEST", lambda m: m.digest[:12] or "–", width=12, sort_key=lambda m: m.digest or None),
     ]  # fmt: skip
+    return {column.key: column for column in columns}
+
+
+_FOREVER: Final = 1e12
+"""Sorts what is in memory before everything used earlier."""
+MOVING: Final = frozenset({"fits", "update", "used", "speed", "first", "parameters", "context", "can", "licence"})
+"""Columns whose order may change while the list of models stays."""
+ASKED: Final = frozenset({"context", "can", "licence"})
+"""Columns that only `show` can fill on some servers."""
+WORDS: Final = {
+    "name": "with * the default model", "on": "provider", "size": "on its disk", "parameters": "how many", "quant": "quantization",
+    "fits": "on this machine, estimated", "update": "what its registry has", "used": "last, from here", "speed": "tokens a second, here",
+    "first": "seconds to the first token, here", "context": "tokens it was trained for", "can": "chat, tools, vision …",
+    "family": "architecture", "format": "gguf, safetensors", "licence": "its first line", "changed": "on the server",
+    "digest": "of the manifest",
+}  # fmt: skip
+"""What the dialog says of each."""
+_BY_WIDTH: Final = (
+    (0, "name on size quant fits update used"),
+    (ROOMY, "name on size parameters quant fits update used speed"),
+    (_WIDE, "name on size parameters quant fits update used speed context can"),
+    (_WIDEST, "name on size parameters quant fits update used speed first context can changed licence"),
+)
+
+
+def default_names(width: int) -> tuple[str, ...]:
+    """The columns for a table of `width` cells where nothing was chosen."""
+    return tuple([names for least, names in _BY_WIDTH if width >= least][-1].split())
+
+
+def chosen_names(text: str, width: int) -> tuple[str, ...]:
+    """What `appearance.columns` chooses (unknown words are left out), else what is good at this width."""
+    named = tuple(dict.fromkeys(word for word in text.replace(",", " ").split() if word in WORDS))
+    return named or default_names(width)
+
+
+def update_cell(known: Known, model: Model, *, binary: bool) -> Cell:
+    """UPDATE: `pinned` where it is never updated."""
+    return Cell("pinned", "dim") if known.pinned(model) else library_updates_words.update_cell(known.update(model), model, binary=binary)
 
 
 def counts(rows: Rows[Model], provider: str = "") -> str:
@@ -146,7 +191,7 @@ def model_facts(
     abilities = ability_words(known.abilities or model.abilities if known else model.abilities)
     line = [abilities or "not said"]
     parameters = model.parameters or (known.parameters if known else "")
-    line += [part for part in (parameters, f"licence {_licence(known)}" if known and known.licence else "") if part]
+    line += [part for part in (parameters, f"licence {licence_line(known)}" if known and known.licence else "") if part]
     out.append(Fact("can", "   ".join(line)))
     context = model.context or (known.context if known else None)
     kind = ["/".join(part for part in (model.family or (known.family if known else ""), model.format) if part)]
@@ -174,11 +219,6 @@ def _needs(model: Model, fits: Fits, state: ProviderState | None, *, binary: boo
         return Fact("needs", f"{model.provider} is not on this machine: its memory is not known", "$text-muted")
     why = "no figures of this machine yet" if fits.machine is None else "the server does not say its size"
     return Fact("needs", f"not known: {why}", "$text-muted")
-
-
-def _licence(detail: ModelDetail) -> str:
-    lines = [line.strip() for line in detail.licence.splitlines() if line.strip()]
-    return lines[0][:60] if lines else ""
 
 
 def _more(detail: ModelDetail) -> list[Fact]:

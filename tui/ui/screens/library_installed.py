@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from textual.binding import Binding, BindingType
 
 from tui.core.capabilities import Capability
+from tui.core.filtering import Term, parse, predicate
 from tui.core.models import Model, ProviderStatus
 from tui.core.observe import Observable
 from tui.providers.library import load_library
@@ -17,9 +18,16 @@ from tui.ui.frame import Part
 from tui.ui.screens import catalogue_view, library_columns, library_updates_words
 from tui.ui.screens.fits import machine_of
 from tui.ui.screens.library_base import LibraryView
+from tui.ui.screens.library_known import Known, text_of
 from tui.ui.widgets.columns import Column
 from tui.ui.widgets.detail import Fact
 from tui.ui.widgets.rows import Rows
+
+_MANY: Final = 1000
+"""Models from which on what moved is filtered and sorted anew at most each `_AGAIN` seconds."""
+_AGAIN: Final = 5.0
+_STILL: Final = frozenset({"word", "size", "on", "quant"})
+"""Terms of a filter that only a new list can make true."""
 
 
 class ModelTable(Rows[Model]):
@@ -39,13 +47,20 @@ class InstalledView(LibraryView[Model]):
     def make(self) -> ModelTable:
         """See `LibraryView`."""
         self.provider = ""
+        self.names: tuple[str, ...] = ()
+        """The columns shown, by their names in `appearance.columns`."""
+        self.preview: str | None = None
+        """Columns that are being chosen in the dialog."""
         self._stale: frozenset[str] = frozenset()
+        self._terms: tuple[Term, ...] = ()
+        self._again_at = 0.0
         fits = self.screen.fits
+        self.known = Known(self.screen.services, fits)
         return ModelTable(
             self.columns(80),
             key=lambda model: (model.provider, model.key),
             state=lambda model: "loaded" if fits.is_loaded(model) else "busy" if model.state == "loading" else "",
-            text=lambda model: f"{model.name} {model.provider} {model.quantization} {model.family}",
+            text=text_of,
             id="models",
         )
 
@@ -72,18 +87,30 @@ class InstalledView(LibraryView[Model]):
     def columns(self, width: int) -> Sequence[Column[Model]]:
         """See `LibraryView`."""
         services = self.screen.services
-        failures, profile = services.registry.model_failures.value, library_columns.profile_of(services)
-        return library_columns.columns(self.screen.fits, failures, width, binary=self.screen.binary, profile=profile)
+        self._every = library_columns.every(self.known, services.registry.model_failures.value, binary=self.screen.binary)
+        chosen = services.config.current.value.appearance.columns.get("library", "")
+        self.names = library_columns.chosen_names(chosen if self.preview is None else self.preview, width)
+        return [self._every[name] for name in self.names]
+
+    def orders(self) -> Sequence[Column[Model]]:
+        """See `LibraryView`: every column can be sorted by."""
+        return list(self._every.values())
 
     def narrow(self, text: str) -> None:
-        """One provider's only, where another screen asked for that."""
-        name = self.provider
-        self.table.set_filter(text, (lambda model: model.provider == name) if name else None)
+        """Words and terms; one provider's only, where another screen asked for that."""
+        name, found = self.provider, parse(text)
+        terms, self._terms = predicate(found, self.known.look()), found.terms
+        if name:
+            self.table.set_filter(found.plain, lambda model: model.provider == name and (terms is None or terms(model)))
+        else:
+            self.table.set_filter(found.plain, terms)
 
     def counts(self) -> list[Part]:
         """See `LibraryView`."""
         where = f"on {self.provider}: " if self.provider else ""
-        return [(where, "$accent"), (library_columns.counts(self.table, self.provider), "$foreground")]
+        sorting = self.table.sorting
+        order = f"by {self._every[sorting[0]].title.lower()}, " if sorting is not None and sorting[0] not in self.names else ""
+        return [(where, "$accent"), (order, "$text-muted"), (library_columns.counts(self.table, self.provider), "$foreground")]
 
     def _draw_models(self, models: tuple[Model, ...]) -> None:
         self.screen.fits.take(self.screen.services)
@@ -100,7 +127,8 @@ class InstalledView(LibraryView[Model]):
             self._stale = stale
             self.screen.fit_columns(self.screen.width or 80)
         if moved:
-            self.screen.table.redraw()
+            self._again()
+            self.table.redraw()
         if not self.table.total:
             self.table.set_empty(self._empty_words())
         self.screen.draw_detail()
@@ -112,8 +140,20 @@ class InstalledView(LibraryView[Model]):
 
     def _known_moved(self) -> None:
         """An answer was measured, an update found."""
+        self._again()
         self.table.redraw()
         self.screen.draw_detail()
+
+    def _again(self) -> None:
+        """Filter and sort anew by what moved; less often where there are many."""
+        now = time.monotonic()
+        if self.table.total > _MANY and now - self._again_at < _AGAIN:
+            return
+        self._again_at = now
+        if any(term.kind not in _STILL for term in self._terms):
+            self.narrow(self.filter)
+        if self.table.sorting is not None and self.table.sorting[0] in library_columns.MOVING:
+            self.table.sort_again()
 
     def _empty_words(self) -> str:
         states = self.screen.services.registry.providers.value
@@ -143,7 +183,7 @@ class InstalledView(LibraryView[Model]):
             registry.model_failures.value.get(item.provider),
             time.time(),
             binary=self.screen.binary,
-            profile=library_columns.profile_of(self.screen.services)(item),
+            profile=self.known.profile(item),
         )
         update = library_updates_words.state_of(self.screen.services.library.updates.states.value, item)
         return [facts[0], *library_updates_words.facts(update, item, time.time(), binary=self.screen.binary), *facts[1:]]
@@ -151,7 +191,7 @@ class InstalledView(LibraryView[Model]):
     def rested(self, item: Model) -> None:
         """Ask about the model under the cursor; where its columns are there, about one of those in view after it, and so on."""
         registry = self.screen.services.registry
-        wanted = [item, *(self.table.in_view if self.screen.width >= library_columns.ROOMY else [])]
+        wanted = [item, *(self.table.in_view if library_columns.ASKED & set(self.names) else [])]
         for model in wanted:
             if (model.provider, model.key) not in registry.details.value and not registry.can(model.provider, Capability.SHOW):
                 registry.show(model.provider, model.key)

@@ -24,13 +24,13 @@ def state_of(states: Mapping[ModelKey, UpdateState], model: Model) -> UpdateStat
 
 
 def update_cell(state: UpdateState | None, model: Model, *, binary: bool = False) -> Cell:
-    """`current`, `5.2 GB new`, `new template`, `gone`, or a dash where it is not known."""
+    """`current`, `5.2 GB new`, `new texts`, `gone`, or a dash where it is not known."""
     if state is None or not can_update(model):
         return Cell("–", "dim")
     if state.status is UpdateStatus.WEIGHTS:
         return Cell(f"{size(state.fetch, binary=binary)} new" if state.fetch else "new weights", "accent")
     if state.status is UpdateStatus.METADATA:
-        return Cell("new details", "accent")
+        return Cell("new texts", "accent")
     if state.status is UpdateStatus.CURRENT:
         return Cell("current")
     return Cell("own" if state.status is UpdateStatus.GONE else "not known", "dim")

@@ -136,6 +136,7 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     ) -> None:
         super().__init__(id=id, classes=classes)
         self._columns = tuple(columns)
+        self._orders: tuple[Column[T], ...] = ()
         self._set = RowSet(key, text or self._cells)
         self._state = state
         self._empty, self._header, self._gap = empty, int(header), gap
@@ -224,9 +225,9 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         elif changed:
             self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
-    def set_columns(self, columns: Sequence[Column[T]]) -> None:
-        """Change the columns (another view of the same items)."""
-        self._columns, self._placed = tuple(columns), None
+    def set_columns(self, columns: Sequence[Column[T]], orders: Sequence[Column[T]] = ()) -> None:
+        """Change the columns (another view of the same items); `orders` are further ones that `sort_by` may name."""
+        self._columns, self._orders, self._placed = tuple(columns), tuple(orders), None
         self._set.forget_texts()
         self.redraw()
 
@@ -250,11 +251,17 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
 
     def sort_by(self, column: str | None, descending: bool | None = None) -> None:
         """Order by a column; None is the order given. Items without a value come last."""
-        found = next((one for one in self._columns if one.key == column and one.sort_key is not None), None)
+        found = next((one for one in (*self._columns, *self._orders) if one.key == column and one.sort_key is not None), None)
         self._sort = None if found is None else (found.key, found.descending if descending is None else descending)
         self._set.order(None if found is None else found.sort_key, self._sort is not None and self._sort[1])
         self._rearranged()
         self.post_message(self.Sorted(self))
+
+    def sort_again(self) -> None:
+        """What the order goes by is different now."""
+        if self._sort is not None:
+            self._set.order_again()
+            self._rearranged()
 
     def find(self, text: str) -> bool:
         """Search without hiding rows: go to the first match from the cursor on; `n` and `N` go on."""
@@ -395,8 +402,8 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
 
     def action_sort(self) -> None:
         """Sort by the next column that can be sorted; after the last one the order given."""
-        names = [column.key for column in self._columns if column.sort_key is not None]
-        at = -1 if self._sort is None else names.index(self._sort[0])
+        names = [one.column.key for one in self._places(self.size.width) if one.column.sort_key is not None]
+        at = names.index(self._sort[0]) if self._sort is not None and self._sort[0] in names else -1
         self.sort_by(names[at + 1] if at + 1 < len(names) else None)
 
     def action_find(self, step: int) -> None:

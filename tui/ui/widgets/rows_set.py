@@ -72,6 +72,10 @@ class RowSet(Generic[T]):
         self._order = None if by is None else (by, descending)
         self._arrange(held)
 
+    def order_again(self) -> None:
+        """The values that the order goes by are others now."""
+        self._arrange(self.cursor_key)
+
     def seek(self, text: str, start: int, step: int) -> int | None:
         """The next row that holds all words (case-folded), going round from `start` on."""
         count, words, texts = len(self.view), text.split(), self._folded()
