@@ -10,6 +10,7 @@ from textual.app import App
 
 from tui.config.paths import find_paths
 from tui.config.store import ConfigStore
+from tui.core.disk import CheckView
 from tui.core.jobs import QueueView
 from tui.core.monitor import AlertsView, Points
 from tui.core.observe import Observable
@@ -147,10 +148,10 @@ class FakeLibrary:
 
     def __init__(self, calls: list[Call]) -> None:
         self.events = FakePart(calls, history={})
-        self.keeping = FakePart(calls, kept=())
+        self.keeping = FakePart(calls, kept=(), undoable="", comparisons={})
         self.updates = FakePart(calls, states={}, progress=None)
         self.fits = FakePart(calls)
-        self.disk = FakePart(calls, shares={}, origins={})
+        self.disk = FakeDisk(calls, shares={}, origins={}, uses={}, checks=CheckView())
         self.catalogue = FakePart(calls)
         self.making = FakePart(calls)
         self.tuning = FakePart(calls)
@@ -163,6 +164,22 @@ class FakePart(Recorder):
         super().__init__(calls)
         for name, value in values.items():
             setattr(self, name, Observable(value))
+
+
+class FakeDisk(FakePart):
+    """What deleting frees is what a test put into `frees`; why nothing can be cleaned is `reason`."""
+
+    def __init__(self, calls: list[Call], **values: Any) -> None:
+        super().__init__(calls, **values)
+        self.frees: dict[tuple[str, str], int] = {}
+        self.reason = ""
+
+    def freed(self, keys: Any) -> tuple[int, bool] | None:
+        wanted = list(keys)
+        return (sum(self.frees[key] for key in wanted), True) if wanted and all(key in self.frees for key in wanted) else None
+
+    def can_clean(self, provider: str) -> str:
+        return self.reason
 
 
 class FakeServices:
