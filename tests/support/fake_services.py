@@ -11,6 +11,7 @@ from textual.app import App
 from tui.config.paths import find_paths
 from tui.config.store import ConfigStore
 from tui.core.disk import CheckView
+from tui.core.fit import NOTHING, Pace
 from tui.core.jobs import QueueView
 from tui.core.monitor import AlertsView, Points
 from tui.core.observe import Observable
@@ -150,7 +151,7 @@ class FakeLibrary:
         self.events = FakePart(calls, history={})
         self.keeping = FakePart(calls, kept=(), undoable="", comparisons={})
         self.updates = FakePart(calls, states={}, progress=None)
-        self.fits = FakePart(calls)
+        self.fits = FakePart(calls, lessons=NOTHING, seen={}, pace=Pace())
         self.disk = FakeDisk(calls, shares={}, origins={}, uses={}, checks=CheckView())
         self.catalogue = FakePart(calls)
         self.making = FakePart(calls)

@@ -65,6 +65,7 @@ class Subject:
         context: Tokens it was trained for.
         parameters: Number of weights.
         digest: As in `Load`; empty for what is not installed.
+        active: Share of the weights that a token reads, where no shape tells.
     """
 
     weights: int
@@ -76,6 +77,7 @@ class Subject:
     digest: str = ""
     name: str = ""
     quantization: str = ""
+    active: float = 1.0
 
 
 @record(frozen=True)
@@ -159,6 +161,8 @@ def need_of(subject: Subject, context: int, served: Served = SERVED, lessons: Le
     """What a model needs at a context, as far as formulas and loads tell; cut to the context it was trained for."""
     context = min(context, subject.context or context)
     need = estimate(subject.weights, subject.shape, context, served, parameters=subject.parameters)
+    if subject.shape is None and subject.active < 1:
+        need = replace(need, active=subject.active)
     return lessons.correct(need, subject, served)
 
 

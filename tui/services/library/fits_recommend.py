@@ -22,7 +22,8 @@ READABLE: Final = 6.0
 """Tokens a second from which on an answer can be read as it is written."""
 ALIKE: Final = 0.7
 """Share of an older model's size that a newer one must have to stand in for it."""
-_SERIES: Final = re.compile(r"([a-z-]*[a-z])(\d{1,2}(?:\.\d)?)((?:-[a-z-]+)?)(?::|\Z)")
+_SERIES: Final = re.compile(r"([a-z-]*[a-z])(\d{1,2}(?:\.\d)?)?((?:-[a-z-]+)?):")
+_EXPERTS: Final = re.compile(r"(\d{1,4}(?:\.\d)?)b-a(\d{1,3}(?:\.\d)?)b")
 FITTING: Final = (Verdict.GOOD, Verdict.TIGHT, Verdict.AFTER_UNLOAD)
 _RANK: Final = {Verdict.GOOD: 0.0, Verdict.TIGHT: 0.6, Verdict.AFTER_UNLOAD: 0.3}
 
@@ -55,7 +56,16 @@ def subject_of_tag(model: CatalogueModel, tag: CatalogueTag) -> Subject | None:
     default = model.default
     alike = default is not None and default.bytes == tag.bytes
     parameters = parameters_of(model.parameters) if alike else parameters_of(tag.tag.split("-")[0])
-    return Subject(tag.bytes, None, tag.context, parameters, model.family, name=f"{model.name}:{tag.tag}")
+    return Subject(tag.bytes, None, tag.context, parameters, model.family, name=f"{model.name}:{tag.tag}", active=_active(model, tag))
+
+
+def _active(model: CatalogueModel, tag: CatalogueTag) -> float:
+    """The share of the weights that a token reads, by the names of tags with the same weights: `30b-a3b`."""
+    for other in model.tags:
+        named = _EXPERTS.match(other.tag) if other.bytes == tag.bytes else None
+        if named is not None and float(named[1]) > float(named[2]):
+            return float(named[2]) / float(named[1])
+    return 1.0
 
 
 def recommended(
@@ -116,16 +126,19 @@ def _offered(model: CatalogueModel) -> Sequence[CatalogueTag]:
 
 
 def _superseded(one: Recommendation, others: Iterable[Recommendation]) -> bool:
-    """Whether a newer model of the same series, about as large, is there too: qwen2.5 beside qwen3."""
+    """Whether a newer model of the same series that does as well is there too: qwen3 beside qwen2.5."""
     mine = _SERIES.match(one.name)
     if mine is None or one.preferred or one.installed:
         return False
-    for other in others:
-        series = _SERIES.match(other.name)
-        if series is not None and (series[1], series[3]) == (mine[1], mine[3]) and float(series[2]) > float(mine[2]):
-            if other.weights >= ALIKE * one.weights:
-                return True
-    return False
+    rank = _RANK[one.fit.verdict]
+    return any(
+        (series[1], series[3]) == (mine[1], mine[3])
+        and float(series[2] or 0) > float(mine[2] or 0)
+        and other.weights >= ALIKE * one.weights
+        and _RANK[other.fit.verdict] <= rank
+        for other in others
+        if (series := _SERIES.match(other.name))
+    )
 
 
 def _hidden(name: str, patterns: Sequence[str]) -> bool:
@@ -157,7 +170,7 @@ def _weighed(
     have = any(same(one, name) for one in installed)
     billions = max(0.1, (subject.parameters or subject.weights / 0.6) / 1e9)
     popular = math.log10(max(1, model.pulls or 1))
-    score = math.log2(billions) + popular - 3 * _RANK[fit.verdict] - (0.0 if _readable(fit) else 5.0)
+    score = math.log2(billions) + 1.5 * popular - 3 * _RANK[fit.verdict] - (0.0 if _readable(fit) else 5.0)
     words = [f"the largest {model.name} that fits" if len(model.sizes) > 1 else "fits"]
     if have:
         words = ["installed"]
