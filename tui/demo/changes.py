@@ -29,8 +29,9 @@ _V2: Final = re.compile(r"/v2/([^/]+)/([^/]+)/(manifests|blobs)/([^/]+)\Z")
 async def registry(request: Request, answer: Exchange) -> None:
     """`/v2/…`: the manifests and configs of what can be pulled here."""
     match = _V2.match(request.path)
-    if match is not None and match[1] == DEFAULT_NAMESPACE:
-        _namespace, model, what, which = match.groups()
+    if match is not None:
+        namespace, model, what, which = match.groups()
+        model = model if namespace == DEFAULT_NAMESPACE else f"hf.co/{namespace}/{model}"
         if what == "manifests" and (spec := spec_of(f"{model}:{which}")) is not None:
             pushed = str(int(time.time()) - PUSHED)
             digest = hashlib.sha256(manifest_of(spec)).hexdigest()

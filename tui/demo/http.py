@@ -21,12 +21,14 @@ class Request:
 
     Attributes:
         rest: Bytes of the body that are still to be read from the connection: of an upload, all of them.
+        query: What stands behind the path, without its question mark.
     """
 
     method: str
     path: str
     body: bytes
     rest: int = 0
+    query: str = ""
 
     def json(self) -> dict[str, Any]:
         """The body as an object; empty where it is none."""
@@ -111,4 +113,5 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
             body = await reader.readexactly(length)
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError, ConnectionError):
         return None
-    return Request(method, path.split("?")[0], body)
+    where, _mark, query = path.partition("?")
+    return Request(method, where, body, query=query)

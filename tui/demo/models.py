@@ -15,8 +15,8 @@ from typing import Any, Final
 from tui.core.errors import PaddockError
 from tui.core.names import normal, parse
 from tui.core.record import record
+from tui.demo.hub import GB, REPOS, Repo
 
-GB: Final = 1_000_000_000
 STATE: Final = "demo-models.json"
 
 
@@ -46,11 +46,11 @@ class Spec:
 
 
 def _spec(name: str, gb: float, parameters: str, family: str, shape: tuple[int, int, int, int], context: int, *abilities: str) -> Spec:
-    quantization = "F16" if "embed" in name or "fp16" in name else "MXFP4" if "oss" in name else "Q4_K_M"
+    quantization = "Q8_0" if "q8_0" in name else "F16" if "embed" in name or "fp16" in name else "MXFP4" if "oss" in name else "Q4_K_M"
     return Spec(name, int(gb * GB), parameters, quantization, family, *shape, context, abilities or ("completion",))
 
 
-SPECS: Final = {
+SPECS: dict[str, Spec] = {
     spec.name: spec
     for spec in (
         _spec("qwen3:8b", 5.2254, "8.2B", "qwen3", (36, 4096, 32, 8), 40960, "completion", "tools", "thinking"),
@@ -79,11 +79,24 @@ SPECS: Final = {
         _spec("gpt-oss:20b", 13.7934, "20.9B", "gptoss", (24, 2880, 64, 8), 131072, "completion", "tools", "thinking"),
         _spec("codellama:7b", 3.8259, "6.7B", "llama", (32, 4096, 32, 32), 16384, "completion", "insert"),
         _spec("codellama:7b-code", 3.8257, "6.7B", "llama", (32, 4096, 32, 32), 16384, "completion", "insert"),
+        _spec("codellama:7b-code-q4_K_M", 4.0812, "6.7B", "llama", (32, 4096, 32, 32), 16384, "completion", "insert"),
+        _spec("codellama:7b-code-q8_0", 7.1608, "6.7B", "llama", (32, 4096, 32, 32), 16384, "completion", "insert"),
+        _spec("tinyllama:1.1b", 0.6377, "1.1B", "llama", (22, 2048, 32, 4), 2048),
+        _spec("tinyllama:1.1b-chat-v1-q4_K_M", 0.6688, "1.1B", "llama", (22, 2048, 32, 4), 2048),
+        _spec("tinyllama:1.1b-chat-v1-q8_0", 1.1705, "1.1B", "llama", (22, 2048, 32, 4), 2048),
         _spec("starcoder2:3b", 1.7101, "3.0B", "starcoder2", (30, 3072, 24, 2), 16384),
         _spec("nomic-embed-text:latest", 0.2743, "137M", "nomic-bert", (12, 768, 12, 12), 2048, "embedding"),
         _spec("mxbai-embed-large:latest", 0.6696, "334M", "bert", (24, 1024, 16, 16), 512, "embedding"),
     )
 }
+
+
+def _of_hub(repo: Repo, quant: str, gb: float) -> Spec:
+    name = f"hf.co/{repo.name}:{quant}"
+    return Spec(name, int(gb * GB), repo.parameters, quant, repo.family, *repo.shape, repo.context, repo.abilities, repo.licence)
+
+
+SPECS |= {spec.name: spec for repo in REPOS if not repo.gated for spec in (_of_hub(repo, quant, gb) for quant, gb in repo.files.items())}
 FIRST: Final = ("qwen3:8b", "gemma3:4b", "llama3.2:3b", "qwen2.5-coder:1.5b", "nomic-embed-text:latest")
 """Installed when the demo starts for the first time."""
 OUTDATED: Final = "llama3.2:3b"
@@ -187,10 +200,11 @@ def sizes_of_registry() -> dict[str, int]:
 
 @dataclass(slots=True)
 class Loaded:
-    """A model in memory: until when (epoch, None: for ever) and with which context."""
+    """A model in memory: until when (epoch, None: for ever), with which context and which other options of its load."""
 
     expires_at: float | None
     context: int
+    options: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -308,7 +322,7 @@ def info_of(spec: Spec) -> Mapping[str, Any]:
     return info
 
 
-def memory_of(spec: Spec, context: int) -> int:
+def memory_of(spec: Spec, context: int, batch: int = 512) -> int:
     """Bytes a loaded model takes: weights, KV cache at 16 bit, and buffers."""
     head = spec.embedding // spec.heads
-    return spec.size + context * spec.layers * spec.kv_heads * head * 2 * 2 + 310_000_000
+    return spec.size + context * spec.layers * spec.kv_heads * head * 2 * 2 + 310_000_000 * batch // 512

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from tui.core.record import record
-from tui.demo.answers import READS, Counted, Memory, limit_of, paced, pieces, refusal, speed_of, wrapped
+from tui.demo import hub
+from tui.demo.answers import READS, Counted, Memory, limit_of, paced, part_on_gpu, pieces, reading, refusal, speed_of, wrapped
 from tui.demo.changes import Changes, registry
 from tui.demo.http import UPLOADS, Exchange, Request, read_request
 from tui.demo.models import (
@@ -38,6 +39,8 @@ GPU_ROOM: Final = 17_600_000_000
 """Bytes of the demo machine's GPU that are left for models."""
 SLOWER: Final = 8
 """How many times as long the part of a model takes that is not on the GPU."""
+_RUNNER: Final = ("num_gpu", "num_batch", "num_thread", "main_gpu")
+"""Options that, beside the context, a model is loaded anew for."""
 Handler = Callable[[Request, Exchange], Awaitable[None]]
 
 
@@ -143,6 +146,9 @@ class DemoServer:
         if request.path.startswith("/v2/"):
             await registry(request, answer)
             return
+        if method == "GET" and (request.path == hub.PATH or request.path.startswith(f"{hub.PATH}/")):
+            await hub.models(request, answer)
+            return
         handler = self._routes.get((method, request.path))
         if handler is None:
             await answer.text("404 page not found", 404)
@@ -169,7 +175,7 @@ class DemoServer:
         for name, loaded in self.world.loaded.items():
             if name in self.world.installed:
                 spec = self.world.spec(name)
-                size = memory_of(spec, loaded.context)
+                size = _size(spec, loaded)
                 ends = stamp(loaded.expires_at if loaded.expires_at is not None else time.time() + FOR_EVER)
                 vram = self._placed().get(name, 0)
                 found.append(
@@ -182,7 +188,8 @@ class DemoServer:
         room, found = GPU_ROOM, dict[str, int]()
         for name, loaded in self.world.loaded.items():
             if name in self.world.installed:
-                found[name] = min(room, memory_of(self.world.spec(name), loaded.context))
+                spec = self.world.spec(name)
+                found[name] = min(room, int(_size(spec, loaded) * part_on_gpu(spec, loaded.options)))
                 room -= found[name]
         return found
 
@@ -190,7 +197,7 @@ class DemoServer:
         """For the demo's machine: what its graphs follow."""
         self.world.expire()
         vram = self._placed()
-        size = sum(memory_of(self.world.spec(name), self.world.loaded[name].context) for name in vram)
+        size = sum(_size(self.world.spec(name), self.world.loaded[name]) for name in vram)
         on_gpu = sum(vram.values())
         pulling = self._changes.pulling * self.pace.pull
         await answer.json({"vram": on_gpu, "ram": size - on_gpu, "writing": self._writing, "pulling": pulling})
@@ -249,9 +256,12 @@ class DemoServer:
         async with self._loading.setdefault(name, asyncio.Lock()):
             self.world.expire()
             loaded = self.world.loaded.get(name)
-            if loaded is None or (isinstance(context, (int, float)) and loaded.context != wanted):
+            given = {key: int(options[key]) for key in _RUNNER if isinstance(options, dict) and isinstance(options.get(key), (int, float))}
+            moved = loaded is not None and any(loaded.options.get(key) != value for key, value in given.items())
+            if loaded is None or moved or (isinstance(context, (int, float)) and loaded.context != wanted):
                 await asyncio.sleep(self.pace.load)
-                loaded = self.world.loaded[name] = Loaded(None, wanted)
+                self._read.forget(name)
+                loaded = self.world.loaded[name] = Loaded(None, wanted, given)
                 loaded.expires_at = time.time() + 300
             if "keep_alive" in body:
                 seconds = seconds_of(body["keep_alive"])
@@ -301,15 +311,16 @@ class DemoServer:
             return
         started = time.monotonic()
         load = await self._ready(name, body)
-        context = self.world.loaded[name].context
+        loaded = self.world.loaded[name]
+        context = loaded.context
         asked = given(chat or [], context, bool(body.get("tools")), vision="vision" in spec.abilities)
         if chat is None:
             asked = given([{"role": "user", "content": f"{body.get('prompt') or ''}{body.get('suffix') or ''}"}], context)
         if asked.over and body.get("truncate") is False:
             await answer.error(400, "the input length exceeds the context length")
             return
-        size, on_gpu = memory_of(spec, context), self._placed().get(name, 0)
-        speed = self.pace.tokens * speed_of(spec) * size / (on_gpu + SLOWER * (size - on_gpu))
+        size, on_gpu = _size(spec, loaded), self._placed().get(name, 0)
+        speed = self.pace.tokens * speed_of(spec) * size / (on_gpu + SLOWER * max(0, size - on_gpu))
         self._writing += 1
         try:
             await self._told(body, answer, chat, (name, spec, asked, context), (started, load, speed))
@@ -327,8 +338,9 @@ class DemoServer:
         name, spec, asked, context = what
         started, load, speed = times
         begun = time.monotonic()
-        await asyncio.sleep(self._read.seconds(name, asked, speed * READS))
-        reading = time.monotonic() - begun
+        options = self.world.loaded[name].options if name in self.world.loaded else {}
+        await asyncio.sleep(self._read.seconds(name, asked, speed * READS * reading(options)))
+        read = time.monotonic() - begun
         room = context - asked.tokens if asked.tokens < context else context // 2
         counted = Counted(limit_of(body), room)
         writing = time.monotonic()
@@ -342,7 +354,7 @@ class DemoServer:
             loaded.expires_at = None if seconds is None else time.time() + seconds
         now = time.monotonic()
         figures = {
-            "total_duration": now - started, "load_duration": load, "prompt_eval_count": asked.tokens, "prompt_eval_duration": reading,
+            "total_duration": now - started, "load_duration": load, "prompt_eval_count": asked.tokens, "prompt_eval_duration": read,
             "eval_count": counted.written, "eval_duration": now - writing,
         }  # fmt: skip
         await answer.line(
@@ -371,6 +383,11 @@ class DemoServer:
             length = sum(value * value for value in raw) ** 0.5 or 1.0
             vectors.append([round(value / length, 6) for value in raw])
         await answer.json({"model": name, "embeddings": vectors, "prompt_eval_count": sum(len(text) // 4 + 1 for text in texts)})
+
+
+def _size(spec: Spec, loaded: Loaded) -> int:
+    """Bytes that a model takes as it is loaded."""
+    return memory_of(spec, loaded.context, loaded.options.get("num_batch", 512))
 
 
 async def _left(reader: asyncio.StreamReader) -> None:
