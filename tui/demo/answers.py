@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
+from tui.demo.measured import measured_answer
 from tui.demo.models import Spec
 from tui.demo.prompts import Given, images_of, text_of
 from tui.demo.words import (
@@ -37,6 +38,17 @@ Piece = tuple[str, str, list[dict[str, Any]] | None]
 def speed_of(spec: Spec) -> float:
     """How fast a model writes, compared with one of 5 GB."""
     return min(2.5, max(0.3, math.sqrt(5.2e9 / max(spec.size, 1))))
+
+
+def part_on_gpu(spec: Spec, options: Mapping[str, int]) -> float:
+    """Share of a model that `num_gpu` lets on the GPU."""
+    layers = options.get("num_gpu", -1)
+    return 1.0 if layers < 0 else min(1.0, layers / (spec.layers + 1))
+
+
+def reading(options: Mapping[str, int]) -> float:
+    """How many times as fast prompts are read with this `num_batch` as with 512."""
+    return float(min(1.6, max(0.5, options.get("num_batch", 512) / 512) ** 0.35))
 
 
 def limit_of(body: Mapping[str, Any]) -> float:
@@ -69,6 +81,10 @@ class Memory:
 
     def __init__(self) -> None:
         self._keys: dict[str, tuple[str, ...]] = {}
+
+    def forget(self, model: str) -> None:
+        """It was loaded anew."""
+        self._keys.pop(model, None)
 
     def seconds(self, model: str, asked: Given, speed: float) -> float:
         """How long reading takes at a speed in tokens a second."""
@@ -133,7 +149,8 @@ def pieces(body: Mapping[str, Any], name: str, spec: Spec, asked: Given, chat: S
         yield "", "", calls
         return
     vision = "vision" in spec.abilities
-    text = json_for(body["format"], first_words(asked)) if body.get("format") else answer_to(asked, name, chance, vision=vision)
+    prepared = measured_answer(asked.prompt, spec.quantization)
+    text = json_for(body["format"], first_words(asked)) if body.get("format") else prepared or answer_to(asked, name, chance, vision=vision)
     if goes_on:
         began = text_of(asked.last)
         variants = (text, *(answer_to(asked, name, seeded({"seed": seed}), vision=vision) for seed in range(8)))
