@@ -18,6 +18,7 @@ from tui.core.observe import Observable
 from tui.resources import resource
 from tui.services.api import DiscoveryView, MonitorView
 from tui.services.chat.api import CompletionView, ConversationView
+from tui.services.library.catalogue import CatalogueView, HubView
 from tui.ui.themes import THEMES, concrete
 
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
@@ -153,7 +154,7 @@ class FakeLibrary:
         self.updates = FakePart(calls, states={}, progress=None)
         self.fits = FakePart(calls, lessons=NOTHING, seen={}, pace=Pace())
         self.disk = FakeDisk(calls, shares={}, origins={}, uses={}, checks=CheckView())
-        self.catalogue = FakePart(calls)
+        self.catalogue = FakePart(calls, view=CatalogueView(), hub=HubView())
         self.making = FakePart(calls)
         self.tuning = FakePart(calls)
 

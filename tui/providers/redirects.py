@@ -41,8 +41,15 @@ class Moving(Http):
         return super()._refusal(status, headers, body, asked)
 
 
-async def next_hop(url: str, location: str, http: Http, *, anywhere: bool) -> tuple[str, str, str]:
+async def next_hop(url: str, location: str, http: Http, *, anywhere: bool, same: bool = False) -> tuple[str, str, str]:
     """Where a redirect leads: address, origin and path.
+
+    Args:
+        url: What was asked for.
+        location: What the answer said.
+        http: Who answered.
+        anywhere: Other public hosts are expected.
+        same: Another path of the same host is.
 
     Raises:
         PaddockError: It is not followed: to another scheme than http and https, from https to http, from the world into a
@@ -57,7 +64,7 @@ async def next_hop(url: str, location: str, http: Http, *, anywhere: bool) -> tu
         base = parse_base(f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}")
     except (ValueError, PaddockError):
         raise protocol(http.target, "it redirects to no address") from None
-    ours = http.base.origin in HUGGING_FACE and base.origin in HUGGING_FACE
+    ours = (same and base.origin == http.base.origin) or (http.base.origin in HUGGING_FACE and base.origin in HUGGING_FACE)
     if not ours and (not anywhere or (http.base.secure and not base.secure)):
         raise protocol(http.target, "it redirects to another address")
     if not is_near(http.base.host) and await _leads_inside(base.host, base.origin):
