@@ -49,7 +49,7 @@ async def test_installed_models_as_drawn(fake: FakeServices, size: tuple[int, in
         assert "5.2 GB" in row
         assert "loaded" in row
         assert " GB over" in text
-        assert "5.2 weights + 1.1 cache + 0.3 = ~6.7 GB at 8k;" in text
+        assert "5.2 weights + 1.1 cache + 0.3 = ~6.7 GB at 8k, formula;" in text
         if size[0] >= 80:
             assert row.endswith("  now")
             assert "UPDATE" in lines[2]

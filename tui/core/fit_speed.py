@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from tui.core.fit_need import Need
@@ -64,12 +63,17 @@ def pace_of(names: Iterable[str], ran: Iterable[Ran] = ()) -> Pace:
     gpu = min(known) * GPU_USE if known else None
     whole = [one.rate * one.gpu for one in told if one.gpu and one.ram <= 0.02 * one.gpu]
     if whole:
-        gpu = statistics.median(whole)
+        gpu = _median(whole)
     ram, measured = RAM_PACE, bool(whole)
     mixed = [one.ram / left for one in told if (left := _left(one, gpu)) > 0 and one.ram > 0.02 * one.gpu]
     if mixed:
-        ram, measured = statistics.median(mixed), True
+        ram, measured = _median(mixed), True
     return Pace(gpu, ram, measured)
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered, half = sorted(values), len(values) // 2
+    return ordered[half] if len(values) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def _left(one: Ran, gpu: float | None) -> float:

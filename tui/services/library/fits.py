@@ -68,7 +68,7 @@ class FitTables(Part):
         """How a provider runs models, as far as settings, its process and its version tell."""
         state = self._host.watching.state(provider)
         kind, version = (state.endpoint.kind, state.version) if state is not None else ("ollama", "")
-        return served_for(self._host.settings(), kind, version, self.seen.value.get(provider))
+        return served_for(self._host.settings().optimise, kind, version, self.seen.value.get(provider))
 
     async def _read(self) -> None:
         if self._table is not None:

@@ -9,7 +9,7 @@ from tui.core.fit import Ran, Served, served_by, subject_of
 from tui.core.models import Model, ModelDetail
 
 if TYPE_CHECKING:
-    from tui.config.settings import Settings
+    from tui.config.settings import Optimise
     from tui.core.errors import Failure
     from tui.core.monitor import Profile
 
@@ -17,9 +17,10 @@ FEWEST: Final = 3
 """Answers of a model from which its speed says something about the machine."""
 
 
-def served_for(settings: Settings, kind: str, version: str, seen: Served | None = None) -> Served:
+def served_for(asked: Optimise | None, kind: str, version: str, seen: Served | None = None) -> Served:
     """How a server runs models: `[optimise]` wins over what was seen of it, and that over what its version does."""
-    asked = settings.optimise
+    if asked is None:
+        return served_by(kind, version, seen=seen)
     return served_by(kind, version, kv_type=asked.kv_cache, flash=asked.flash_attention, slots=asked.parallel, seen=seen)
 
 

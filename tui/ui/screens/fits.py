@@ -1,21 +1,42 @@
-"""What fits on this machine, in the words of the tables: the estimator fed with the newest sample."""
+"""What fits on this machine, in the words of the tables: the estimator fed with the newest sample and what loads taught."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
 
 from tui.core.errors import Failure
-from tui.core.fit import Fit, Machine, Verdict, estimate, judge, shape_of
+from tui.core.fit import (
+    NOTHING,
+    Basis,
+    Fit,
+    Lessons,
+    Machine,
+    Need,
+    Pace,
+    Served,
+    Subject,
+    Verdict,
+    judge,
+    need_of,
+    subject_of,
+)
 from tui.core.models import Location, Model, ModelDetail, ProviderState, RunningModel
+from tui.core.monitor import Profile
 from tui.services import machine
 from tui.services.api import ModelKey, Services
-from tui.text import size
+from tui.services.library.fits_words import served_for
+from tui.services.monitor.profile_words import rate
+from tui.text import clean_name, size
 from tui.ui.widgets.columns import Cell
+
+if TYPE_CHECKING:
+    from tui.config.settings import Optimise
 
 CONTEXT = 8192
 """Tokens of context the verdicts are for; fewer where the model has fewer."""
-_TONES = {
+TONES: Final = {
     Verdict.LOADED: "ok",
     Verdict.GOOD: "ok",
     Verdict.TIGHT: "warn",
@@ -23,6 +44,8 @@ _TONES = {
     Verdict.SLOW: "warn",
     Verdict.NO: "bad",
 }
+ALIKE: Final = 0.02
+"""Share by which a model may be placed differently and still be as fast as it was measured."""
 
 
 def machine_of(services: Services) -> Machine | None:
@@ -39,22 +62,34 @@ class Fits:
     providers: Mapping[str, ProviderState] = field(default_factory=dict)
     loaded: frozenset[ModelKey] = frozenset()
     details: Mapping[ModelKey, ModelDetail | Failure] = field(default_factory=dict)
-    _seen: dict[ModelKey, Fit | None] = field(default_factory=dict)
+    lessons: Lessons = NOTHING
+    seen: Mapping[str, Served] = field(default_factory=dict)
+    pace: Pace = field(default_factory=Pace)
+    profiles: Mapping[ModelKey, Profile] = field(default_factory=dict)
+    optimise: Optimise | None = None
+    _judged: dict[ModelKey, Fit | None] = field(default_factory=dict)
+    _served: dict[str, Served] = field(default_factory=dict)
 
     def take(self, services: Services) -> bool:
         """Look at the newest facts; whether any verdict may have changed."""
-        registry = services.registry
+        registry, learned = services.registry, services.library.fits
         running: Sequence[RunningModel] = registry.running.value
         new = (
             machine_of(services),
             {state.name: state for state in registry.providers.value},
             frozenset((model.provider, model.key) for model in running),
             registry.details.value,
+            learned.pace.value,
+            services.monitor.profiles.value,
+            services.config.current.value.optimise,
         )
-        if new == (self.machine, self.providers, self.loaded, self.details):
+        taught = learned.lessons.value is self.lessons and learned.seen.value is self.seen
+        if taught and new == (self.machine, self.providers, self.loaded, self.details, self.pace, self.profiles, self.optimise):
             return False
-        self.machine, self.providers, self.loaded, self.details = new
-        self._seen.clear()
+        self.machine, self.providers, self.loaded, self.details, self.pace, self.profiles, self.optimise = new
+        self.lessons, self.seen = learned.lessons.value, learned.seen.value
+        self._judged.clear()
+        self._served.clear()
         return True
 
     def detail(self, model: Model) -> ModelDetail | None:
@@ -71,26 +106,44 @@ class Fits:
         """In memory now."""
         return model.loaded or (model.provider, model.key) in self.loaded
 
+    def served(self, provider: str) -> Served:
+        """How a provider runs models."""
+        if provider not in self._served:
+            state = self.providers.get(provider)
+            kind, version = (state.endpoint.kind, state.version) if state is not None else ("ollama", "")
+            self._served[provider] = served_for(self.optimise, kind, version, self.seen.get(provider))
+        return self._served[provider]
+
+    def subject(self, model: Model) -> Subject | None:
+        """An installed model, as the estimates take it."""
+        return subject_of(model, self.detail(model))
+
     def of(self, model: Model) -> Fit | None:
         """The verdict; None where there is none to give (elsewhere, in a cloud, size not known)."""
         key = (model.provider, model.key)
-        if key not in self._seen:
-            self._seen[key] = self._judge(model)
-        return self._seen[key]
+        if key not in self._judged:
+            self._judged[key] = self.at(model, min(CONTEXT, model.context or CONTEXT), loaded=self.is_loaded(model))
+        return self._judged[key]
 
-    def _judge(self, model: Model) -> Fit | None:
-        if self.machine is None or not model.size or model.remote or not self.here(model.provider):
+    def at(self, model: Model, context: int, *, loaded: bool = False) -> Fit | None:
+        """The verdict for so many tokens of context."""
+        subject = self.subject(model) if model.size and not model.remote and self.here(model.provider) else None
+        if self.machine is None or subject is None:
             return None
-        detail = self.details.get((model.provider, model.key))
-        shape = shape_of(detail) if isinstance(detail, ModelDetail) else None
-        context = min(CONTEXT, model.context or CONTEXT)
-        return judge(estimate(model.size, shape, context), self.machine, loaded=self.is_loaded(model))
+        served = self.served(model.provider)
+        fit = judge(need_of(subject, context, served, self.lessons), self.machine, served, loaded=loaded, pace=self.pace)
+        return with_measured(fit, self.profiles.get((clean_name(model.provider), clean_name(model.key))))
 
-    def of_bytes(self, weights: int, context: int | None = None) -> Fit | None:
-        """The verdict for something not installed, by the rule of thumb."""
+    def of_bytes(self, weights: int, context: int | None = None, provider: str = "") -> Fit | None:
+        """The verdict for something not installed of which only the size is known."""
+        return self.of_subject(Subject(weights, context=context), provider)
+
+    def of_subject(self, subject: Subject, provider: str = "", context: int = CONTEXT) -> Fit | None:
+        """The verdict for something not installed."""
         if self.machine is None:
             return None
-        return judge(estimate(weights, None, min(CONTEXT, context or CONTEXT)), self.machine)
+        served = self.served(provider)
+        return judge(need_of(subject, context, served, self.lessons), self.machine, served, pace=self.pace)
 
     def cell(self, model: Model) -> Cell:
         """FITS of an installed model."""
@@ -99,27 +152,59 @@ class Fits:
         fit = self.of(model)
         if fit is None:
             return Cell("loaded", "ok") if self.is_loaded(model) else Cell("–", "dim")
-        return Cell(words(fit), _TONES.get(fit.verdict, ""))
+        return Cell(words(fit), TONES.get(fit.verdict, ""))
+
+
+def with_measured(fit: Fit, profile: Profile | None) -> Fit:
+    """The verdict with the speed that was measured, where the model was placed then as it would be now."""
+    if profile is None or not profile.rate or not profile.memory or profile.vram is None:
+        return fit
+    share = 1 - min(1.0, profile.vram / profile.memory)
+    if fit.verdict is Verdict.NO or abs(share - fit.cpu_share) > ALIKE:
+        return fit
+    return replace(fit, rate=profile.rate, measured_rate=True)
 
 
 def words(fit: Fit, *, binary: bool = False) -> str:
-    """`good`, `after unload`, `no: 26 GB over`."""
+    """`good`, `after unload`, `slow, ~4 tok/s`, `no: 26 GB over`."""
     if fit.verdict is Verdict.NO:
         return f"no: {size(fit.over, binary=binary)} over"
     if fit.verdict is Verdict.SLOW:
-        return f"slow, {fit.cpu_share * 100:.0f} % CPU"
+        return f"slow, {speed(fit)}" if fit.rate else f"slow, {fit.cpu_share * 100:.0f} % CPU"
     return fit.verdict.value
 
 
+def speed(fit: Fit) -> str:
+    """`~4 tok/s`; without the mark where it was measured, empty where it is not known."""
+    return f"{'' if fit.measured_rate else '~'}{rate(fit.rate)} tok/s" if fit.rate else ""
+
+
+def total_text(need: Need, *, binary: bool = False) -> str:
+    """`~22.6 GB`; without the mark where it was measured."""
+    return f"{'' if need.measured else '~'}{size(need.whole, binary=binary)}"
+
+
+def basis_text(need: Need) -> str:
+    """Where the figure comes from."""
+    return {
+        Basis.MEASURED: "measured when it was loaded",
+        Basis.FITTED: "fitted to loads of it or its family",
+        Basis.FORMULA: "by formula",
+    }[need.basis]
+
+
 def need_text(fit: Fit, machine: Machine, context: int, *, binary: bool = False) -> str:
-    """`19.9 weights + 2.1 cache + 0.6 = ~22.6 GB at 8k; 16.4 GB VRAM free`; `~` marks an estimate."""
+    """`19.9 weights + 2.1 cache + 0.6 = ~22.6 GB at 8k, by formula; 16.4 GB VRAM free`; `~` marks an estimate."""
     need = fit.need
     if need is None:
         return ""
     base = 2**30 if binary else 1e9
     unit = "GiB" if binary else "GB"
-    parts = f"{need.weights / base:.1f} weights + {need.kv_cache / base:.1f} cache + {need.compute / base:.1f}"
+    parts = f"{(need.weights + need.projector) / base:.1f} weights + {need.kv_cache / base:.1f} cache + {need.compute / base:.1f}"
+    if abs(need.correction) >= base / 20:
+        parts += f" {'+' if need.correction > 0 else '-'} {abs(need.correction) / base:.1f} learned"
     free = machine.gpu_free if machine.gpus else machine.ram_free
     kind = "VRAM" if machine.gpus else "RAM"
     about = "" if need.measured else "~"
-    return f"{parts} = {about}{need.total / base:.1f} {unit} at {context // 1024}k; {free / base:.1f} {unit} {kind} free"
+    how = "measured" if need.measured else str(need.basis)
+    return f"{parts} = {about}{need.total / base:.1f} {unit} at {context // 1024}k, {how}; {free / base:.1f} {unit} {kind} free"
