@@ -15,7 +15,7 @@ from tui.core.observe import Observable
 from tui.providers.library import load_library
 from tui.text import size
 from tui.ui.frame import Part
-from tui.ui.screens import catalogue_view, library_columns, library_updates_words
+from tui.ui.screens import catalogue_view, library_columns, library_disk_words, library_updates_words
 from tui.ui.screens.fits import machine_of
 from tui.ui.screens.library_base import LibraryView
 from tui.ui.screens.library_known import Known, text_of
@@ -79,6 +79,7 @@ class InstalledView(LibraryView[Model]):
             services.library.keeping.kept,
             services.library.disk.shares,
             services.library.disk.origins,
+            services.library.disk.checks,
             services.library.events.history,
         )
         for source in known:
@@ -186,7 +187,8 @@ class InstalledView(LibraryView[Model]):
             profile=self.known.profile(item),
         )
         update = library_updates_words.state_of(self.screen.services.library.updates.states.value, item)
-        return [facts[0], *library_updates_words.facts(update, item, time.time(), binary=self.screen.binary), *facts[1:]]
+        disk = library_disk_words.installed(self.screen.services, item, time.time(), binary=self.screen.binary)
+        return [facts[0], *library_updates_words.facts(update, item, time.time(), binary=self.screen.binary), *disk, *facts[1:]]
 
     def rested(self, item: Model) -> None:
         """Ask about the model under the cursor; where its columns are there, about one of those in view after it, and so on."""
