@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 
 from tui.ui.screens.library_base import LibraryView
 from tui.ui.screens.library_catalogue import CatalogueTable, CatalogueVerbs, CatalogueView
-from tui.ui.screens.library_disk import DiskVerbs
+from tui.ui.screens.library_disk import DiskVerbs, DiskView
 from tui.ui.screens.library_fit import FitVerbs
 from tui.ui.screens.library_installed import InstalledView, ModelTable
 from tui.ui.screens.library_kept import KeptVerbs
@@ -47,7 +47,7 @@ class LibraryScreen(ModelVerbs, TuningVerbs, DiskVerbs, FitVerbs, KeptVerbs, Mak
 
     def make_views(self) -> tuple[LibraryView[Any], ...]:
         """See `LibraryBase`."""
-        return (InstalledView(self), CatalogueView(self))
+        return (InstalledView(self), CatalogueView(self), DiskView(self))
 
     def start(self) -> None:
         """Show what was asked for, then follow."""
@@ -74,3 +74,4 @@ class LibraryScreen(ModelVerbs, TuningVerbs, DiskVerbs, FitVerbs, KeptVerbs, Mak
     def action_refresh(self) -> None:
         """Ask again."""
         self.services.registry.refresh()
+        self.services.library.disk.refresh()
