@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     "ls", "ps", "show", "search", "rm", "cp", "load", "unload", "pull", "pulls", "push", "create", "import", "update",
+    "optimise", "quantize", "levels",
     "chat", "complete", "chats", "providers", "monitor", "status", "doctor", "config", "completions",
 )  # fmt: skip
 _INTERNAL = ("worker", "sampler", "demo-server", "demo-sampler")
@@ -41,6 +42,7 @@ options
   --help            print this text
 
 models      ls   ps   show   search   rm   cp   load   unload
+tuning      optimise   quantize   levels
 pulls       pull   pulls   push   create   import   update
 chat        chat   complete   chats
 providers   providers

@@ -25,6 +25,7 @@ _MODULES: Final = {
     "ls": "models", "ps": "models", "show": "models", "search": "models", "cp": "changes", "rm": "changes", "load": "changes",
     "unload": "changes", "pull": "pull", "pulls": "pulls", "push": "make", "create": "make", "import": "make",
     "update": "library_updates", "outdated": "library_updates",
+    "optimise": "library_tuning", "quantize": "library_tuning", "levels": "library_tuning",
     "chat": "chat", "complete": "complete", "chats": "chats", "providers": "providers", "monitor": "monitoring", "status": "machine",
     "doctor": "doctor", "config": "settings",
 }  # fmt: skip
