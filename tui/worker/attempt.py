@@ -16,7 +16,7 @@ from tui.core.pulls import PullMeter
 from tui.core.record import record
 from tui.providers.base import Provider
 from tui.worker.proof import MISMATCH, changed, compare, listed, prove
-from tui.worker.upload import upload
+from tui.worker.upload import GROUPS, upload
 
 DELAYS: Final = (5.0, 15.0, 45.0, 120.0, 300.0)
 """Seconds before the retries of a failed attempt; the last is used again."""
@@ -36,7 +36,7 @@ _FINAL: Final = frozenset(
 )
 MOST_LAYERS: Final = 5000
 """Layers of one stream; each that is new counts as progress, is remembered, and is written down."""
-_OURS: Final = frozenset({"insecure", "warm_up", "files"})
+_OURS: Final = frozenset({"insecure", "warm_up", *GROUPS})
 """Arguments of a job that are not fields of a create."""
 
 
@@ -157,12 +157,12 @@ class Attempt:
         return self._make(fields)
 
     async def _make(self, fields: dict[str, Any]) -> AsyncIterator[JobStep]:
-        job, files = self.job, dict[str, str]()
+        job, files = self.job, dict[str, dict[str, str]]()
         if job.kind is JobKind.UPLOAD:
             async with aclosing(upload(self._provider, job, files)) as sending:
                 async for step in sending:
                     yield step
-            fields["files"] = files
+            fields |= files
         self.making = True
         steps = self._provider.create(job.model, fields)
         try:

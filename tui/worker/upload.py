@@ -20,25 +20,30 @@ LOOK: Final = 0.25
 """Seconds between two looks at how much was sent."""
 
 
-async def upload(provider: Provider, job: Job, digests: dict[str, str]) -> AsyncGenerator[JobStep, None]:
+GROUPS: Final = ("files", "adapters")
+"""Arguments of a job that are files to send, and fields of the create that get their digests."""
+
+
+async def upload(provider: Provider, job: Job, digests: dict[str, dict[str, str]]) -> AsyncGenerator[JobStep, None]:
     """Read and send; yields what a pull yields, with a digest from when the server was asked about a file. What it has is not sent again.
 
     Args:
         provider: The server.
-        job: Its `files` are paths by name.
-        digests: Is given the digest of each file by name.
+        job: Its `files` and `adapters` are paths by name.
+        digests: Is given the digest of each file by group and name.
 
     Raises:
         PaddockError: A file cannot be read, or the server refuses.
     """
-    files = job.arguments.get("files")
-    if not isinstance(files, Mapping) or not files:
+    named = [(group, job.arguments.get(group)) for group in GROUPS]
+    files = [(group, name, path) for group, found in named if isinstance(found, Mapping) for name, path in found.items()]
+    if not files:
         raise PaddockError.of("There is no file to send", job.model, "Queue it again with a file", FailureKind.BAD_REQUEST)
-    for name, path in files.items():
+    for group, name, path in files:
         file = Path(str(path))
         yield JobStep("reading the file")
         length, digest = await _measured(file)
-        digests[str(name)] = digest
+        digests.setdefault(group, {})[str(name)] = digest
         if await provider.has_blob(digest):
             yield JobStep("already there", digest, length, length)
             continue

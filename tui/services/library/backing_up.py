@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -222,7 +223,7 @@ def _place(target: Path, body: bytes, at: float) -> None:
             file.flush()
             os.fsync(file.fileno())
         if os.path.lexists(target):
-            os.link(target, target.with_name(f"{target.name}.before-{int(at)}"), follow_symlinks=False)
+            shutil.copy2(target, target.with_name(f"{target.name}.before-{int(at)}"))
         work.replace(target)
     finally:
         work.unlink(missing_ok=True)
