@@ -34,7 +34,7 @@ class Library:
         self.fits = FitTables(host)
         self.disk = Disk(host, self.events, self.updates, self.keeping)
         self.catalogue = Catalogue(host)
-        self.making = Making(host)
+        self.making = Making(host, self.keeping, self.events)
         self.tuning = Tuning(host)
 
     @property
