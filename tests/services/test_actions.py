@@ -67,44 +67,6 @@ def test_P73_an_unload_that_never_happens_is_said(lab: Bench, ollama: Ollama) ->
     assert not any("is unloaded" in text for text in lab.said())
 
 
-def test_copy_is_verified_and_overwrites_nothing(lab: Bench, ollama: Ollama) -> None:
-    lab.actions.copy("lab", "qwen3:8b", "mine")
-    _said(lab, "qwen3:8b is also named mine:latest")
-    until(lambda: len(lab.registry.models.value) == 3)
-    lab.actions.copy("lab", "qwen3:8b", "PHI4:14b")
-    _said(lab, "There is a model named PHI4:14b already")
-    lab.actions.copy("lab", "qwen3:8b", "--host=0.0.0.0")
-    _said(lab, "not a valid name")
-    assert ollama.asked("/api/copy") == 1
-    ollama.lies.add("copy")
-    lab.actions.copy("lab", "qwen3:8b", "other")
-    _said(lab, "other:latest is not in its list")
-    assert lab.audited() == [("copy", "lab/qwen3:8b", "ok"), ("copy", "lab/qwen3:8b", "failed")]
-
-
-def test_delete_unloads_first_and_is_verified(lab: Bench, ollama: Ollama) -> None:
-    ollama.loaded["qwen3:8b"] = 1
-    lab.actions.delete("lab", ["qwen3:8b"])
-    _said(lab, "deleted qwen3:8b")
-    until(lambda: [model.key for model in lab.registry.models.value] == ["phi4:14b"])
-    assert lab.audited() == [("unload", "lab/qwen3:8b", "ok"), ("delete", "lab/qwen3:8b", "ok")]
-
-
-def test_a_delete_that_stops_midway_says_what_is_gone(lab: Bench) -> None:
-    lab.actions.delete("lab", ["qwen3:8b", "nosuch:1b", "phi4:14b"])
-    _said(lab, "nosuch:1b")
-    assert _said(lab, "deleted") == "deleted qwen3:8b"
-    until(lambda: [model.key for model in lab.registry.models.value] == ["phi4:14b"])
-    assert lab.audited() == [("delete", "lab/qwen3:8b", "ok"), ("delete", "lab/nosuch:1b", "failed")]
-
-
-def test_a_delete_that_did_not_happen_is_said(lab: Bench, ollama: Ollama) -> None:
-    ollama.lies.add("delete")
-    lab.actions.delete("lab", ["qwen3:8b"])
-    _said(lab, "qwen3:8b is still listed")
-    assert not any(text.startswith("deleted") for text in lab.said())
-
-
 def test_P46_what_a_server_refuses_is_said_in_its_words(lab: Bench, ollama: Ollama) -> None:
     ollama.status = 500
     lab.actions.load("lab", "qwen3:8b")
@@ -128,17 +90,13 @@ def test_P23_a_wait_is_shown_and_ended_by_the_user(lab: Bench, ollama: Ollama, l
     lab.do(lambda: None)
 
 
-@pytest.mark.parametrize(("access", "refused"), [("look", 5), ("use", 1)])
+@pytest.mark.parametrize(("access", "refused"), [("look", 3), ("use", 0)])
 def test_security_access_is_kept_where_verbs_enter(bench: Make, ollama: Ollama, access: str, refused: int) -> None:
     lab = bench(provider(ollama.url) + f'[security]\naccess = "{access}"\n')
     until(lambda: lab.registry.models.value)
     lab.actions.load("lab", "qwen3:8b")
     lab.idle()
     lab.actions.keep("lab", "qwen3:8b", "1h")
-    lab.idle()
-    lab.actions.copy("lab", "qwen3:8b", "mine")
-    lab.idle()
-    lab.actions.delete("lab", ["qwen3:8b"])
     lab.idle()
     lab.actions.unload("lab", "qwen3:8b")
     lab.idle()

@@ -203,7 +203,7 @@ def test_use_allows_chats_and_loads_but_no_pulls(make: Make, ollama: Ollama) -> 
     _model(hub)
     hub.jobs.add("phi4:14b")
     _refused(hub, "Pulling is refused")
-    hub.registry.delete("lab", ["phi4:14b"])
+    hub.library.keeping.delete([("lab", "phi4:14b")])
     _refused(hub, "security.access")
     hub.registry.load("lab", "qwen3:8b")
     _said(hub, "is loaded on lab")

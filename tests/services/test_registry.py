@@ -161,7 +161,7 @@ def test_a_disabled_provider_is_listed_and_never_contacted(bench: Make, ollama: 
     lab.actions.show("lab", "qwen3:8b")
     lab.actions.load("lab", "qwen3:8b")
     lab.actions.unload("lab", "qwen3:8b")
-    lab.actions.delete("lab", ["qwen3:8b"])
+    lab.actions.keep("lab", "qwen3:8b", "1h")
     until(lambda: len(lab.said()) == 3)
     assert all("switched off" in text for text in lab.said())
     assert isinstance(until(lambda: lab.registry.details.value.get(("lab", "qwen3:8b"))), Failure)

@@ -193,21 +193,6 @@ async def test_keep_and_copy_ask(fake: FakeServices) -> None:
         await until(lambda: fake.called("copy") == [("ollama", "qwen3:8b", "mine:latest")])
 
 
-async def test_delete_names_the_hidden_marked_ones_and_the_size(fake: FakeServices) -> None:
-    app = host(fill(fake))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("space", "space", "slash", *"coder", "enter", "d")
-        dialog = app.screen
-        assert isinstance(dialog, ConfirmDialog)
-        text = " ".join(screen_text(app).replace("│", " ").split())
-        assert "Delete 2 models on ollama (1 of them hidden by the filter: qwen3:8b)?" in text
-        assert "25 GB in all" in text
-        assert "1 of them is loaded and will be unloaded first." in text
-        await until(lambda: dialog.armed)
-        await pilot.press("right", "enter")
-        await until(lambda: fake.called("delete") == [("ollama", ["qwen3:8b", "qwen2.5-coder:32b"])])
-
-
 async def test_a_greyed_key_says_why(fake: FakeServices) -> None:
     fill(fake).registry.reasons[("vllm-a", "delete")] = "vLLM 0.19.0 cannot delete"
     app = host(fake)

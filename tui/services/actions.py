@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from tui.core.capabilities import Capability
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.models import Activity, Location, Origin, ProviderStatus, Severity
-from tui.core.names import parse, same
+from tui.core.names import same
 from tui.core.threads import in_daemon_thread
 from tui.providers.address import display_url, is_loopback, origin
 from tui.providers.base import Provider
@@ -228,54 +228,23 @@ class Actions:
                 await asyncio.sleep(self._poll)
         await self._look(provider)
 
-    def copy(self, provider: str, model: str, destination: str) -> None:
-        """Give a model a second name; one that is taken is refused."""
+    async def out_of_memory(self, provider: str, model: str) -> None:
+        """Unload a model that is about to go, where it is loaded; on the engine only.
 
-        async def work() -> None:
-            connection = self._registry.require(provider)
-            name = str(parse(destination))
-            if any(same(other.key, name) for other in await connection.models()):
-                raise PaddockError.of(f"There is a model named {name} already", provider, "Choose another name", FailureKind.REFUSED)
-            with self._audit.noting("copy", f"{provider}/{model}", to=name):
-                await connection.copy(model, name)
-                if not any(same(other.key, name) for other in await connection.models()):
-                    what = f"The server copied {model}, but {name} is not in its list"
-                    raise PaddockError.of(what, provider, "Refresh with r", FailureKind.SERVER)
-            await self._listed(provider)
-            self._registry.notices.say(f"{model} is also named {name}")
-
-        self._run(f"copying {model}", provider, Capability.COPY, work)
-
-    def delete(self, provider: str, models: Sequence[str]) -> None:
-        """Unload, then delete; says which are gone and which are not."""
-
-        async def work() -> None:
-            gone: list[str] = []
-            try:
-                for model in models:
-                    await self._delete(self._registry.require(provider), provider, model)
-                    gone.append(model)
-            finally:
-                if gone:
-                    self._registry.notices.say(f"deleted {', '.join(gone)}")
-                    await self._listed(provider)
-
-        self._run(f"deleting {', '.join(models)}", provider, Capability.DELETE, work)
-
-    async def _delete(self, connection: Provider, provider: str, model: str) -> None:
+        Raises:
+            PaddockError: It is not gone.
+        """
+        connection = self._registry.require(provider)
         if Capability.RUNNING in connection.capabilities and await self._is_loaded(connection, model):
             await self._unloaded(provider, model)
-        with self._audit.noting("delete", f"{provider}/{model}"):
-            await connection.delete(model)
-            if any(other.key == model for other in await connection.models()):
-                raise PaddockError.of(f"{model} is still listed", provider, "Refresh with r", FailureKind.SERVER)
 
     async def _look(self, provider: str) -> None:
         watch = self._registry.watch(provider)
         if watch is not None:
             await watch.list_running()
 
-    async def _listed(self, provider: str) -> None:
+    async def look_again(self, provider: str) -> None:
+        """List models and what is loaded anew; returns when they are there; on the engine only."""
         watch = self._registry.watch(provider)
         if watch is not None:
             await watch.list_models()

@@ -86,12 +86,6 @@ class RegistryApi(Protocol):
     def keep(self, provider: str, model: str, keep_alive: str) -> None:
         """Change how long a loaded model stays."""
 
-    def copy(self, provider: str, model: str, destination: str) -> None:
-        """Give a model a second name."""
-
-    def delete(self, provider: str, models: Sequence[str]) -> None:
-        """Unload, then delete."""
-
     def cancel(self, activity: int) -> None:
         """End a wait."""
 

@@ -2,15 +2,418 @@
 
 from __future__ import annotations
 
-from tui.core.library import KeptModel
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from tui.core.capabilities import Capability
+from tui.core.errors import Failure, FailureKind, PaddockError
+from tui.core.kept import KeptKind
+from tui.core.library import EventKind, KeptModel
+from tui.core.models import ProviderStatus, Severity
 from tui.core.observe import Observable
+from tui.services.api import ModelKey
+from tui.services.library.events import Events
 from tui.services.library.host import LibraryHost
 from tui.services.library.part import Part
 
+if TYPE_CHECKING:
+    from tui.services.library.keeping_moves import Moved, Mover
+    from tui.store.db import Database
+    from tui.store.model_moves import ModelMoves, Move
+
+UNDOS: Final = 20
+"""Steps that can be undone."""
+LONGEST: Final = 3600.0
+"""Seconds between two looks whether something of the trash is due."""
+AGAIN: Final = 600.0
+"""The same after a failure."""
+_ENDS: Final = frozenset({FailureKind.UNREACHABLE, FailureKind.TIMEOUT, FailureKind.INTERRUPTED, FailureKind.AUTH, FailureKind.REFUSED})
+"""What keeps the models after it from being deleted, too."""
+_LOG: Final = logging.getLogger("paddock.library")
+
+Undo = Callable[[], Coroutine[Any, Any, None]]
+Comparison = tuple[str, ...] | Failure
+
 
 class Keeping(Part):
-    """The trash and the versions of all providers."""
+    """The trash and the versions of all providers.
 
-    def __init__(self, host: LibraryHost) -> None:
+    Attributes:
+        kept: What the servers keep for us, the newest first of each.
+        undoable: What `undo` would undo, in words; empty where nothing was done yet.
+        comparisons: By provider, exact name and the other exact name: lines of a diff, or why it is not known.
+    """
+
+    def __init__(self, host: LibraryHost, events: Events) -> None:
         super().__init__(host)
         self.kept: Observable[tuple[KeptModel, ...]] = Observable(())
+        self.undoable: Observable[str] = Observable("")
+        self.comparisons: Observable[Mapping[tuple[str, str, str], Comparison]] = Observable({})
+        self._events = events
+        self._moves: ModelMoves | None = None
+        self._noted: tuple[Move, ...] = ()
+        self._active: set[int] = set()
+        self._undos: list[tuple[str, Undo]] = []
+        self._stir = asyncio.Event()
+        self._trash = -1.0
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    async def open(self, database: Database) -> None:
+        """See `Part`."""
+        from tui.store.model_moves import ModelMoves
+
+        self._moves = ModelMoves(database, self._host.clock)
+        self._read()
+        self._host.config.current.watch(lambda _settings: self._host.engine.post(self._settings_moved))
+        self._host.engine.keep_going(self._tidy, "trash")
+
+    async def changed(self, topics: frozenset[str]) -> None:
+        """See `Part`."""
+        from tui.store.model_moves import MODEL_MOVES
+
+        if MODEL_MOVES in topics:
+            self._read()
+
+    async def models_moved(self) -> None:
+        """See `Part`."""
+        self._publish()
+        await self._settle()
+        self._stir.set()
+
+    async def _settings_moved(self) -> None:
+        if self._host.settings().models.trash != self._trash:
+            self._publish()
+            self._stir.set()
+
+    def _read(self) -> None:
+        if self._moves is not None:
+            self._noted = self._moves.list()
+        self._publish()
+
+    def _publish(self) -> None:
+        watching, self._trash = self._host.watching, self._host.settings().models.trash
+        names = dict.fromkeys(model.provider for model in watching.kept.value)
+        found: list[KeptModel] = []
+        if names:
+            from tui.services.library.keeping_trash import kept_models, own_trash
+
+            for name in names:
+                if (watch := watching.watch(name)) is not None:
+                    found += kept_models(name, watch.models, own_trash(self._noted, watch.state.endpoint), self._trash)
+        self.kept.set(tuple(found))
+
+    async def _settle(self) -> None:
+        """Say what an interrupted move left behind, once its server lists its models."""
+        moves = self._moves
+        if moves is None or all(move.done for move in self._noted):
+            return
+        from tui.services.library.keeping_trash import interrupted, settle
+
+        watching = self._host.watching
+        for state in watching.providers.value:
+            watch = watching.watch(state.name)
+            if watch is None or watch.state.models is None:
+                continue
+            left = interrupted(moves.list(), watch.state.endpoint, busy=bool(self._active))
+            if left:
+                with contextlib.suppress(PaddockError):
+                    for text in await settle(left, await watch.provider.models(), moves):
+                        self._host.say(text, Severity.WARNING)
+        self._read()
+
+    # --- deleting -----------------------------------------------------------------------------------------------------
+
+    def delete(self, models: Sequence[ModelKey], *, now: bool = False) -> None:
+        """Unload, then delete: to the trash, or with `now` (and without a trash) for good. Says which are gone and which are not."""
+        self._host.post(self._delete, tuple(models), now)
+
+    async def _delete(self, models: Sequence[ModelKey], now: bool) -> None:
+        from tui.services.library.keeping_words import listed
+
+        restored: list[ModelKey] = []
+        for provider in dict.fromkeys(provider for provider, _model in models):
+            keys = [model for name, model in models if name == provider]
+            self._allowed(provider, Capability.DELETE, f"Deleting {listed(keys)}")
+            trash = not now and self.has_trash(provider)
+            gone: list[Moved] = []
+
+            def work(provider: str = provider, keys: list[str] = keys, trash: bool = trash, gone: list[Moved] = gone) -> Any:
+                return self._delete_all(provider, keys, trash, gone)
+
+            try:
+                await self._host.activity(f"deleting {listed(keys)}", provider, work)
+            finally:
+                restored += [(provider, moved.target) for moved in gone if moved.target]
+                if gone:
+                    names = listed([moved.model.name for moved in gone])
+                    which = "it" if len(gone) == 1 else "them"
+                    self._host.say(f"{names}: in the trash; z brings {which} back" if trash else f"{names}: deleted for good")
+        if restored:
+            self.push_undo(f"bring back {listed([model for _provider, model in models])}", lambda: self._bring_all_back(restored))
+
+    async def _delete_all(self, provider: str, keys: Sequence[str], trash: bool, gone: list[Moved]) -> None:
+        mover = self._mover(provider)
+        try:
+            for key in keys:
+                try:
+                    moved = await (mover.to_trash(key) if trash else mover.delete_now(key))
+                except PaddockError as error:
+                    if error.failure.kind in _ENDS:
+                        raise
+                    expected = error.failure.kind is FailureKind.NOT_FOUND
+                    self._host.say(error.failure.sentence(), Severity.WARNING if expected else Severity.ERROR, error.failure)
+                    continue
+                gone.append(moved)
+                text = "to the trash" if trash else "for good"
+                await self._events.note(provider, moved.model.key, EventKind.DELETED, text, moved.model.digest)
+        finally:
+            await self._look_again(provider)
+
+    def has_trash(self, provider: str) -> bool:
+        """Whether what is deleted there can be brought back."""
+        return self._host.settings().models.trash > 0 and not self._host.watching.can(provider, Capability.COPY)
+
+    async def _bring_all_back(self, keys: Sequence[ModelKey]) -> None:
+        for provider, key in keys:
+            await self._restored(provider, key, "")
+
+    # --- the trash ----------------------------------------------------------------------------------------------------
+
+    def restore(self, provider: str, key: str, name: str = "") -> None:
+        """Bring a model of the trash back, under its own name or another."""
+        self._host.post(self._restored, provider, key, name)
+
+    async def _restored(self, provider: str, key: str, name: str) -> None:
+        self._allowed(provider, Capability.COPY, "Bringing back a model")
+
+        async def work(mover: Mover) -> None:
+            moved = await mover.restore(key, name)
+            self._host.say(f"{moved.target} is back on {provider}")
+            await self._events.note(provider, moved.target, EventKind.RESTORED, "from the trash", moved.model.digest)
+
+        await self._run("bringing back a model", provider, work)
+
+    def drop(self, keys: Sequence[ModelKey]) -> None:
+        """Delete kept models for good."""
+        self._host.post(self._drop, tuple(keys))
+
+    async def _drop(self, keys: Sequence[ModelKey]) -> None:
+        from tui.services.library.keeping_words import listed
+
+        for provider in dict.fromkeys(provider for provider, _key in keys):
+            self._allowed(provider, Capability.DELETE, "Deleting for good")
+            wanted = [one for one in self.kept.value if (one.provider, one.key) in keys and one.provider == provider]
+
+            async def work(mover: Mover, wanted: Sequence[KeptModel] = wanted) -> None:
+                for one in wanted:
+                    await mover.drop(one.key)
+                self._host.say(f"{listed([one.original for one in wanted])}: deleted for good")
+
+            await self._run("deleting for good", provider, work)
+
+    def empty(self) -> None:
+        """Delete everything in the trash of all providers for good, with the versions that would go with it."""
+
+        async def gather() -> None:
+            await self._drop([(one.provider, one.key) for one in self.in_trash()])
+
+        self._host.post(gather)
+
+    def in_trash(self) -> list[KeptModel]:
+        """What emptying the trash deletes."""
+        return [one for one in self.kept.value if one.kind is KeptKind.TRASH or one.goes_at is not None]
+
+    async def _tidy(self) -> None:
+        """Delete for good what was in the trash for its time; once at the start, then whenever something is due."""
+        while True:
+            self._stir.clear()
+            pause = LONGEST
+            if self._host.watching.kept.value:
+                pause = await self._empty_due()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._stir.wait()
+
+    async def _empty_due(self) -> float:
+        """Empty what is due; returns seconds until something else is."""
+        from tui.services.library.keeping_trash import empty_due
+        from tui.services.library.keeping_words import listed
+
+        now, watching = self._host.clock.time(), self._host.watching
+        due = {one.provider for one in self.kept.value if one.goes_at is not None and one.goes_at <= now}
+        failed = False
+        for name in due:
+            watch = watching.watch(name)
+            ready = watch is not None and watch.state.status in (ProviderStatus.UP, ProviderStatus.FOUND)
+            if watch is None or self._moves is None or not ready or watching.can(name, Capability.DELETE):
+                failed = True
+                continue
+            try:
+                gone = await empty_due(watch.provider, self._mover(name), self._moves, self._trash, now)
+            except PaddockError as error:
+                _LOG.warning("the trash of %s was not emptied: %s", name, error.failure.what)
+                failed = True
+                continue
+            if gone:
+                self._host.say(f"Out of the trash of {name}, deleted for good: {listed(sorted({one.original for one in gone}))}")
+                await self._look_again(name)
+        left = [one.goes_at for one in self.kept.value if one.goes_at is not None and one.goes_at > now]
+        return AGAIN if failed else min(LONGEST, max(1.0, min(left, default=now + LONGEST) - now))
+
+    # --- names --------------------------------------------------------------------------------------------------------
+
+    def copy(self, provider: str, model: str, new: str) -> None:
+        """Give a model a second name; one that is taken is refused."""
+
+        async def work(mover: Mover) -> None:
+            moved = await mover.copy(model, new)
+            self._host.say(f"{moved.model.name} is also named {moved.target}")
+            await self._events.note(provider, moved.target, EventKind.COPIED, f"from {moved.model.name}", moved.model.digest)
+
+        self._host.post(self._checked, f"copying {model}", provider, (Capability.COPY,), work)
+
+    def rename(self, provider: str, model: str, new: str) -> None:
+        """Give a model another name: copied, proved, then deleted under the old one. Settings that name it follow."""
+        self._host.post(self._renamed, provider, model, new)
+
+    async def _renamed(self, provider: str, model: str, new: str, *, undoing: bool = False) -> None:
+        async def work(mover: Mover) -> None:
+            moved = await mover.rename(model, new)
+            follow = await self._settings_follow(provider, moved.model.key, moved.target)
+            more = f"; {follow} now say{'s' if ' and ' not in follow else ''} so, too" if follow else ""
+            self._host.say(f"{moved.model.name} is now named {moved.target}{more}")
+            await self._events.note(provider, moved.target, EventKind.RENAMED, f"from {moved.model.name}", moved.model.digest)
+            if not undoing:
+                back = f"rename {moved.target} back to {moved.model.name}"
+                self.push_undo(back, lambda: self._renamed(provider, moved.target, moved.model.key, undoing=True))
+
+        await self._checked(f"renaming {model}", provider, (Capability.COPY, Capability.DELETE), work)
+
+    async def _settings_follow(self, provider: str, old: str, new: str) -> str:
+        """Have the lists of settings that name a model name it anew, unless another provider has one of that name; says which did."""
+        from tui.core.names import same
+        from tui.core.threads import in_daemon_thread
+
+        if any(model.provider != provider and same(model.key, old) for model in self._host.watching.models.value):
+            return ""
+        models = self._host.settings().models
+        changed: dict[str, list[str]] = {}
+        for name, value in (("pinned", models.pinned), ("preferred", models.preferred)):
+            now = [new if same(one, old) else f"{provider}/{new}" if same(one, f"{provider}/{old}") else one for one in value]
+            if now != list(value):
+                changed[name] = now
+        for name, now in changed.items():
+            await in_daemon_thread(lambda key=f"models.{name}", now=now: self._host.config.set(key, now))  # type: ignore[misc]
+        return " and ".join(f"models.{name}" for name in changed)
+
+    # --- versions -----------------------------------------------------------------------------------------------------
+
+    def bring_back(self, provider: str, key: str) -> None:
+        """Make an earlier version (its exact kept name) the model again; what it is now becomes a version."""
+        self._host.post(self._brought_back, provider, key)
+
+    async def _brought_back(self, provider: str, key: str) -> None:
+        async def work(mover: Mover) -> None:
+            moved = await mover.bring_back(key)
+            kept = next((one for one in self.kept.value if one.key == key), None)
+            name = kept.original if kept is not None else moved.model.name
+            self._host.say(f"{name} on {provider} is the earlier version again{'; the other one is kept' if moved.target else ''}")
+            await self._events.note(provider, name, EventKind.RESTORED, "an earlier version", moved.model.digest)
+            self._host.watching.forget_details(provider)
+            if moved.target:
+                self.push_undo(f"have {name} as it was before that", lambda: self._brought_back(provider, moved.target))
+
+        await self._checked("bringing back an earlier version", provider, (Capability.COPY, Capability.DELETE), work)
+
+    def compare(self, provider: str, key: str, other: str) -> None:
+        """Find out what is different between two models of a provider, for example a version and what is installed."""
+        self._host.post(self._compare, provider, key, other)
+
+    async def _compare(self, provider: str, key: str, other: str) -> None:
+        from tui.services.library.keeping_diff import differences
+
+        found: Comparison
+        try:
+            connection = self._host.provider(provider)
+            watch = self._host.watching.watch(provider)
+            sizes = {model.key: model.size for model in (watch.models if watch is not None else ())}
+            before, after = await connection.show(key), await connection.show(other)
+            found = differences(before, after, sizes.get(key), sizes.get(other), binary=self._binary)
+        except PaddockError as error:
+            found = error.failure
+        self.comparisons.set({**self.comparisons.value, (provider, key, other): found})
+
+    @property
+    def _binary(self) -> bool:
+        return self._host.settings().appearance.units == "binary"
+
+    # --- undo ---------------------------------------------------------------------------------------------------------
+
+    def push_undo(self, text: str, made: Undo) -> None:
+        """Remember how to undo what was just done (`text`: what that would do); on the engine's thread."""
+        self._undos = [*self._undos, (text, made)][-UNDOS:]
+        self.undoable.set(text)
+
+    def undo(self) -> None:
+        """Undo the newest step of this run; where there is none, offer what came into the trash last."""
+        self._host.post(self._undo)
+
+    async def _undo(self) -> None:
+        if self._undos:
+            text, made = self._undos.pop()
+            self.undoable.set(self._undos[-1][0] if self._undos else "")
+            try:
+                await made()
+            except PaddockError as error:
+                if error.failure.kind is not FailureKind.NOT_FOUND:
+                    self.push_undo(text, made)
+                raise
+            return
+        last = max((one for one in self.kept.value if one.kind is KeptKind.TRASH), key=lambda one: one.at, default=None)
+        if last is None:
+            raise PaddockError.of("There is nothing to undo", "the trash is empty", "Nothing is left to do", FailureKind.REFUSED)
+        from tui.services.library.keeping_words import kept_words
+
+        words = kept_words(last, self._host.clock.time(), binary=self._binary)
+        text = f"Bring {last.original} on {last.provider} back ({words})?"
+        if await self._host.ask(text, (("keep", "Leave it"), ("back", "Bring back"))) == "back":
+            await self._restored(last.provider, last.key, "")
+
+    # --- help ---------------------------------------------------------------------------------------------------------
+
+    def _mover(self, provider: str) -> Mover:
+        from tui.services.library.keeping_moves import Mover
+
+        async def unload(model: str) -> None:
+            await self._host.actions.out_of_memory(provider, model)
+
+        return Mover(self._host.provider(provider), self._host.audit, self._host.clock, unload, self._moves, self._active)
+
+    def _allowed(self, provider: str, capability: Capability, what: str) -> None:
+        if reason := self._host.watching.can(provider, capability):
+            remedy = "Choose another provider, or change the setting"
+            raise PaddockError.of(f"{what}: not done, {reason}", provider, remedy, FailureKind.REFUSED)
+
+    async def _checked(self, text: str, provider: str, needs: Sequence[Capability], work: Callable[[Mover], Awaitable[None]]) -> None:
+        for capability in needs:
+            self._allowed(provider, capability, f"{text[0].upper()}{text[1:]}")
+        await self._run(text, provider, work)
+
+    async def _run(self, text: str, provider: str, work: Callable[[Mover], Awaitable[None]]) -> None:
+        async def whole() -> None:
+            try:
+                await work(self._mover(provider))
+            finally:
+                await self._look_again(provider)
+
+        await self._host.activity(text, provider, whole)
+
+    async def _look_again(self, provider: str) -> None:
+        """Take over what the server lists now, and what is noted of moves."""
+        await self._host.actions.look_again(provider)
+        self._read()
+        await self._settle()

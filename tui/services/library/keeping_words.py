@@ -1,0 +1,181 @@
+"""What is said before and after models are deleted, renamed and brought back; pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from tui.core.kept import KeptKind, kept_of
+from tui.core.library import KeptModel
+from tui.core.names import normal, same
+from tui.core.record import record
+from tui.text import duration, size
+
+if TYPE_CHECKING:
+    from tui.core.library import DiskShare
+    from tui.core.models import Model
+
+_DAY: Final = 86_400.0
+_MOST: Final = 3
+"""Names that a question lists."""
+
+
+@record(frozen=True)
+class Freed:
+    """What deleting frees.
+
+    Attributes:
+        size: Bytes, None where nothing is known.
+        bound: `""` where it is exactly that (read from the disk), else `at least` or `up to`.
+    """
+
+    size: int | None
+    bound: str = ""
+
+
+def freed(doomed: Sequence[Model], everything: Iterable[Model], shares: Mapping[tuple[str, str], DiskShare]) -> Freed:
+    """What deleting these models for good frees, with the versions and copies of them that go, too.
+
+    By manifests and blobs on disk where these are known of all; else by digests: what is the same as a model that stays frees nothing, and
+    layers that others share make it less than the sizes tell.
+    """
+    going = {(model.provider, model.key) for model in doomed}
+    names = {(model.provider, normal(model.key).lower()) for model in doomed}
+    digests = {(model.provider, model.digest) for model in doomed if model.digest}
+    others = list[Model]()
+    for model in everything:
+        if (model.provider, model.key) in going:
+            continue
+        kept = kept_of(model.key)
+        version = kept is not None and kept.kind is KeptKind.VERSION and (model.provider, kept.original.lower()) in names
+        if version or (kept is not None and kept.kind is KeptKind.TRASH and (model.provider, model.digest) in digests):
+            going.add((model.provider, model.key))
+        else:
+            others.append(model)
+    exact = [shares.get((model.provider, model.key)) for model in doomed]
+    if exact and all(share is not None and share.exact for share in exact):
+        return _by_disk(doomed, going, shares)
+    stays = {(model.provider, model.digest) for model in others if model.digest}
+    counted, total, unknown = set[tuple[str, str]](), 0, False
+    for model in doomed:
+        same_as = (model.provider, model.digest or model.key)
+        if same_as in stays or same_as in counted:
+            continue
+        counted.add(same_as)
+        unknown = unknown or model.size is None
+        total += model.size or 0
+    if unknown and not total:
+        return Freed(None)
+    return Freed(total, "" if not total else "at least" if unknown else "up to")
+
+
+def _by_disk(doomed: Sequence[Model], going: Collection[tuple[str, str]], shares: Mapping[tuple[str, str], DiskShare]) -> Freed:
+    """Own bytes, and those shared only with models that go as well, once for each group that shares them."""
+    total, groups, less = 0, dict[frozenset[tuple[str, str]], int](), False
+    for model in doomed:
+        share = shares[model.provider, model.key]
+        total += share.own
+        if share.shared:
+            group = frozenset((model.provider, name) for name in (model.key, *share.shared_with))
+            if group <= set(going):
+                groups[group] = max(groups.get(group, 0), share.shared)
+            else:
+                less = True
+    partly = less and len(doomed) > 1
+    return Freed(total + sum(groups.values()), "at least" if partly else "")
+
+
+def day(at: float, now: float) -> str:
+    """`28 Nov`, or `at 14:05` where it is within a day."""
+    there = time.localtime(at)
+    if abs(at - now) < _DAY:
+        return f"at {time.strftime('%H:%M', there)}"
+    return f"on {there.tm_mday} {time.strftime('%b', there)}"
+
+
+def frees(found: Freed, *, binary: bool, when: str = "") -> str:
+    """A sentence: `Frees 11.4 GB on 28 Nov.`"""
+    if found.size is None:
+        return f"What that frees is not known{f'; it does so {when}' if when else ''}."
+    if not found.size:
+        return "Frees nothing: its layers are used by others."
+    return f"Frees {f'{found.bound} ' if found.bound else ''}{size(found.size, binary=binary)}{f' {when}' if when else ' at once'}."
+
+
+def listed(names: Sequence[str], most: int = _MOST) -> str:
+    """`a, b and c`, `a, b, c and 4 more`."""
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+@record(frozen=True)
+class Deleting:
+    """What a question about deleting says.
+
+    Attributes:
+        hidden: Those that the filter hides.
+        loaded: Those in memory.
+        pinned: Those that `models.pinned` names.
+        versions: How many earlier versions go, too.
+        trash: Seconds of `models.trash`; 0 where there is no trash (or the server cannot copy).
+    """
+
+    models: Sequence[Model]
+    freed: Freed
+    hidden: Sequence[Model] = ()
+    loaded: Sequence[Model] = ()
+    pinned: Sequence[Model] = ()
+    versions: int = 0
+    trash: float = 0.0
+
+
+def delete_question(what: Deleting, now: float, *, binary: bool = False) -> str:
+    """What deleting does, to what, what it frees and when."""
+    models = what.models
+    where = listed(sorted({model.provider for model in models}))
+    names = models[0].name if len(models) == 1 else f"{len(models)} models"
+    some = listed([model.name for model in what.hidden])
+    note = f" ({len(what.hidden)} of them hidden by the filter: {some})" if what.hidden and len(models) > 1 else ""
+    when = day(now + what.trash, now) if what.trash else ""
+    parts = [
+        f"Move {names} on {where} to the trash{note}?" if what.trash else f"Delete {names} on {where} for good{note}?",
+        frees(what.freed, binary=binary, when=when),
+    ]
+    if what.loaded:
+        one = len(what.loaded) == 1
+        parts.append(f"{listed([m.name for m in what.loaded])} {'is' if one else 'are'} loaded and will be unloaded first.")
+    if what.pinned:
+        parts.append(f"models.pinned names {listed([m.name for m in what.pinned])}.")
+    if what.versions:
+        one = what.versions == 1
+        parts.append(f"{what.versions} earlier version{'' if one else 's'} {'goes' if one else 'go'}, too.")
+    parts.append(
+        "z brings it back until then." if what.trash and len(models) == 1 else "z brings them back until then." if what.trash else ""
+    )
+    parts.append("This cannot be undone." if not what.trash else "")
+    return " ".join(part for part in parts if part)
+
+
+def kept_words(one: KeptModel, now: float, *, binary: bool = False) -> str:
+    """What stands beside a kept model: since when, how big, when it goes."""
+    parts = [
+        f"{'deleted' if one.kind is KeptKind.TRASH else 'replaced'} {ago(one.at, now)}",
+        size(one.size, binary=binary) if one.size is not None else "",
+    ]
+    if one.goes_at is not None:
+        parts.append(f"goes {day(one.goes_at, now)}" if one.goes_at > now else "goes now")
+    elif one.kind is KeptKind.TRASH:
+        parts.append("stays until you empty the trash")
+    return ", ".join(part for part in parts if part)
+
+
+def ago(at: float, now: float) -> str:
+    """`3 d ago`; `just now` within a minute."""
+    return "just now" if now - at < 60 else f"{duration(now - at)} ago"
+
+
+def versions_in(kept: Sequence[KeptModel], name: str) -> list[KeptModel]:
+    """The earlier versions of a model, the newest first."""
+    return [one for one in kept if one.kind is KeptKind.VERSION and same(one.original, name)]
