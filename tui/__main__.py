@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     "ls", "ps", "show", "search", "rm", "cp", "load", "unload", "pull", "pulls", "push", "create", "import", "update",
-    "optimise", "quantize", "levels",
+    "optimise", "quantize", "levels", "verify", "clean",
     "chat", "complete", "chats", "providers", "monitor", "status", "doctor", "config", "completions",
 )  # fmt: skip
 _INTERNAL = ("worker", "sampler", "demo-server", "demo-sampler")
@@ -43,6 +43,7 @@ options
 
 models      ls   ps   show   search   rm   cp   load   unload
 tuning      optimise   quantize   levels
+disk        verify   clean
 pulls       pull   pulls   push   create   import   update
 chat        chat   complete   chats
 providers   providers

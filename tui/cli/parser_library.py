@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import RawDescriptionHelpFormatter
 from typing import Any, Final
 
 MODEL: Final = "as paddock ls shows it"
@@ -9,8 +10,10 @@ MODEL: Final = "as paddock ls shows it"
 
 def library(add: Any) -> None:
     """Add them all."""
+    _making(add)
     _updates(add)
     _tuning(add)
+    _disk(add)
 
 
 def _updates(add: Any) -> None:
@@ -41,3 +44,56 @@ def _tuning(add: Any) -> None:
     command.add_argument("others", nargs="*", metavar="MODEL", help="compared with it; nothing: those that seem to be the same model")
     command.add_argument("--run", action="store_true", help="measure them; else what was measured last is shown")
     command.add_argument("--force", action="store_true", help="do it although a limit of [limits] is passed")
+
+
+def _disk(add: Any) -> None:
+    command = add("verify", "check that models on the disk are what their digests say", on=True)
+    command.add_argument("models", nargs="*", metavar="model", help=MODEL)
+    command.add_argument("--all", action="store_true", help="all that are installed")
+    command = add("clean", "what lies on the disk, and deleting for good what no model needs", on=True)
+    command.add_argument("what", nargs="*", metavar="trash|pulls|blobs", help="only these; else all three")
+    command.add_argument("--dry-run", action="store_true", help="show what lies there and what each would free, and delete nothing")
+    command.add_argument("--yes", action="store_true", help="do not ask")
+
+
+_CONFIGURE: Final = """\
+What a model is asked with: shown, or changed; always as a diff first, and only after a yes.
+
+Without --bake it goes into the configuration of Paddock ([models.options."NAME"]), which can hold options and keep_alive
+and counts for what Paddock asks. With --bake it becomes part of a model on its server and counts for everybody: of this
+one (the earlier version is kept: paddock versions) or of a new one of another name. keep_alive cannot be baked.
+"""
+
+
+def _making(add: Any) -> None:
+    command = add("configure", "options, system prompt and template of a model, as a diff", on=True)
+    command.description = _CONFIGURE
+    command.formatter_class = RawDescriptionHelpFormatter
+    command.add_argument("model", help=MODEL)
+    command.add_argument("--option", action="append", default=[], metavar="K=V", help="an option, like num_ctx=8192; K= takes it out")
+    command.add_argument("--stop", action="append", default=None, metavar="TEXT", help="a text that ends answers; all of them, one each")
+    command.add_argument("--keep-alive", default=None, metavar="TIME", help="how long it stays loaded: 10m, 0, -1 for ever")
+    command.add_argument("--system", default=None, metavar="TEXT|@FILE", help="system prompt; with --bake")
+    command.add_argument("--template", default=None, metavar="TEXT|@FILE", help="template; with --bake")
+    command.add_argument("--edit", choices=("system", "template"), default="", help="write that text in $EDITOR; with --bake")
+    command.add_argument(
+        "--bake", nargs="?", const="", default=None, metavar="NAME", help="into a model: this one, or a new one of that name"
+    )
+    command.add_argument("--dry-run", action="store_true", help="show the diff, and change nothing")
+    command.add_argument("--yes", action="store_true", help="do not ask")
+    command = add("export", "the Modelfile of a model, or where its weights lie", on=True)
+    command.add_argument("model", help=MODEL)
+    group = command.add_mutually_exclusive_group()
+    group.add_argument("--modelfile", default="", metavar="FILE", help="write it there; else it goes to standard output")
+    group.add_argument("--gguf", action="store_true", help="print the path of the weights on this machine")
+    command.add_argument("--yes", action="store_true", help="replace a file that is there")
+    command = add("backup", "copy models and the configuration into a folder or a .tar, with digests", on=True)
+    command.add_argument("target", metavar="DIR|FILE.tar", help="must not be there yet")
+    command.add_argument("models", nargs="*", metavar="model", help=f"{MODEL}; none: the configuration only")
+    command.add_argument("--all", action="store_true", help="all models")
+    command = add("restore-backup", "check a backup, list it, and make models of it again", on=True)
+    command.add_argument("source", metavar="DIR|FILE.tar", help="what backup wrote")
+    command.add_argument("models", nargs="*", metavar="model", help="these of it; none: only check and list")
+    command.add_argument("--all", action="store_true", help="all models in it")
+    command.add_argument("--config", action="store_true", help="the configuration, too; the one that is there stays beside it")
+    command.add_argument("--yes", action="store_true", help="replace models that are installed; they are kept as earlier versions")

@@ -24,7 +24,9 @@ from tui.text import clean_label, clean_name
 _MODULES: Final = {
     "ls": "models", "ps": "models", "show": "models", "search": "models", "cp": "changes", "rm": "changes", "load": "changes",
     "unload": "changes", "pull": "pull", "pulls": "pulls", "push": "make", "create": "make", "import": "make",
+    "configure": "library_making", "export": "library_making", "backup": "library_making", "restore-backup": "library_making",
     "update": "library_updates", "outdated": "library_updates",
+    "verify": "library_disk", "clean": "library_disk",
     "optimise": "library_tuning", "quantize": "library_tuning", "levels": "library_tuning",
     "chat": "chat", "complete": "complete", "chats": "chats", "providers": "providers", "monitor": "monitoring", "status": "machine",
     "doctor": "doctor", "config": "settings",
@@ -115,7 +117,7 @@ async def _work(args: Namespace, options: AppOptions, demo_url: str) -> int:
             for problem in wrong:
                 report(problem.failure())
             return USAGE
-        function = f"{args.command}_" if iskeyword(args.command) else args.command
+        function = f"{args.command}_" if iskeyword(args.command) else args.command.replace("-", "_")
         command = getattr(import_module(f"tui.cli.{_MODULES[args.command]}"), function)
         return await _stoppable(command(context))
     finally:

@@ -198,8 +198,9 @@ def partial_row(provider: str, folder: ModelsFolder | None, jobs: Sequence[Job])
                     )
                 )  # fmt: skip
     items.sort(key=lambda item: -(item.size or 0))
-    total = sum(item.size or 0 for item in items)
-    return DiskRow(provider, DiskKind.PARTIALS, tuple(items), total, total, known=folder is not None or bool(items))
+    known = folder is not None or bool(items)
+    total = sum(item.size or 0 for item in items) if known else None
+    return DiskRow(provider, DiskKind.PARTIALS, tuple(items), total, total, known=known)
 
 
 def unused_row(provider: str, folder: ModelsFolder | None) -> DiskRow:

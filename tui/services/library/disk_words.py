@@ -125,7 +125,7 @@ def origin(found: ModelOrigin, pulled: str = "", *, kept: int = 0) -> str:
 
 def checked(check: ModelCheck, now: float) -> str:
     """What a check found, and when."""
-    words = {Verdict.GOOD: "good", Verdict.THERE: "there", Verdict.UNKNOWN: "not checked"}
+    words = {Verdict.GOOD: "good", Verdict.THERE: "not read", Verdict.UNKNOWN: "not checked"}
     when = "" if now - check.at < 60 else f", {day(check.at, now)}"
     return f"{words.get(check.verdict, str(check.verdict).upper())}: {check.text}{when}{f'. {check.remedy}' if check.remedy else ''}"
 

@@ -1,0 +1,285 @@
+"""verify, clean: what lies on the servers' disks, whether it is what it should be, and what can go."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from tui.cli.context import Context
+from tui.cli.output import DONE, FAILED, USAGE, ask, emit, message, report, table
+from tui.cli.planning import read_queue
+from tui.cli.waiting import worse
+from tui.core.capabilities import Capability
+from tui.core.clock import SYSTEM
+from tui.core.disk import DiskItem, DiskKind, DiskUse, ModelCheck, Verdict
+from tui.core.errors import Failure, PaddockError
+from tui.core.jobs import Job
+from tui.core.library import EventKind
+from tui.core.models import Model
+from tui.core.record import record
+from tui.core.threads import in_daemon_thread
+from tui.providers.base import Provider
+from tui.services.library import disk_use, disk_verify, disk_words
+from tui.services.library.disk import CLEANABLE, cannot
+from tui.services.library.disk_clean import Cleaned, clean_files
+from tui.services.library.disk_read import DiskReader, Look, use_of
+from tui.store.blob_checks import BlobCheck, BlobChecks
+from tui.store.model_events import ModelEvents
+from tui.text import clean_name, size
+
+_HEAD: Final = ("WHAT", "PROVIDER", "SIZE", "FREED", "NOTE")
+_RIGHT: Final = (2, 3)
+_KINDS: Final = {"trash": DiskKind.TRASH, "pulls": DiskKind.PARTIALS, "blobs": DiskKind.UNUSED}
+TOLD_EVERY: float = 1.0
+"""Seconds between two lines of progress on a terminal."""
+
+
+@record(frozen=True)
+class _Disk:
+    """One server's disk."""
+
+    provider: Provider
+    models: tuple[Model, ...]
+    look: Look
+    use: DiskUse
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+async def _look(context: Context, reader: DiskReader, provider: Provider, models: Sequence[Model]) -> Look:
+    if context.options.demo and not context.options.provider:
+        return Look(failure=Failure("The demo's models are simulated: no files of theirs are there", provider.endpoint.name))
+    return await in_daemon_thread(lambda: reader.look(context.endpoint_of(provider), context.settings, models))
+
+
+async def _disks(context: Context) -> list[_Disk]:
+    reader, jobs, found = DiskReader(os.environ), read_queue(context), []
+    for listed in await context.everybody(context.args.on):
+        provider = listed.provider
+        models = await provider.models() if Capability.DELETE in provider.capabilities else tuple(listed.models)
+        if not any(model.digest for model in models) and provider.endpoint.kind != "ollama":
+            continue  # a server that tells no digests tells nothing of its disk
+        look = await _look(context, reader, provider, models)
+        weights = {} if look.folder is not None else await _weights(provider, models)
+        version = await _version(provider)
+        empties = _empties(context, provider, models)
+        use, _parts = use_of(provider.endpoint.name, models, look, weights, jobs, empties, version=version, now=time.time())
+        found.append(_Disk(provider, tuple(models), look, use))
+    return found
+
+
+async def _version(provider: Provider) -> str:
+    try:
+        return (await provider.check()).version
+    except PaddockError:
+        return ""
+
+
+async def _weights(provider: Provider, models: Sequence[Model]) -> Mapping[str, str]:
+    """Digests of the weights, by what the server tells of each model."""
+    found = {}
+    for model in models[:300]:
+        try:
+            found[model.key] = (await provider.show(model.key)).weights_digest if not model.remote else ""
+        except PaddockError:
+            continue
+    return {name: digest for name, digest in found.items() if digest}
+
+
+def _empties(context: Context, provider: Provider, models: Sequence[Model]) -> Mapping[str, float | None]:
+    """When the trash is emptied of what."""
+    from tui.services.library.keeping_trash import kept_models, own_trash
+    from tui.store.model_moves import ModelMoves
+
+    endpoint = context.endpoint_of(provider)
+    moves = ModelMoves(context.database(write=False)).list() if context.paths.database.exists() else ()
+    kept = kept_models(endpoint.name, models, own_trash(moves, endpoint), context.settings.models.trash)
+    return {one.key: one.goes_at for one in kept}
+
+
+# --- clean ------------------------------------------------------------------------------------------------------------
+
+
+async def clean(context: Context) -> int:
+    """Show what lies on the disks and what each would free; without `--dry-run` delete it for good, after asking."""
+    dry = context.args.dry_run
+    if wrong := [word for word in context.args.what if word not in _KINDS]:
+        message(f"{clean_name(wrong[0], 40)} is none of {', '.join(_KINDS)}.")
+        return USAGE
+    if not dry:
+        context.allow("Cleaning a disk", destructive=True)
+        if not context.args.yes and not sys.stdin.isatty():
+            message("Nothing was deleted: there is nobody to ask. Add --yes, or look with --dry-run.")
+            return USAGE
+    disks = await _disks(context)
+    if dry:
+        return _show(context, disks)
+    kinds = {_KINDS[word] for word in context.args.what or _KINDS}
+    chosen = [(disk, items) for disk in disks if (items := _items(disk, kinds))]
+    if not chosen:
+        message("There is nothing to clean.")
+        return DONE
+    freed = sum(sum(item.freed or 0 for item in items if item.kind in CLEANABLE) for _disk, items in chosen)
+    freed += sum(row.freed or 0 for disk, _items in chosen for row in disk.use.rows if row.kind in kinds and row.kind is DiskKind.TRASH)
+    if not context.args.yes:
+        _show(context, disks, kinds)
+        count = sum(len(items) for _disk, items in chosen)
+        if not await ask(f"Delete {count} {'thing' if count == 1 else 'things'} for good? This frees {context.size(freed)}."):
+            message("Nothing was deleted.")
+            return FAILED
+    return await _clean(context, chosen, read_queue(context))
+
+
+def _items(disk: _Disk, kinds: set[DiskKind]) -> list[DiskItem]:
+    """What may go: nothing that the queue goes on with, and files only where our account may delete them."""
+    found = [item for row in disk.use.rows if row.kind in kinds for item in row.items if not item.queued]
+    if (why := cannot(disk.use)) and any(item.kind in CLEANABLE for item in found):
+        message(f"The files of {clean_name(disk.use.provider)} stay: {why}.")
+        found = [item for item in found if item.kind not in CLEANABLE]
+    return found
+
+
+async def _clean(context: Context, chosen: Sequence[tuple[_Disk, Sequence[DiskItem]]], jobs: Sequence[Job]) -> int:
+    from tui.services.library.keeping_moves import Mover
+    from tui.store.model_moves import ModelMoves
+
+    code, freed, gone, left = DONE, 0, list[str](), list[tuple[str, str]]()
+    for disk, items in chosen:
+        name = disk.use.provider
+        mover = Mover(disk.provider, context.audit, SYSTEM, _no_unload, ModelMoves(context.writable()))
+        kept = [item.key for item in items if item.kind not in CLEANABLE]
+        parts = disk_use.parts_by_folder(disk.models, disk.look.folder) if disk.look.folder is not None else None
+        try:
+            for key in kept:
+                await mover.drop(key)
+                gone.append(key)
+            freed += parts.freed(kept) if parts is not None else sum(item.freed or 0 for item in items if item.kind not in CLEANABLE)
+            cleaned = await _files(context, disk, [item.key for item in items if item.kind in CLEANABLE], jobs)
+        except PaddockError as error:
+            code = worse(code, report(error.failure))
+            continue
+        freed += cleaned.freed
+        gone += cleaned.gone
+        left += [(f"{name}: {key.removeprefix('sha256:')[:12]}", why) for key, why in cleaned.left]
+    for what, why in left:
+        message(f"{what} stays: {why}.")
+    if context.json:
+        emit({"ok": code == DONE, "command": "clean", "freed": freed, "deleted": gone, "left": dict(left)})
+    else:
+        message(f"{len(gone)} {'thing' if len(gone) == 1 else 'things'} deleted, {context.size(freed)} freed.")
+    return code
+
+
+async def _no_unload(_model: str) -> None:
+    """A kept model is not unloaded first: deleting its name takes nothing from who uses it now."""
+
+
+async def _files(context: Context, disk: _Disk, keys: Sequence[str], jobs: Sequence[Job]) -> Cleaned:
+    if not keys or disk.look.folder is None:
+        return Cleaned()
+    name, path = disk.use.provider, disk.look.folder.path
+    busy = [digest for digest, job in disk_use.queued(jobs, name).items() if not job.state.ended]
+    working = any(job.state.running for job in jobs if job.endpoint.name == name)
+    with context.audit.noting("clean", f"{name}: {len(keys)} files"):
+        return await in_daemon_thread(lambda: clean_files(path, keys, busy, time.time(), working=working))
+
+
+def _show(context: Context, disks: Sequence[_Disk], kinds: set[DiskKind] | None = None) -> int:
+    if context.json:
+        if kinds is None:
+            emit({"disks": [disk.use for disk in disks]})
+        return DONE
+    now, binary, rows = time.time(), context.settings.appearance.units == "binary", []
+    for disk in disks:
+        for row in disk.use.rows:
+            if kinds is not None and row.kind not in kinds:
+                continue
+            freed = "" if row.kind is DiskKind.MODELS else size(row.freed, binary=binary)
+            note = disk_words.note(row, disk.use, now, binary=binary)
+            rows.append((disk_words.what(row), clean_name(row.provider), size(row.size, binary=binary), freed, note))
+    table(_HEAD, rows, _RIGHT)
+    for disk in disks if kinds is None else ():
+        use = disk.use
+        message(f"{disk_words.sizes(use, binary=binary)}." if use.folder else f"{use.failure.what}." if use.failure is not None else "")
+        for trouble in use.troubles:
+            message(f"  {trouble}.")
+    return DONE
+
+
+# --- verify -----------------------------------------------------------------------------------------------------------
+
+
+async def verify(context: Context) -> int:
+    """Check that the blobs of models are what their digests say; exits with 1 where one is not."""
+    if bool(context.args.models) == context.args.all:
+        message("Which one? paddock verify MODEL…, or paddock verify --all.")
+        return USAGE
+    checks, reader = [], DiskReader(os.environ)
+    known, notes = _store(context)
+    for provider, model, models in await _chosen(context):
+        look = await _look(context, reader, provider, models)
+        task = disk_verify.Task(provider, model.key, look.folder)
+        check = await _check(context, task, known)
+        checks.append(check)
+        await _note(check, notes)
+        if not context.json:
+            message(f"{clean_name(check.model)} on {clean_name(check.provider)}: {disk_words.checked(check, check.at)}.")
+    if context.json:
+        emit({"checks": checks})
+    return DONE if all(check.verdict in (Verdict.GOOD, Verdict.THERE) for check in checks) else FAILED
+
+
+async def _chosen(context: Context) -> list[tuple[Provider, Model, tuple[Model, ...]]]:
+    if not context.args.all:
+        found = []
+        for name in dict.fromkeys(context.args.models):
+            provider, model = await context.with_model(name, context.args.on)
+            found.append((provider, model, await provider.models()))
+        return found
+    listed = [(one.provider, await one.provider.models()) for one in await context.everybody(context.args.on)]
+    return [(provider, model, models) for provider, models in listed for model in models if model.digest and not model.remote]
+
+
+def _store(context: Context) -> tuple[BlobChecks | None, ModelEvents | None]:
+    """Where checks and events are kept; a database that cannot be opened keeps nobody from checking."""
+    try:
+        database = context.writable()
+    except PaddockError as error:
+        report(error.failure)
+        return None, None
+    return BlobChecks(database), ModelEvents(database)
+
+
+async def _check(context: Context, task: disk_verify.Task, store: BlobChecks | None) -> ModelCheck:
+    path = str(task.folder.path) if task.folder is not None else ""
+    known: Mapping[str, BlobCheck] = store.of(path) if store is not None and path else {}
+    reading, total = disk_verify.Reading(), disk_verify.bytes_of(task)
+
+    async def put(folder: str, digest: str, check: BlobCheck) -> None:
+        if store is not None:
+            await store.put(folder, digest, check)
+
+    work = asyncio.ensure_future(disk_verify.check(task, known, reading, SYSTEM, put))
+    try:
+        while not work.done():
+            await asyncio.wait({work}, timeout=TOLD_EVERY)
+            if total and not work.done() and sys.stderr.isatty() and not context.json:
+                shown = f"{context.size(reading.done)} of {context.size(total)}"
+                print(f"\r{clean_name(task.model, 60)}: {shown} ", end="", file=sys.stderr, flush=True)
+        if total and sys.stderr.isatty() and not context.json:
+            print("\r\x1b[K", end="", file=sys.stderr)
+        return work.result()
+    finally:
+        reading.stop.set()
+        work.cancel()
+
+
+async def _note(check: ModelCheck, notes: ModelEvents | None) -> None:
+    kinds = {Verdict.GOOD: EventKind.VERIFIED, Verdict.DAMAGED: EventKind.DAMAGED, Verdict.MISSING: EventKind.DAMAGED}
+    if check.verdict in kinds and notes is not None:
+        await notes.add(check.provider, check.model, kinds[check.verdict], check.text)
