@@ -18,7 +18,7 @@ from tui.core.jobs import JobKind
 from tui.core.names import normal, parse, same
 from tui.providers.base import Provider
 from tui.services.asks import OFFLINE
-from tui.services.library.weights import Weights, find_weights, looks_like_path
+from tui.services.library.importing import Source, look_at, may_be_path
 from tui.text import clean_name
 
 _FULL: Final = ("F16", "F32", "BF16", "")
@@ -43,8 +43,8 @@ async def create(context: Context) -> int:
     allow(context, "Making a model")
     name, fields = _name(context.args.name), _fields(context)
     source = context.args.from_
-    if looks_like_path(source):
-        return await _from_files(context, name, await find_weights(source), fields)
+    if may_be_path(source):
+        return await _from_source(context, name, await look_at(source), fields)
     provider, model = await context.with_model(source, context.args.on, alone=True)
     _able(provider, Capability.CREATE, "make models")
     if model.remote:
@@ -65,17 +65,21 @@ async def import_(context: Context) -> int:
     """Queue the upload of weights of this machine, and the making of a model from them."""
     allow(context, "Making a model")
     name = _name(context.args.name)
-    return await _from_files(context, name, await find_weights(context.args.path), _fields(context))
+    return await _from_source(context, name, await look_at(context.args.path), _fields(context))
 
 
-async def _from_files(context: Context, name: str, weights: Weights, fields: Mapping[str, Any]) -> int:
-    provider = await _maker(context)
+async def _from_source(context: Context, name: str, source: Source, fields: Mapping[str, Any]) -> int:
+    provider = await maker(context)
     if not await _free(context, provider, name):
         return FAILED
     if not context.json:
-        several = f"{len(weights.files)} files" if len(weights.files) > 1 else next(iter(weights.files))
-        message(f"{name}: {clean_name(several)}, {context.size(weights.size)}, sent to {clean_name(provider.endpoint.name)}.")
-    return await _queue(context, provider, JobKind.UPLOAD, name, {"files": dict(weights.files), **fields})
+        files = [file for group in source.groups.values() for file in group]
+        several = f"{len(files)} files" if len(files) > 1 else clean_name(files[0]) if files else f"made from {clean_name(source.base)}"
+        sent = f", {context.size(source.size)}, sent to {clean_name(provider.endpoint.name)}" if files else ""
+        message(f"{name}: {several}{sent}.")
+        for note in source.notes:
+            message(f"{note}.")
+    return await _queue(context, provider, source.job, name, source.arguments(fields))
 
 
 def _name(text: str) -> str:
@@ -103,7 +107,7 @@ def _able(provider: Provider, capability: Capability, what: str) -> None:
         raise PaddockError.of(f"{name} cannot {what}", f"kind {kind}", "Choose another with --on", FailureKind.UNSUPPORTED)
 
 
-async def _maker(context: Context) -> Provider:
+async def maker(context: Context) -> Provider:
     """The server a new model goes to: the one named or the default, else the first that answers and can."""
     only, first = bool(context.args.on or context.settings.general.default_provider), None
     async with aclosing(context.answers(context.args.on)) as answers:

@@ -98,11 +98,13 @@ def _pulls(add: Any) -> None:
     command.add_argument("model", help=_MODEL)
     command.add_argument("--insecure", action="store_true", help="accept a registry without TLS")
     command.add_argument("--wait", action="store_true", help="stay until it is done")
-    command = add("create", "make a model from another one", on=True)
+    command = add("create", "make a model from another one, or from a file", on=True)
     command.add_argument("name", metavar="NAME", help="of the new model")
-    command.add_argument("--from", dest="from_", required=True, metavar="MODEL|FILE", help="what it is made from")
+    command.add_argument(
+        "--from", dest="from_", required=True, metavar="MODEL|FILE", help="a model, a GGUF file, a folder with safetensors, or a Modelfile"
+    )
     _making(command)
-    command = add("import", "make a model from a GGUF file or a folder with safetensors of this machine", on=True)
+    command = add("import", "make a model from a GGUF file, a folder with safetensors or a Modelfile of this machine", on=True)
     command.add_argument("path", metavar="PATH", help="the file or folder; pickles (.bin, .pt) are refused, as they may run code")
     command.add_argument("name", metavar="NAME", help="of the new model")
     _making(command)

@@ -155,11 +155,14 @@ class Changes:
             made = dict(self._world.made.get(found[0], {}))
         elif isinstance(files, dict) and files:
             digests = [str(digest).rpartition(":")[2] for digest in files.values()]
+            there = self._weights_of(digests[0])
             missing = [digest for digest in digests if digest not in self._world.uploads]
-            if missing:
+            if missing and there is None:
                 await answer.error(400, f"blob sha256:{missing[0]} not found")
                 return
-            source, made = _FROM_FILES, {"weights": digests[0], "size": sum(self._world.uploads[digest] for digest in digests)}
+            source, made = _FROM_FILES, {"weights": digests[0], "size": sum(self._world.uploads.get(digest, 0) for digest in digests)}
+            if there is not None:
+                source, made = there[0], {**there[1], "bare": True}
             spec = SPECS[source]
             await answer.line({"status": "parsing GGUF"})
         else:
@@ -168,7 +171,7 @@ class Changes:
         if body.get("quantize") and not await self._quantize(str(body["quantize"]), spec, made, answer):
             return
         changed = {key: body[key] for key in ("system", "template", "parameters") if body.get(key)}
-        if changed:
+        if changed or "bare" in made:
             made["edition"] = digest_of(json.dumps([made, changed], default=str))
             changed["parameters"] = {**made.get("parameters", {}), **_map(changed.get("parameters"))}
         weights = str(made.get("weights") or layers_of(spec)[0][0])
@@ -176,6 +179,14 @@ class Changes:
             await answer.line({"status": status})
         self._world.put(name, source, {**made, **changed})
         await answer.line({"status": "success"})
+
+    def _weights_of(self, digest: str) -> tuple[str, dict[str, Any]] | None:
+        """What an installed model with these weights is of, without what a person changed of it."""
+        kept = ("weights", "size", "quantization")
+        for name, source in self._world.installed.items():
+            if layers_of(self._world.spec(name))[0][0] == digest:
+                return source, {key: value for key, value in self._world.made.get(name, {}).items() if key in kept}
+        return None
 
     async def _quantize(self, wanted: str, spec: Spec, made: dict[str, Any], answer: Exchange) -> bool:
         """Make the weights smaller; False where that was refused."""
