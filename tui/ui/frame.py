@@ -19,7 +19,8 @@ SCREENS: Final = (
     ("monitor", "Monitor"),
     ("settings", "Settings"),
 )
-_MARK: Final = "mark"
+_LAST: Final = ("menu", "mark")
+"""Actions whose keys come last and always have their room."""
 _KEY_WORDS: Final = {
     "question_mark": "?",
     "slash": "/",
@@ -164,13 +165,14 @@ class KeyLine(Line):
         parts: list[Part] = [(" ", "")]
         used = 1
         shown = self._shown()
-        last = shown[-1] if shown and shown[-1].binding.action == _MARK else None
-        kept = cell_len(" ".join((key_text(last.binding), last.binding.description))) + 2 if last is not None else 0
+        last = [active for active in shown if active.binding.action in _LAST]
+        kept = sum(cell_len(" ".join((key_text(active.binding), active.binding.description))) + 2 for active in last)
         for active in shown:
             binding = active.binding
             key = key_text(binding)
             size = cell_len(key) + 1 + cell_len(binding.description) + 2
-            if used + size + (kept if active is not last else 0) > width + 2:
+            kept -= size if active in last else 0
+            if used + size + kept > width + 2:
                 continue
             parts.append((key, "$accent" if active.enabled else "$text-disabled"))
             parts.append((f" {binding.description}  ", "$foreground" if active.enabled else "$text-disabled"))
@@ -178,13 +180,13 @@ class KeyLine(Line):
         self.show(*parts)
 
     def _shown(self) -> list[ActiveBinding]:
-        """The keys with words, each action once; marking, the same everywhere, comes last and always has its room."""
+        """The keys with words, each action once; the menu, and marking, the same everywhere, come last and always have their room."""
         found: dict[str, ActiveBinding] = {}
         for active in self.screen.active_bindings.values():
             binding = active.binding
             if binding.show and binding.description and not self._typed(active):
                 found.setdefault(binding.action, active)
-        return sorted(found.values(), key=lambda active: active.binding.action == _MARK)
+        return sorted(found.values(), key=lambda active: active.binding.action in _LAST)
 
     def _typed(self, active: ActiveBinding) -> bool:
         """Whether the focused field writes this key down instead of doing what it says."""

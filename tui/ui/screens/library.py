@@ -15,6 +15,7 @@ from tui.ui.screens.library_installed import InstalledView, ModelTable
 from tui.ui.screens.library_kept import KeptVerbs
 from tui.ui.screens.library_making import MakingVerbs
 from tui.ui.screens.library_models import ModelVerbs
+from tui.ui.screens.library_table import TableVerbs
 from tui.ui.screens.library_tuning import TuningVerbs
 from tui.ui.screens.library_updates import UpdateVerbs
 
@@ -26,7 +27,7 @@ def only(app: App[Any], provider: str) -> None:
     app._library_only = provider  # type: ignore[attr-defined]
 
 
-class LibraryScreen(ModelVerbs, TuningVerbs, DiskVerbs, FitVerbs, KeptVerbs, MakingVerbs, UpdateVerbs, CatalogueVerbs):
+class LibraryScreen(ModelVerbs, TableVerbs, TuningVerbs, DiskVerbs, FitVerbs, KeptVerbs, MakingVerbs, UpdateVerbs, CatalogueVerbs):
     """Installed models of all providers, what can be pulled, and what lies on the disk."""
 
     HELP_LINES = "FITS is an estimate for 8k of context on this machine. Marks apply a key to several rows, hidden ones too."
@@ -36,12 +37,13 @@ class LibraryScreen(ModelVerbs, TuningVerbs, DiskVerbs, FitVerbs, KeptVerbs, Mak
         | MakingVerbs.VERBS
         | DiskVerbs.VERBS
         | KeptVerbs.VERBS
-        | (ModelVerbs.VERBS | UpdateVerbs.VERBS | CatalogueVerbs.VERBS)
+        | (ModelVerbs.VERBS | TableVerbs.VERBS | UpdateVerbs.VERBS | CatalogueVerbs.VERBS)
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter", id="library.filter", tooltip="show only rows that hold some words; esc clears"),
         Binding("right_square_bracket", "view(1)", "view", key_display="[ ]", id="library.next_view", tooltip="next view"),
         Binding("left_square_bracket", "view(-1)", "view", show=False, id="library.previous_view", tooltip="previous view"),
+        Binding("o", "menu", "more", id="library.menu", tooltip="a menu of everything that can be done here"),
         Binding("r", "refresh", "refresh", show=False, id="library.refresh", tooltip="ask all providers again"),
     ]
 

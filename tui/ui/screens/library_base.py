@@ -100,6 +100,11 @@ class LibraryBase(RefusingScreen):
         self.views: tuple[LibraryView[Any], ...] = self.make_views()
         self.view: LibraryView[Any] = self.views[0]
 
+    @property
+    def ascii(self) -> bool:
+        """See `AppScreen`; views are made before there is an app."""
+        return self.is_attached and super().ascii
+
     def make_views(self) -> tuple[LibraryView[Any], ...]:
         """The views, left to right; the first is shown first."""
         raise NotImplementedError
@@ -274,6 +279,13 @@ class LibraryBase(RefusingScreen):
         field = self.query_one("#library-filter", Input)
         field.display = True
         field.focus()
+
+    def use_filter(self, text: str) -> None:
+        """Show what a filter says, as if it had been typed."""
+        self.view.filter = text
+        self.query_one("#library-filter", Input).value = text
+        self.apply_filter()
+        self.draw_detail()
 
     def action_filter_done(self) -> None:
         """Back to the list, the filter stays."""
