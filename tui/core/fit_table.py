@@ -44,12 +44,14 @@ class Variant:
 
     Attributes:
         name: What would be pulled or loaded; empty where nobody offers it.
+        other: It is of another size than the model the table is about.
     """
 
     label: str
     subject: Subject
     source: Source
     name: str = ""
+    other: bool = False
 
 
 @record(frozen=True)
@@ -59,11 +61,13 @@ class FitRow:
     Attributes:
         fits: One for each context of the table; None beyond what it was trained for.
         largest: Tokens of the largest context that fits on GPUs (or in main memory where there is none), None where none does.
+        at_largest: The verdict there.
     """
 
     variant: Variant
     fits: tuple[Fit | None, ...]
     largest: int | None = None
+    at_largest: Fit | None = None
 
 
 @record(frozen=True)
@@ -147,15 +151,15 @@ def make_table(
     lessons: Lessons = NOTHING,
     pace: Pace | None = None,
 ) -> FitTable:
-    """Judge every variant at every context, heaviest first."""
+    """Judge every variant at every context: those of its own size first, heaviest first."""
+
+    def fit_at(subject: Subject, context: int) -> Fit:
+        return judge(need_of(subject, context, served, lessons), machine, served, pace=pace)
+
     rows = []
-    for variant in sorted(variants, key=lambda one: -one.subject.weights):
+    for variant in sorted(variants, key=lambda one: (one.other, -one.subject.weights)):
         subject = variant.subject
-        fits = tuple(
-            judge(need_of(subject, context, served, lessons), machine, served, pace=pace)
-            if context <= (subject.context or LONGEST)
-            else None
-            for context in contexts
-        )
-        rows.append(FitRow(variant, fits, largest_context(subject, machine, served, lessons)))
+        fits = tuple(fit_at(subject, context) if context <= (subject.context or LONGEST) else None for context in contexts)
+        largest = largest_context(subject, machine, served, lessons)
+        rows.append(FitRow(variant, fits, largest, fit_at(subject, largest) if largest else None))
     return FitTable(tuple(contexts), tuple(rows))
