@@ -14,6 +14,7 @@ def library(add: Any) -> None:
     _updates(add)
     _tuning(add)
     _disk(add)
+    _fit(add)
 
 
 def _updates(add: Any) -> None:
@@ -54,6 +55,14 @@ def _disk(add: Any) -> None:
     command.add_argument("what", nargs="*", metavar="trash|pulls|blobs", help="only these; else all three")
     command.add_argument("--dry-run", action="store_true", help="show what lies there and what each would free, and delete nothing")
     command.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _fit(add: Any) -> None:
+    command = add("fit", "what fits on this machine: context by quantization, or what to run", on=True)
+    command.add_argument("model", nargs="?", default="", help=f"{MODEL}, or one of the catalogue")
+    command.add_argument("--context", default="", metavar="32k", help="only this many tokens of context")
+    command.add_argument("--recommend", action="store_true", help="recommend models for this machine")
+    command.add_argument("--can", default="", metavar="tools,vision", help="recommend what can do all this")
 
 
 _CONFIGURE: Final = """\

@@ -26,7 +26,7 @@ _MODULES: Final = {
     "unload": "changes", "pull": "pull", "pulls": "pulls", "push": "make", "create": "make", "import": "make",
     "configure": "library_making", "export": "library_making", "backup": "library_making", "restore-backup": "library_making",
     "update": "library_updates", "outdated": "library_updates",
-    "verify": "library_disk", "clean": "library_disk",
+    "fit": "library_fit", "verify": "library_disk", "clean": "library_disk",
     "optimise": "library_tuning", "quantize": "library_tuning", "levels": "library_tuning",
     "chat": "chat", "complete": "complete", "chats": "chats", "providers": "providers", "monitor": "monitoring", "status": "machine",
     "doctor": "doctor", "config": "settings",

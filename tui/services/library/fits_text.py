@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from tui.core.fit import FITTING, Basis, Fit, FitRow, FitTable, Machine, Need, Served, Source, Variant, Verdict
+from tui.core.fit import Basis, Fit, FitRow, FitTable, Machine, Need, Served, Source, Variant, Verdict
+from tui.core.fit_table import LONGEST
 from tui.text import clean_name, size, tokens
 
 _BRAND: Final = re.compile(r"\A(?:NVIDIA|AMD|Intel(?:\(R\))?)\s+(?:GeForce\s+|Radeon\s+)?")
@@ -147,6 +148,8 @@ def served_text(served: Served) -> str:
     return f"cache {kind}, {served.slots} slot{'' if served.slots == 1 else 's'}{flash}"
 
 
-def fits_somewhere(row: FitRow) -> bool:
-    """Whether any context of a row fits."""
-    return any(fit is not None and fit.verdict in FITTING for fit in row.fits)
+def parse_tokens(text: str) -> int | None:
+    """`8192`, `32k`, `1m` as tokens; None for what is none."""
+    found = re.fullmatch(r"(\d{1,8})([km]?)", text.strip().lower())
+    number = int(found[1]) * {"": 1, "k": 1024, "m": 1 << 20}[found[2]] if found is not None else 0
+    return number if 0 < number <= LONGEST else None

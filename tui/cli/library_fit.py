@@ -1,0 +1,300 @@
+"""fit: what fits on this machine, context by quantization, and what to run on it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+from tui.cli.context import Context, wrong_usage
+from tui.cli.output import DASH, DONE, FAILED, emit, line, message, table
+from tui.core.capabilities import ABILITY_WORDS, Ability, Capability
+from tui.core.errors import Failure, FailureKind, PaddockError
+from tui.core.fit import SERVED, Fit, FitRow, FitTable, Lessons, Machine, Pace, Served, Source, Variant, contexts_of, make_table, pace_of
+from tui.core.models import Location, Model, ModelDetail, Origin, ProviderState, ProviderStatus, RunningModel
+from tui.core.record import record
+from tui.providers.base import Provider
+from tui.services.library.fits_recommend import Recommendation, recommended
+from tui.services.library.fits_text import (
+    label_of,
+    largest_text,
+    legend,
+    machine_text,
+    mark_of,
+    parse_tokens,
+    rate_text,
+    served_text,
+    verdict_text,
+)
+from tui.services.library.fits_variants import longest, of_catalogue, of_installed
+from tui.services.library.fits_words import ran_of, served_for
+from tui.services.machine import machine_of
+from tui.services.space import runs_here
+from tui.text import clean_name, count, size, tokens
+
+AT = 8192
+"""Tokens of context that a figure is told for where none is asked."""
+WORDS = {word: ability for ability, word in ABILITY_WORDS.items()} | {ability.value: ability for ability in Ability}
+
+
+@record(frozen=True)
+class Known:
+    """What estimates need: this machine, what loads taught, how fast memory is read, how the server runs models."""
+
+    machine: Machine
+    lessons: Lessons
+    pace: Pace
+    served: Served = SERVED
+
+
+async def fit(context: Context) -> int:
+    """Tell what fits; 1 where nothing does."""
+    args = context.args
+    if args.recommend or args.can:
+        if args.model:
+            raise _usage("--recommend takes no model", "Leave one of them out")
+        return await _recommend(context)
+    if not args.model:
+        raise _usage("Which model?", "Name one, or give --recommend")
+    provider, model = await _find(context, args.model)
+    if provider is None or model is None:
+        return await _offered(context, args.model)
+    details = await _details(provider, model)
+    running = await _running(provider)
+    state = await _state(context, provider)
+    known = await _known(context, state, running, await provider.models(), details)
+    variants = of_installed(model, details, await provider.models(), _library())
+    if not variants:
+        what = f"{provider.endpoint.name} does not tell how large {clean_name(model.name)} is"
+        raise PaddockError.of(what, provider.endpoint.name, "Choose another model", FailureKind.UNSUPPORTED)
+    return _tell(context, model.name, provider.endpoint.name, variants, known)
+
+
+def _usage(what: str, remedy: str) -> PaddockError:
+    return wrong_usage(PaddockError.of(what, "paddock fit", remedy))
+
+
+async def _find(context: Context, name: str) -> tuple[Provider | None, Model | None]:
+    """The installed model; nothing where only the catalogue has it."""
+    try:
+        return await context.with_model(name, context.args.on)
+    except PaddockError as error:
+        missing = error.failure.kind in (FailureKind.NOT_FOUND, FailureKind.UNREACHABLE, FailureKind.TIMEOUT)
+        if not missing or _library().model(name) is None or context.args.on:
+            raise
+        return None, None
+
+
+def _library() -> Any:
+    from tui.providers.library import load_library
+
+    return load_library()
+
+
+async def _details(provider: Provider, model: Model) -> dict[tuple[str, str], ModelDetail | Failure]:
+    if Capability.SHOW not in provider.capabilities:
+        return {}
+    with contextlib.suppress(PaddockError):
+        return {(model.provider, model.key): await provider.show(model.key)}
+    return {}
+
+
+async def _running(provider: Provider) -> tuple[RunningModel, ...]:
+    if Capability.RUNNING in provider.capabilities:
+        with contextlib.suppress(PaddockError):
+            return await provider.running()
+    return ()
+
+
+async def _state(context: Context, provider: Provider) -> ProviderState:
+    here = context.options.demo or runs_here(provider.endpoint, context.settings)
+    location = Location.HERE if here else Location.ELSEWHERE
+    return ProviderState(provider.endpoint, Origin.CONFIG, ProviderStatus.UP, version=(await provider.check()).version, location=location)
+
+
+async def _known(
+    context: Context,
+    state: ProviderState | None,
+    running: Sequence[RunningModel] = (),
+    models: Sequence[Model] = (),
+    details: dict[tuple[str, str], ModelDetail | Failure] | None = None,
+) -> Known:
+    """Measure this machine, and read what was learned.
+
+    Raises:
+        PaddockError: It is another machine whose memory nobody said, or this one could not be measured.
+    """
+    from tui.cli.monitoring import measure
+
+    lessons, profiles = await _learned(context)
+    kind, version = (state.endpoint.kind, state.version) if state is not None else ("ollama", "")
+    served = served_for(context.settings.optimise, kind, version)
+    if state is not None and state.location is not Location.HERE:
+        asked = context.settings.providers.get(state.name)
+        if asked is None or not asked.vram:
+            remedy = f"Set providers.{state.name}.vram to what its GPUs have"
+            raise PaddockError.of(f"{state.name} is not on this machine: its memory is not known", state.name, remedy, FailureKind.CONFIG)
+        return Known(Machine(0, 0, asked.vram, asked.vram, 1), lessons, Pace(ram=None), served)
+    sample = await measure(context, frozenset())
+    machine = machine_of(sample, [state] if state is not None else [], running)
+    if machine is None:
+        raise PaddockError.of("This machine's memory could not be measured", "", "See paddock doctor", FailureKind.INTERNAL)
+    return Known(machine, lessons, pace_of([gpu.name for gpu in sample.gpus], ran_of(profiles, models, details or {})), served)
+
+
+async def _learned(context: Context) -> tuple[Lessons, dict[tuple[str, str], Any]]:
+    """What loads and answers taught; nothing where nothing was measured, or the database cannot be read."""
+    if context.paths.database.exists():
+        from tui.store.load_memory import LoadMemory
+        from tui.store.measurements import Measurements
+
+        with contextlib.suppress(PaddockError):
+            database = context.database(write=False)
+            return Lessons(LoadMemory(database).all()), await Measurements(database).profiles()
+    return Lessons(), {}
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+async def _offered(context: Context, name: str) -> int:
+    """The table of a model of the catalogue."""
+    listed = _library().model(name)
+    known = await _known(context, None)
+    message(f"{listed.name} is not installed; sizes of the catalogue of {_library().snapshot}.")
+    return _tell(context, listed.name, "", of_catalogue(listed), known)
+
+
+def _tell(context: Context, title: str, provider: str, variants: Sequence[Variant], known: Known) -> int:
+    asked = _context(context.args.context)
+    contexts = (asked,) if asked else contexts_of(longest(variants), 7)
+    made = make_table(variants, contexts, known.machine, known.served, known.lessons, known.pace)
+    fits = any(row.largest is not None for row in made.rows)
+    if context.json:
+        emit(as_object(title, provider, made, known))
+        return DONE if fits else FAILED
+    binary = context.settings.appearance.units == "binary"
+    line(
+        f"{clean_name(title)}{f' on {provider}' if provider else ''}: {machine_text(known.machine, binary=binary)}; {served_text(known.served)}."
+    )
+    line()
+    rows = [
+        (
+            "*" if row.variant.source is Source.INSTALLED else "",
+            label_of(row.variant),
+            f"{'~' if row.variant.source is Source.COMPUTED else ''}{size(row.variant.subject.weights, binary=binary)}",
+            *(mark_of(fit, binary=binary) or DASH for fit in row.fits),
+            tokens(row.largest) if row.largest else "none",
+        )
+        for row in made.rows
+    ]
+    table(("", "MODEL", "SIZE", *(tokens(at) for at in contexts), "LARGEST"), rows, right=tuple(range(2, 4 + len(contexts))))
+    line()
+    own = next((row for row in made.rows if row.variant.source is Source.INSTALLED), made.rows[0])
+    at = max((number for number, one in enumerate(contexts) if one <= (asked or AT)), default=0)
+    line(f"{verdict_text(own, own.fits[at], contexts[at], binary=binary)} {largest_text(own)}")
+    message(f"* installed, ~ by bits a weight; {legend(made, binary=binary)}.")
+    return DONE if fits else FAILED
+
+
+def _context(text: str) -> int | None:
+    if not text:
+        return None
+    found = parse_tokens(text)
+    if found is None:
+        raise _usage(f"{clean_name(text, 20)} is no number of tokens", "Write it like 8192 or 32k")
+    return found
+
+
+def as_object(title: str, provider: str, made: FitTable, known: Known) -> dict[str, Any]:
+    """For JSON."""
+    return {
+        "model": title,
+        "provider": provider,
+        "machine": known.machine,
+        "served": known.served,
+        "contexts": made.contexts,
+        "rows": [_row(row, made.contexts) for row in made.rows],
+    }
+
+
+def _row(row: FitRow, contexts: Sequence[int]) -> dict[str, Any]:
+    variant = row.variant
+    return {
+        "label": variant.label,
+        "name": variant.name,
+        "quantization": variant.subject.quantization,
+        "source": variant.source,
+        "size": variant.subject.weights,
+        "trained_context": variant.subject.context,
+        "largest_context": row.largest,
+        "fits": [{"context": at, **fit_object(fit)} for at, fit in zip(contexts, row.fits, strict=True) if fit is not None],
+    }
+
+
+def fit_object(fit: Fit) -> dict[str, Any]:
+    """A verdict and what is behind it, in bytes."""
+    need, placement = fit.need, fit.placement
+    found: dict[str, Any] = {"verdict": fit.verdict}
+    if need is not None:
+        parts = {"weights": need.weights, "cache": need.kv_cache, "compute": need.compute, "projector": need.projector}
+        found |= {"needed": need.total, "in_ram": need.ram, "basis": need.basis, "parts": {**parts, "learned": need.correction}}
+    if placement is not None:
+        found |= {"gpu": placement.gpu, "ram": placement.ram, "gpu_layers": placement.layers, "layers": need.layers if need else 0}
+    return {**found, "missing": fit.over, "cpu_share": fit.cpu_share, "tokens_per_second": fit.rate, "speed_measured": fit.measured_rate}
+
+
+# --- what to run -----------------------------------------------------------------------------------------------------
+
+
+async def _recommend(context: Context) -> int:
+    wanted = _abilities(context.args.can)
+    installed: list[str] = []
+    with contextlib.suppress(PaddockError):
+        installed = [model.name for listed in await context.everybody(context.args.on) for model in listed.models]
+    known, models = await _known(context, None), context.settings.models
+    found = recommended(
+        _library(),
+        known.machine,
+        preferred=models.preferred,
+        excluded=models.excluded,
+        max_size=models.max_size,
+        wanted=wanted,
+        installed=installed,
+        served=known.served,
+        lessons=known.lessons,
+        pace=known.pace,
+    )
+    if context.json:
+        emit({"machine": known.machine, "models": [_recommended(one) for one in found]})
+        return DONE if found else FAILED
+    binary = context.settings.appearance.units == "binary"
+    line(f"For {machine_text(known.machine, binary=binary)}:")
+    if not found:
+        message("Nothing of the catalogue fits that can do this. Ask for less with --can, or look at models.max_size and models.excluded.")
+        return FAILED
+    line()
+    rows = [
+        (one.name, size(one.weights, binary=binary), one.fit.verdict.value, rate_text(one.fit) or DASH, _can(one), one.why) for one in found
+    ]
+    table(("MODEL", "SIZE", "FITS AT 8k", "SPEED", "CAN", "WHY"), rows, right=(1, 3))
+    message(f"Estimates from the catalogue of {_library().snapshot}; {count(len(_library().models))} models were looked at.")
+    return DONE
+
+
+def _recommended(one: Recommendation) -> dict[str, Any]:
+    about = {"name": one.name, "size": one.weights, "can": sorted(one.abilities), "why": one.why}
+    return {**about, "installed": one.installed, "preferred": one.preferred, **fit_object(one.fit)}
+
+
+def _can(one: Recommendation) -> str:
+    return " ".join(word for ability, word in ABILITY_WORDS.items() if ability in one.abilities)
+
+
+def _abilities(text: str) -> frozenset[Ability]:
+    words = [word for word in text.replace(",", " ").lower().split() if word]
+    for word in words:
+        if word not in WORDS:
+            known = ", ".join(ABILITY_WORDS.values())
+            raise _usage(f"{clean_name(word, 20)} is nothing a model can do", f"Choose of {known}")
+    return frozenset(WORDS[word] for word in words)
