@@ -156,7 +156,7 @@ class FakeLibrary:
         self.disk = FakeDisk(calls, shares={}, origins={}, uses={}, checks=CheckView())
         self.catalogue = FakePart(calls, view=CatalogueView(), hub=HubView())
         self.making = FakePart(calls, made={}, progress=None, opened=None, source=None, exported="")
-        self.tuning = FakePart(calls)
+        self.tuning = FakePart(calls, proposals={}, run=None, optimised={}, levels={})
 
 
 class FakePart(Recorder):

@@ -21,7 +21,7 @@ from tui.core.tuning import Optimised, OptimiseState, Proposal
 from tui.hardware.sample import Sample
 from tui.providers.base import Provider
 from tui.services.library import tuning_work
-from tui.services.library.tuning_words import figures, not_quantizable, outcome, quantizable, siblings
+from tui.services.library.tuning_words import figures, not_quantizable, ordered, outcome, quantizable, siblings
 from tui.services.machine import machine_of
 from tui.services.monitor.profile_words import rate
 from tui.services.space import runs_here
@@ -249,7 +249,7 @@ async def levels(context: Context) -> int:
 def _chosen(others: Sequence[str], model: Model, installed: Sequence[Model]) -> tuple[Model, ...]:
     """The models that are compared, the largest first: those named, else what seems to be the same model at another level."""
     if not others:
-        return tuning_work.ordered(siblings(model, installed))
+        return ordered(siblings(model, installed))
     found = [model]
     for name in others:
         one = next((one for one in installed if same(one.key, name) or one.name == name), None)
@@ -257,7 +257,7 @@ def _chosen(others: Sequence[str], model: Model, installed: Sequence[Model]) -> 
             raise PaddockError.of(f"There is no model {clean_name(name, 80)}", model.provider, "See paddock ls", FailureKind.NOT_FOUND)
         if one.key not in [other.key for other in found]:
             found.append(one)
-    return tuning_work.ordered(found)
+    return ordered(found)
 
 
 def _show(context: Context, base: Model, rows: Sequence[LevelFigures], chosen: Sequence[Model]) -> None:

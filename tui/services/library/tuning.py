@@ -179,7 +179,8 @@ class Tuning(Part):
         await self._propose(provider, model)
 
     async def _benchmark(self, provider: str, models: tuple[str, ...]) -> None:
-        from tui.services.library.tuning_work import benchmark, ordered
+        from tui.services.library.tuning_words import ordered
+        from tui.services.library.tuning_work import benchmark
 
         self._allow(provider, "Measuring levels", Capability.LOAD)
         if len(models) < 2:

@@ -66,6 +66,11 @@ def siblings(model: Model, installed: Iterable[Model]) -> tuple[Model, ...]:
     return tuple(found)
 
 
+def ordered(models: Sequence[Model]) -> tuple[Model, ...]:
+    """The base first, the largest; then the others from large to small."""
+    return tuple(sorted(models, key=lambda model: (not is_full(model.quantization), -(model.size or 0), model.key)))
+
+
 def outcome(row: Optimised) -> str:
     """How an optimisation ended, in a sentence."""
     changes = ", ".join(f"{change.key} {change.new}" for change in row.changes)

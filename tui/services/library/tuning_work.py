@@ -334,8 +334,3 @@ async def _one(tools: Tools, model: Model, figures: LevelFigures, reference: Any
         await _finish(tools, model, was, options)
     told = {name: getattr(measured, name) for name in ("memory", "vram", "load_seconds", "first_token", "rate", "prompt_rate", "cut")}
     return measured.answers, replace(figures, at=tools.clock.time(), agreement=share, same=equal, asked=len(measured.answers), **told)
-
-
-def ordered(models: Sequence[Model]) -> tuple[Model, ...]:
-    """The base first, the largest; then the others from large to small."""
-    return tuple(sorted(models, key=lambda model: (not is_full(model.quantization), -(model.size or 0), model.key)))

@@ -15,7 +15,7 @@ from tui.core.observe import Observable
 from tui.providers.library import load_library
 from tui.text import size
 from tui.ui.frame import Part
-from tui.ui.screens import catalogue_view, library_columns, library_disk_words, library_updates_words
+from tui.ui.screens import catalogue_view, library_columns, library_disk_words, library_tuning_words, library_updates_words
 from tui.ui.screens.fits import machine_of
 from tui.ui.screens.library_base import LibraryView
 from tui.ui.screens.library_known import Known, text_of
@@ -81,6 +81,8 @@ class InstalledView(LibraryView[Model]):
             services.library.disk.origins,
             services.library.disk.checks,
             services.library.events.history,
+            services.library.tuning.optimised,
+            services.library.tuning.levels,
         )
         for source in known:
             screen.follow(source, lambda _value: self._known_moved(), fps=2)
@@ -186,6 +188,7 @@ class InstalledView(LibraryView[Model]):
             binary=self.screen.binary,
             profile=self.known.profile(item),
         )
+        facts = library_tuning_words.added(facts, self.screen.services, item, time.time())
         update = library_updates_words.state_of(self.screen.services.library.updates.states.value, item)
         disk = library_disk_words.installed(self.screen.services, item, time.time(), binary=self.screen.binary)
         return [facts[0], *library_updates_words.facts(update, item, time.time(), binary=self.screen.binary), *disk, *facts[1:]]
