@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     "ls", "ps", "show", "search", "rm", "cp", "load", "unload", "pull", "pulls", "push", "create", "import", "update",
-    "optimise", "quantize", "levels", "verify", "clean",
+    "fit", "optimise", "quantize", "levels", "verify", "clean",
     "chat", "complete", "chats", "providers", "monitor", "status", "doctor", "config", "completions",
 )  # fmt: skip
 _INTERNAL = ("worker", "sampler", "demo-server", "demo-sampler")
@@ -42,7 +42,7 @@ options
   --help            print this text
 
 models      ls   ps   show   search   rm   cp   load   unload
-tuning      optimise   quantize   levels
+tuning      fit   optimise   quantize   levels
 disk        verify   clean
 pulls       pull   pulls   push   create   import   update
 chat        chat   complete   chats

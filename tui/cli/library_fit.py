@@ -174,9 +174,9 @@ def _tell(context: Context, title: str, provider: str, variants: Sequence[Varian
         emit(as_object(title, provider, made, known))
         return DONE if fits else FAILED
     binary = context.settings.appearance.units == "binary"
-    line(
-        f"{clean_name(title)}{f' on {provider}' if provider else ''}: {machine_text(known.machine, binary=binary)}; {served_text(known.served)}."
-    )
+    where = f" on {provider}" if provider else ""
+    line(f"{clean_name(title)}{where}: {served_text(known.served)}.")
+    line(f"{machine_text(known.machine, binary=binary)}.")
     line()
     rows = [
         (
