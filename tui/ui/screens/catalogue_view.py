@@ -1,43 +1,105 @@
-"""The words of the Library screen's catalogue: what can be pulled, and the largest of it that fits."""
+"""The words of the Library screen's catalogue: what can be pulled, the largest of it that fits, what is recommended."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final
 
-from tui.core.fit import Verdict
-from tui.providers.library import CatalogueModel, CatalogueTag, Library
+from tui.core.capabilities import Ability
+from tui.core.filtering import Filter, Look, Term, parameter_count, predicate
+from tui.core.filtering import parse as parse_filter
+from tui.core.fit import Fit, Verdict
+from tui.core.record import record
+from tui.providers.library import CODE, CatalogueModel, CatalogueTag, Library
+from tui.providers.library_json import age
+from tui.services.library.fits_recommend import Recommendation, subject_of_tag
 from tui.text import size, tokens
 from tui.ui.screens.fits import Fits, words
 from tui.ui.widgets.columns import Cell, Column
 from tui.ui.widgets.detail import Fact
 
-_FITTING = (Verdict.GOOD, Verdict.TIGHT, Verdict.AFTER_UNLOAD)
+if TYPE_CHECKING:
+    from tui.core.errors import Failure
+
+FITTING: Final = (Verdict.GOOD, Verdict.TIGHT, Verdict.AFTER_UNLOAD)
+MOST_TAGS: Final = 40
+"""Tags in the pane; the dialog has all of them."""
+UNUSUAL: Final = "unusual name: it holds characters that only look like those one types"
+Pair = tuple[CatalogueModel, CatalogueTag | None]
 
 
-def snapshot_day(library: Library) -> str:
-    """`21 Aug 2026`, the day the facts were gathered."""
+@record(frozen=True)
+class Shown:
+    """What the pane and the columns need beside the model.
+
+    Attributes:
+        fits: Verdicts.
+        library: The list the model is of.
+        installed: Normal names of what is installed.
+        best: What is recommended for this machine, by model.
+        failure: Why the last refresh brought nothing.
+        now: Epoch seconds.
+        binary: Sizes in GiB.
+    """
+
+    fits: Fits
+    library: Library
+    installed: frozenset[str]
+    best: Mapping[str, Recommendation]
+    failure: Failure | None
+    now: float
+    binary: bool = False
+
+
+def day_of(date: str) -> str:
+    """`21 Aug 2026` for `2026-08-21`."""
     try:
-        day = time.strptime(library.snapshot, "%Y-%m-%d")
+        day = time.strptime(date, "%Y-%m-%d")
     except ValueError:
-        return library.snapshot
+        return date
     return f"{day.tm_mday} {time.strftime('%b %Y', day)}"
+
+
+def age_words(date: str, now: float) -> str:
+    """`93 days old`, `of today`; empty where no day is known."""
+    days = age(date, now)
+    if days is None:
+        return ""
+    return "of today" if days == 0 else f"{days} day{'s' if days > 1 else ''} old"
+
+
+def of_words(date: str, now: float) -> str:
+    """`of 21 Aug 2026, 93 days old`."""
+    return ", ".join(part for part in (f"of {day_of(date)}", age_words(date, now)) if part)
+
+
+# --- what fits --------------------------------------------------------------------------------------------------------
+
+
+def fit_of(model: CatalogueModel, tag: CatalogueTag, fits: Fits) -> Fit | None:
+    """The verdict for a tag; None where its size or this machine is not known, or it runs in a cloud."""
+    subject = subject_of_tag(model, tag)
+    return fits.of_subject(subject) if subject is not None else None
+
+
+def fits_well(model: CatalogueModel, tag: CatalogueTag, fits: Fits) -> bool:
+    """Whether a tag fits on this machine."""
+    fit = fit_of(model, tag, fits)
+    return fit is not None and fit.verdict in FITTING
 
 
 def weighty(model: CatalogueModel) -> list[CatalogueTag]:
     """The tags with weights of a known size, smallest first."""
-    sized = [tag for tag in model.tags if tag.bytes and not tag.cloud and tag.tag in model.sizes]
+    sizes = frozenset(model.sizes)
+    sized = [tag for tag in model.tags if tag.bytes and not tag.cloud and tag.tag in sizes]
     sized = sized or [tag for tag in model.tags if tag.bytes and not tag.cloud]
     return sorted(sized, key=lambda tag: tag.bytes or 0)
 
 
 def largest(model: CatalogueModel, fits: Fits) -> CatalogueTag | None:
     """The largest tag that fits on this machine; None where none does or nothing is known."""
-    best = None
-    for tag in weighty(model):
-        fit = fits.of_bytes(tag.bytes or 0, tag.context)
-        if fit is not None and fit.verdict in _FITTING:
-            best = tag
-    return best
+    return next((tag for tag in reversed(weighty(model)) if fits_well(model, tag, fits)), None)
 
 
 def fitting(library: Library, fits: Fits) -> list[tuple[CatalogueModel, CatalogueTag]]:
@@ -45,9 +107,74 @@ def fitting(library: Library, fits: Fits) -> list[tuple[CatalogueModel, Catalogu
     found = []
     for model in library.models:
         tag = largest(model, fits)
-        if tag is not None and "chat" in model.words.split():
+        if tag is not None and Ability.COMPLETION in model.capabilities:
             found.append((model, tag))
     return found
+
+
+# --- the filter -------------------------------------------------------------------------------------------------------
+
+
+def _sizes(pair: Pair) -> Iterable[float]:
+    tag = pair[1]
+    return () if tag is None or not tag.bytes else (float(tag.bytes),)
+
+
+def _parameters(pair: Pair) -> Iterable[float]:
+    model, tag = pair
+    found = parameter_count(tag.tag) if tag is not None else None
+    if found is None and (tag is None or tag is model.default):
+        found = parameter_count(model.parameters)
+    return () if found is None else (found,)
+
+
+def look(fits: Fits, installed: frozenset[str]) -> Look[Pair]:
+    """How the filter sees a tag of a model."""
+
+    def quants(pair: Pair) -> Iterable[str]:
+        return () if pair[1] is None or not pair[1].quant else (pair[1].quant,)
+
+    return Look(
+        text=lambda pair: pair[0].told,
+        sizes=_sizes,
+        parameters=_parameters,
+        contexts=lambda pair: () if pair[1] is None or not pair[1].context else (float(pair[1].context),),
+        abilities=lambda pair: pair[0].capabilities,
+        quants=quants,
+        licence=lambda pair: pair[0].licence,
+        fits=lambda pair: pair[1] is not None and fits_well(pair[0], pair[1], fits),
+        loaded=lambda pair: pair[1] is not None and f"{pair[0].name}:{pair[1].tag}" in installed,
+    )
+
+
+def accepts(text: str, fits: Fits, installed: frozenset[str]) -> tuple[str, Callable[[CatalogueModel], bool] | None]:
+    """The plain words of a filter, and what tells whether the rest holds for a model.
+
+    What is asked for must hold for one and the same tag (`fits >5g` is a tag of more than 5 GB that fits); what is excluded, for none.
+    """
+    found = parse_filter(text)
+    wanted = tuple(term for term in found.terms if term.wanted)
+    unwanted = tuple(_positive(term) for term in found.terms if not term.wanted)
+    seen = look(fits, installed)
+    some = predicate(Filter(terms=wanted), seen)
+    none = [test for term in unwanted if (test := predicate(Filter(terms=(term,)), seen)) is not None]
+    if some is None and not none:
+        return found.plain, None
+
+    def holds(model: CatalogueModel) -> bool:
+        pairs: list[Pair] = [(model, tag) for tag in model.tags] or [(model, None)]
+        if some is not None and not any(some(pair) for pair in pairs):
+            return False
+        return not any(test(pair) for test in none for pair in pairs)
+
+    return found.plain, holds
+
+
+def _positive(term: Term) -> Term:
+    return Term(term.kind, term.text, term.sign, term.value)
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
 
 
 def largest_cell(model: CatalogueModel, fits: Fits, *, binary: bool = False) -> Cell:
@@ -59,52 +186,116 @@ def largest_cell(model: CatalogueModel, fits: Fits, *, binary: bool = False) -> 
         return Cell("–", "dim")
     best = largest(model, fits)
     if best is None:
-        fit = fits.of_bytes(tags[0].bytes or 0, tags[0].context)
+        fit = fit_of(model, tags[0], fits)
         slow = fit is not None and fit.verdict is Verdict.SLOW
         return Cell(words(fit, binary=binary) if fit is not None else "–", "warn" if slow else "dim")
-    fit = fits.of_bytes(best.bytes or 0, best.context)
-    default = model.default
-    same = default is not None and default.bytes == best.bytes
-    quant = f" {model.quant}" if same and model.quant else ""
-    need = size(fit.need.total if fit is not None and fit.need is not None else best.bytes, binary=binary)
-    return Cell(f"{best.tag}{quant}, {need}", "ok")
+    fit = fit_of(model, best, fits)
+    need = size(fit.need.whole if fit is not None and fit.need is not None else best.bytes, binary=binary)
+    return Cell(f"{best.tag}{f' {best.quant}' if best.quant else ''}, ~{need}", "ok")
+
+
+def fit_order(model: CatalogueModel, fits: Fits) -> float | None:
+    """What LARGEST THAT FITS sorts by: its bytes."""
+    best = largest(model, fits)
+    return float(best.bytes or 0) if best is not None else None
 
 
 def columns(fits: Fits, width: int, *, binary: bool = False) -> list[Column[CatalogueModel]]:
-    """The columns for a screen of `width` cells."""
+    """The columns for a table of `width` cells."""
     pulls: list[Column[CatalogueModel]] = [
-        Column("pulls", "PULLS", lambda m: _millions(m.pulls), width=7, align="right", sort_key=lambda m: m.pulls, descending=True)
+        Column("pulls", "PULLS", lambda m: millions(m.pulls), width=7, align="right", sort_key=lambda m: m.pulls, descending=True)
     ]
     return [
-        Column("name", "NAME", lambda model: model.name, min=15, max=36, flex=2, sort_key=lambda model: model.name),
-        Column("sizes", "SIZES", lambda model: model.size_range or "–", width=12, min_screen_width=66),
-        Column("fits", "LARGEST THAT FITS", lambda model: largest_cell(model, fits, binary=binary), min=18, max=26, flex=1),
+        Column("name", "NAME", _name_cell, min=15, max=36, flex=2, sort_key=lambda model: model.name),
+        Column("sizes", "SIZES", lambda model: model.size_range or "–", width=12, min_screen_width=66, sort_key=_smallest),
+        Column(
+            "fits",
+            "LARGEST THAT FITS",
+            lambda model: largest_cell(model, fits, binary=binary),
+            min=19,
+            max=28,
+            flex=1,
+            sort_key=lambda model: fit_order(model, fits),
+            descending=True,
+        ),
         Column("can", "CAN", lambda model: model.words, min=12, max=30, flex=1),
         *(pulls if width >= 100 else []),
-        Column("licence", "LICENCE", lambda model: model.licence or "–", min=8, max=30, flex=1),
+        Column(
+            "licence", "LICENCE", lambda model: model.licence or "–", min=8, max=30, flex=1, sort_key=lambda model: model.licence or None
+        ),
     ]
 
 
-def _millions(pulls: int | None) -> str:
+def _name_cell(model: CatalogueModel) -> Cell:
+    return Cell(model.name, "warn" if model.unusual else "")
+
+
+def _smallest(model: CatalogueModel) -> int | None:
+    tags = weighty(model)
+    return tags[0].bytes if tags else None
+
+
+def millions(pulls: int | None) -> str:
+    """`6.0 M`, `12 k`."""
     if pulls is None:
         return "–"
     return f"{pulls / 1e6:.1f} M" if pulls >= 1e6 else f"{pulls / 1e3:.0f} k" if pulls >= 1000 else str(pulls)
 
 
-def catalogue_facts(model: CatalogueModel, fits: Fits, installed: frozenset[str], day: str, *, binary: bool = False) -> list[Fact]:
-    """One model of the catalogue: each size, its context, and whether it fits; `installed` are normal names."""
-    can = [model.words or "–", model.family, f"licence {model.licence}" if model.licence else ""]
+# --- the pane ---------------------------------------------------------------------------------------------------------
+
+
+def catalogue_facts(model: CatalogueModel, shown: Shown) -> list[Fact]:
+    """One model of the catalogue: what it can, each tag with its quantization, size and verdict, and how old all that is."""
+    can = [
+        f"{model.words} {CODE if model.code else ''}".strip() or "–",
+        model.family,
+        f"licence {model.licence}" if model.licence else "licence not known",
+    ]
     if model.pulls:
-        can.append(f"pulled {_millions(model.pulls)} times")
-    out = [Fact("can", "   ".join(part for part in can if part))]
-    tags = [tag for tag in model.tags if tag.tag != "latest"] or list(model.tags)
-    widest = min(28, max((len(tag.tag) for tag in tags), default=4))
-    for number, tag in enumerate(tags[:24]):
-        fit = fits.of_bytes(tag.bytes, tag.context) if tag.bytes else None
-        verdict = "in a cloud" if tag.cloud else words(fit, binary=binary) if fit is not None else ""
-        have = "installed" if f"{model.name}:{tag.tag}" in installed else ""
-        weight = size(tag.bytes, binary=binary)
-        row = f"{tag.tag[:28]:<{widest}}  {weight:>7}  {tokens(tag.context):>5} context  {verdict:<16}  {have}"
-        out.append(Fact("sizes" if number == 0 else "", row.rstrip(), fixed=True))
-    out.append(Fact("facts", f"of {day}, sizes as the library gave them that day; what fits is an estimate at 8k", "$text-muted"))
+        can.append(f"{millions(model.pulls)} pulls")
+    out = [Fact("", UNUSUAL, "$text-warning")] if model.unusual else []
+    out.append(Fact("can", "   ".join(part for part in can if part)))
+    out += _tag_facts(model, shown)
+    if shown.failure is not None:
+        out.append(Fact("refresh", f"{shown.failure.sentence()}: this list stays. {shown.failure.remedy}.", "$text-warning"))
+    where = f" ({shown.library.source})" if shown.library.source else ""
+    facts = f"{of_words(shown.library.snapshot, shown.now)}{where}; what fits is estimated, at 8k of context"
+    out.append(Fact("facts", facts, "$text-muted"))
     return out
+
+
+def _tag_facts(model: CatalogueModel, shown: Shown) -> list[Fact]:
+    tags = [tag for tag in model.tags if tag.tag != "latest"] or list(model.tags)
+    if not tags:
+        return [Fact("tags", "the list names none; a pulls the model by its name")]
+    widest = min(20, max(len(tag.tag) for tag in tags[:MOST_TAGS]))
+    rows = [
+        Fact("tags" if number == 0 else "", _tag_row(model, tag, widest, shown), fixed=True) for number, tag in enumerate(tags[:MOST_TAGS])
+    ]
+    if len(tags) > MOST_TAGS:
+        rows.append(Fact("", f"and {len(tags) - MOST_TAGS} more: i lists all", "$text-muted", fixed=True))
+    return rows
+
+
+def _tag_row(model: CatalogueModel, tag: CatalogueTag, widest: int, shown: Shown) -> str:
+    name, best = f"{model.name}:{tag.tag}", shown.best.get(model.name)
+    have = "installed" if name in shown.installed else ""
+    wish = ("recommended, you prefer it" if best.preferred else "recommended") if best is not None and best.name == name else ""
+    said = ", ".join(part for part in (have, verdict(model, tag, shown.fits, binary=shown.binary), wish) if part)
+    old = f"   {day_of(tag.dated)}" if tag.dated else ""
+    row = f"{tag.tag[:20]:<{widest}}  {tag.quant or '–':<6}  {weight(tag, binary=shown.binary):>7}  {tokens(tag.context):>5}  {said}{old}"
+    return row.rstrip()
+
+
+def weight(tag: CatalogueTag, *, binary: bool = False) -> str:
+    """Bytes to fetch; `~` marks what was worked out."""
+    return f"{'~' if tag.estimated and tag.bytes else ''}{size(tag.bytes, binary=binary)}"
+
+
+def verdict(model: CatalogueModel, tag: CatalogueTag, fits: Fits, *, binary: bool = False) -> str:
+    """`good`, `slow, ~4 tok/s`, `no: 26 GB over`, `in a cloud`; empty where not known."""
+    if tag.cloud:
+        return "in a cloud"
+    fit = fit_of(model, tag, fits)
+    return words(fit, binary=binary) if fit is not None else ""

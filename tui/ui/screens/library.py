@@ -8,9 +8,10 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 
 from tui.ui.screens.library_base import LibraryView
-from tui.ui.screens.library_catalogue import CatalogueTable, CatalogueVerbs, CatalogueView
+from tui.ui.screens.library_catalogue import CatalogueTable, CatalogueView
 from tui.ui.screens.library_disk import DiskVerbs, DiskView
 from tui.ui.screens.library_fit import FitVerbs
+from tui.ui.screens.library_hub import HubVerbs, HuggingFaceView
 from tui.ui.screens.library_installed import InstalledView, ModelTable
 from tui.ui.screens.library_kept import KeptVerbs
 from tui.ui.screens.library_making import MakingVerbs
@@ -27,7 +28,7 @@ def only(app: App[Any], provider: str) -> None:
     app._library_only = provider  # type: ignore[attr-defined]
 
 
-class LibraryScreen(ModelVerbs, TableVerbs, TuningVerbs, DiskVerbs, FitVerbs, KeptVerbs, MakingVerbs, UpdateVerbs, CatalogueVerbs):
+class LibraryScreen(ModelVerbs, TableVerbs, TuningVerbs, DiskVerbs, FitVerbs, KeptVerbs, MakingVerbs, UpdateVerbs, HubVerbs):
     """Installed models of all providers, what can be pulled, and what lies on the disk."""
 
     HELP_LINES = "FITS is an estimate for 8k of context on this machine. Marks apply a key to several rows, hidden ones too."
@@ -37,7 +38,7 @@ class LibraryScreen(ModelVerbs, TableVerbs, TuningVerbs, DiskVerbs, FitVerbs, Ke
         | MakingVerbs.VERBS
         | DiskVerbs.VERBS
         | KeptVerbs.VERBS
-        | (ModelVerbs.VERBS | TableVerbs.VERBS | UpdateVerbs.VERBS | CatalogueVerbs.VERBS)
+        | (ModelVerbs.VERBS | TableVerbs.VERBS | UpdateVerbs.VERBS | HubVerbs.VERBS)
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter", id="library.filter", tooltip="show only rows that hold some words; esc clears"),
@@ -49,7 +50,7 @@ class LibraryScreen(ModelVerbs, TableVerbs, TuningVerbs, DiskVerbs, FitVerbs, Ke
 
     def make_views(self) -> tuple[LibraryView[Any], ...]:
         """See `LibraryBase`."""
-        return (InstalledView(self), CatalogueView(self), DiskView(self))
+        return (InstalledView(self), CatalogueView(self), DiskView(self), HuggingFaceView(self))
 
     def start(self) -> None:
         """Show what was asked for, then follow."""

@@ -66,7 +66,8 @@ class DiskView(LibraryView[Entry]):
     def columns(self, width: int) -> Sequence[Column[Entry]]:
         """See `LibraryView`."""
         screen = self.screen
-        return library_disk_words.columns(self.use, time.time, several=self._several, ascii=screen.is_attached and screen.ascii, binary=screen.binary)
+        ascii = screen.is_attached and screen.ascii
+        return library_disk_words.columns(self.use, time.time, several=self._several, ascii=ascii, binary=screen.binary)
 
     def start(self) -> None:
         """Follow the disks and the checks."""

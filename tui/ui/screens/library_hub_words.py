@@ -1,0 +1,149 @@
+"""The words of the Library's Hugging Face view: repositories, their files, and whether those fit."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tui.core.fit import Fit, Subject
+from tui.core.record import record
+from tui.providers.hub import HubFile, HubRepo
+from tui.text import clean_name, duration, size, tokens
+from tui.ui.screens.catalogue_view import UNUSUAL, millions
+from tui.ui.screens.fits import TONES, Fits, need_text, words
+from tui.ui.widgets.columns import Cell, Column
+from tui.ui.widgets.detail import Fact
+
+
+@record(frozen=True)
+class More:
+    """The row that fetches the next page."""
+
+
+MORE: Final = More()
+Row = HubRepo | HubFile | More
+
+
+def name_of(row: Row) -> str:
+    """What identifies a row."""
+    return "more…" if isinstance(row, More) else row.key if isinstance(row, HubRepo) else row.name
+
+
+def billions(parameters: int | None) -> str:
+    """`8.2B`, `494M`; a dash where not known."""
+    if not parameters:
+        return "–"
+    return f"{parameters / 1e9:.1f}B" if parameters >= 1e9 else f"{parameters / 1e6:.0f}M"
+
+
+def access(repo: HubRepo) -> str:
+    """What must be had beside the name."""
+    return "private" if repo.private else "gated" if repo.gated else ""
+
+
+def repo_columns(width: int, now: float) -> list[Column[Row]]:
+    """The columns of repositories."""
+
+    def of(row: Row) -> HubRepo | None:
+        return row if isinstance(row, HubRepo) else None
+
+    def name(row: Row) -> Cell:
+        if isinstance(row, More):
+            return Cell("more: enter asks for the next page", "accent", rest=True)
+        repo = of(row)
+        return Cell(repo.name, "warn" if repo.unusual else "") if repo is not None else Cell("")
+
+    def told(text: object) -> Cell:
+        return Cell("" if text is None else str(text))
+
+    return [
+        Column("name", "REPOSITORY", name, min=30, flex=4, max=60),
+        Column("parameters", "PARAMS", lambda row: told(billions(r.parameters) if (r := of(row)) else None), width=6, align="right"),
+        Column("pulls", "PULLS", lambda row: told(millions(r.downloads) if (r := of(row)) else None), width=7, align="right"),
+        Column("changed", "CHANGED", lambda row: told(_ago(r, now) if (r := of(row)) else None), width=7, align="right"),
+        Column("access", "ACCESS", lambda row: Cell(access(r) if (r := of(row)) else "", "warn"), width=7),
+        *(
+            [Column[Row]("context", "CONTEXT", lambda row: told(tokens(r.context) if (r := of(row)) else None), width=7, align="right")]
+            if width >= 96
+            else []
+        ),
+        Column("licence", "LICENCE", lambda row: told((r.licence or "–") if (r := of(row)) else None), min=7, flex=1, max=24),
+    ]
+
+
+def _ago(repo: HubRepo, now: float) -> str:
+    return "–" if repo.updated_at is None else duration(max(0.0, now - repo.updated_at))
+
+
+def file_columns(repo: HubRepo, fits: Fits, *, binary: bool = False) -> list[Column[Row]]:
+    """The columns of a repository's files."""
+
+    def of(row: Row) -> HubFile | None:
+        return row if isinstance(row, HubFile) else None
+
+    def name(row: Row) -> Cell:
+        file = of(row)
+        return Cell(file.name.rpartition("/")[2], "warn" if file.unusual else "" if file.pull else "dim") if file else Cell("")
+
+    def fit_cell(row: Row) -> Cell:
+        file = of(row)
+        if file is None:
+            return Cell("")
+        fit = fit_of(repo, file, fits)
+        if not file.pull:
+            return Cell(file.why, "dim")
+        return Cell(words(fit, binary=binary), TONES.get(fit.verdict, "")) if fit is not None else Cell("–", "dim")
+
+    def known(text: object) -> str:
+        return str(text)
+
+    return [
+        Column("quant", "QUANT", lambda row: known(f.quant or "–") if (f := of(row)) else "", width=9),
+        Column("size", "SIZE", lambda row: known(size(f.size, binary=binary)) if (f := of(row)) else "", width=7, align="right"),
+        Column("fits", "FITS AT 8k", fit_cell, min=18, max=30, flex=1),
+        Column("parts", "PARTS", lambda row: known(f.parts if f.parts > 1 else "") if (f := of(row)) else "", width=5, align="right"),
+        Column("name", "FILE", name, min=20, flex=3),
+    ]
+
+
+def fit_of(repo: HubRepo, file: HubFile, fits: Fits) -> Fit | None:
+    """The verdict for a file; None where its size or this machine is not known."""
+    if not file.size or file.projector:
+        return None
+    parameters = float(repo.parameters) if repo.parameters else None
+    return fits.of_subject(Subject(file.size, None, repo.context, parameters, repo.architecture, name=file.pull))
+
+
+def repo_facts(repo: HubRepo, host: str, now: float) -> list[Fact]:
+    """A repository in the pane."""
+    out = [Fact("", UNUSUAL, "$text-warning")] if repo.unusual else []
+    about = [repo.architecture, billions(repo.parameters) if repo.parameters else ""]
+    about += [f"{tokens(repo.context)} context" if repo.context else "", f"licence {repo.licence}" if repo.licence else "licence not told"]
+    out.append(Fact("is", "   ".join(part for part in about if part)))
+    liked = f"{millions(repo.likes)} likes" if repo.likes else ""
+    used = [f"pulled {millions(repo.downloads)} times a month" if repo.downloads is not None else "", liked]
+    changed = f"changed {_ago(repo, now)} ago" if repo.updated_at is not None else ""
+    out.append(Fact("hub", "   ".join(part for part in (*used, changed) if part) or "says no more"))
+    if repo.private or repo.gated:
+        why = "private: only for who has a key" if repo.private else "gated: ask for access on its page first"
+        out.append(Fact("access", f"{why}; the server needs its own key there to pull it", "$text-warning"))
+    out.append(Fact("origin", f"{clean_name(host)}; not scanned: nobody vouches for these weights", "$text-muted"))
+    out.append(Fact("", "enter lists its files with sizes", "$text-muted"))
+    return out
+
+
+def file_facts(repo: HubRepo, file: HubFile, fits: Fits, *, binary: bool = False) -> list[Fact]:
+    """A file in the pane."""
+    out = [Fact("", UNUSUAL, "$text-warning")] if file.unusual else []
+    fit = fit_of(repo, file, fits)
+    if fit is not None and fits.machine is not None:
+        context = min(8192, repo.context or 8192)
+        out.append(Fact("needs", need_text(fit, fits.machine, context, binary=binary)))
+    out.append(Fact("pulls", f"as {clean_name(file.pull, 200)}") if file.pull else Fact("pulls", f"nothing: {file.why}", "$text-muted"))
+    if file.parts > 1:
+        have = f", {file.missing} of them missing" if file.missing else ""
+        out.append(Fact("parts", f"{file.parts} files{have}, {size(file.size, binary=binary)} in all; older servers take no split files"))
+    out.append(Fact("file", file.name))
+    if repo.private or repo.gated:
+        out.append(Fact("access", f"{access(repo)}: the server needs its own key there", "$text-warning"))
+    out.append(Fact("origin", f"hf.co/{repo.name}; not scanned", "$text-muted"))
+    return out
