@@ -105,7 +105,7 @@ class TagsDialog(ModalScreen[str | None]):
     def on_rows_selected(self, event: Rows.Selected) -> None:
         """Enter: pull it."""
         event.stop()
-        self.dismiss(event.item.tag)
+        self.action_pull()
 
     def on_rows_highlighted(self, event: Rows.Highlighted) -> None:
         """Nobody else's business."""

@@ -184,7 +184,7 @@ class CatalogueVerbs(LibraryBase):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "pull", "pull", id="library.pull", tooltip="pull a model by name, or the one of the catalogue under the cursor"),
     ]
-    MORE = (
+    MORE: ClassVar[tuple[tuple[str, str, str], ...]] = (
         ("pull", "Pull a model", "by name, or the one of the catalogue under the cursor"),
         ("tags", "Tags of a model", "all quantizations of the catalogue's model under the cursor, with size and verdict"),
         ("best", "Recommended for this machine", "what fits best of the catalogue, or all of it again"),

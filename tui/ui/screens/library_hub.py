@@ -161,7 +161,9 @@ class HuggingFaceView(LibraryView[Row]):
 class HubVerbs(CatalogueVerbs):
     """Searching, and pulling what was found."""
 
-    MORE = (("hub", "Search Hugging Face", "repositories with GGUF files, and the sizes of those; only when you ask"),)
+    MORE: ClassVar[tuple[tuple[str, str, str], ...]] = (
+        ("hub", "Search Hugging Face", "repositories with GGUF files, and the sizes of those; only when you ask"),
+    )
 
     @property
     def hub(self) -> HuggingFaceView | None:
