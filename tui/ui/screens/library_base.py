@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
@@ -22,6 +23,8 @@ from tui.ui.widgets.filter import FilterInput
 from tui.ui.widgets.rows import Rows
 
 T = TypeVar("T")
+_FILTER: Final = 12
+"""Cells that the filter has at least."""
 
 
 class LibraryView(Generic[T]):
@@ -176,20 +179,35 @@ class LibraryBase(RefusingScreen):
         self.draw_detail()
 
     def draw_head(self) -> None:
-        """Views, filter and counts."""
-        parts: list[Part] = [(" ", "")]
-        for view in self.views:
-            here = view is self.view
-            parts.append((f"[{view.TITLE}]" if here else f" {view.TITLE} ", "bold $primary" if here else "$text-muted"))
-            parts.append((" ", ""))
+        """Views, filter and counts; where there is no room for all, the names of the other views are cut, and go at last."""
+        counts = [(" ", ""), *self.view.counts()]
         field = self.query_one("#library-filter", Input)
         field.display = bool(self.view.filter) or field.has_focus
+        taken = sum(cell_len(text) for text, _style in counts) + (_FILTER + 2 if field.display else 0)
+        room = (self.size.width or 80) - taken
+        parts: list[Part] = []
+        for letters in (99, 4, 0):
+            parts = self._view_names(letters)
+            if sum(len(text) for text, _style in parts) <= room:
+                break
         if field.display:
             parts.append((" /", "$accent"))
+        width = sum(len(text) for text, _style in parts) + 1
+        field.styles.width = max(_FILTER, min(40, room - width + _FILTER + 2))
         line = self.query_one("#library-views", Line)
-        line.styles.width = sum(len(text) for text, _style in parts) + 1
+        line.styles.width = width
         line.show(*parts)
-        self.query_one("#library-counts", Line).show((" ", ""), *self.view.counts())
+        self.query_one("#library-counts", Line).show(*counts)
+
+    def _view_names(self, letters: int) -> list[Part]:
+        """The view that is shown in brackets, of the others' names as many letters."""
+        parts: list[Part] = [(" ", "")]
+        for view in self.views:
+            if view is self.view:
+                parts += [(f"[{view.TITLE}]", "bold $primary"), (" ", "")]
+            elif letters:
+                parts += [(f" {view.TITLE[:letters]} ", "$text-muted"), (" ", "")]
+        return parts
 
     def draw_detail(self) -> None:
         """Head, rule and pane; asks for more once the cursor rests."""
