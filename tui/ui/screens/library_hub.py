@@ -19,7 +19,8 @@ from tui.ui.widgets.columns import Column
 from tui.ui.widgets.detail import Fact
 from tui.ui.widgets.rows import Rows
 
-_ASK = "/ and some words search Hugging Face for GGUF files; nothing is sent before you press enter."
+_ASK = "/ searches Hugging Face for GGUF files; nothing is sent before enter."
+_WIDE = frozenset({"F16", "FP16", "BF16", "F32", "FP32"})
 
 
 class HubTable(Rows[Row]):
@@ -83,11 +84,11 @@ class HuggingFaceView(LibraryView[Row]):
         self.table.move_to(at)
 
     def _best_row(self) -> int:
-        """The largest file that fits; where none does, the first."""
+        """The largest file that fits, of those that were made smaller; where none does, the first."""
         files, best = self.found.files, 0
         for number, file in enumerate(files.files if files is not None else ()):
             fit = library_hub_words.fit_of(files.repo, file, self.screen.fits) if files is not None and file.pull else None
-            if fit is not None and not file.unusual and str(fit.verdict) in ("good", "tight"):
+            if fit is not None and not file.unusual and file.quant not in _WIDE and str(fit.verdict) in ("good", "tight"):
                 best = number
         return best
 
@@ -114,13 +115,17 @@ class HuggingFaceView(LibraryView[Row]):
         if found.failure is not None:
             return [(f"{found.failure.what}", "$text-warning")]
         if found.files is not None:
-            return [(f"{len(found.files.files)} files of {found.files.repo.name}", "$foreground")]
+            count = len(found.files.files)
+            where = f" of {found.files.repo.name}" if self.screen.size.width >= 110 else ""
+            return [(f"{count} file{'s' if count != 1 else ''}{where}", "$foreground")]
         if not found.text:
             return [("nothing asked yet", "$text-muted")]
         return [(f"{len(found.repos)}{' or more' if found.more else ''} for {found.text}", "$foreground")]
 
     def title(self, item: Row) -> str:
         """See `LibraryView`."""
+        if isinstance(item, HubFile) and self.found.files is not None:
+            return f"{self.found.files.repo.name}:{item.quant or item.name}"
         return "" if isinstance(item, More) else item.name
 
     def facts(self, item: Row) -> list[Fact]:
