@@ -378,7 +378,8 @@ class Disk(Part):
         path, jobs = look.folder.path, self._host.jobs.view.value.jobs
         busy = [digest for digest, job in disk_use.queued(jobs, provider).items() if not job.state.ended]
         working = any(job.state.running for job in jobs if job.endpoint.name == provider)
-        now, done = self._host.clock.time(), list[Cleaned]()
+        now = self._host.clock.time()
+        done: list[Cleaned] = []
 
         async def work() -> None:
             with self._host.audit.noting("clean", f"{provider}: {len(keys)} files"):
