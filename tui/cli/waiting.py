@@ -147,7 +147,7 @@ def _end_of(context: Context, job: Job) -> int:
     """Say how one ended; returns its exit code."""
     name, server = clean_name(job.model), clean_name(job.endpoint.name)
     if job.state is JobState.DONE:
-        total = f", {context.size(job.total)}" if job.total is not None and job.kind is not JobKind.CREATE else ""
+        total = f", {context.size(job.total)}" if job.total is not None and job.kind not in (JobKind.CREATE, JobKind.QUANTIZE) else ""
         message(f"{name} {_COMPLETE[job.kind]} {server}{total}.")
         if job.warmed:
             message(f"{name} is {job.warmed.removeprefix('is ')}.")

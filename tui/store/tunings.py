@@ -70,6 +70,16 @@ class Tunings:
 
         return tuple(await self._db.run(take, (TUNINGS,)))
 
+    def elsewhere(self, provider: str) -> str:
+        """The model of a provider that another living process optimises now; empty where none does."""
+        query = "SELECT id, at, provider, model, found FROM optimised WHERE provider = ? ORDER BY id DESC LIMIT ?"
+        rows = self._db.read(lambda connection: connection.execute(query, (clean_name(provider), MOST)).fetchall())
+        me = myself()
+        for row in rows:
+            if _optimised(row).state == OptimiseState.RUNNING and (who := _who(row[4])) != me and alive(who):
+                return str(row[3])
+        return ""
+
     def optimised(self) -> dict[tuple[str, str], Optimised]:
         """The newest optimisation of each model, by provider and normal name."""
         query = "SELECT id, at, provider, model, found FROM optimised ORDER BY id DESC LIMIT ?"

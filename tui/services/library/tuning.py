@@ -46,6 +46,7 @@ class Tuning(Part):
         self.optimised: Observable[Mapping[ModelKey, Optimised]] = Observable({})
         self.levels: Observable[Mapping[ModelKey, tuple[LevelFigures, ...]]] = Observable({})
         self._table: Tunings | None = None
+        self._writes = False
         self._task: asyncio.Task[None] | None = None
 
     async def open(self, database: Database) -> None:
@@ -53,7 +54,8 @@ class Tuning(Part):
         from tui.store.tunings import Tunings
 
         self._table = Tunings(database, self._host.clock)
-        if not database.read_only:
+        self._writes = not database.read_only
+        if self._writes:
             for row in await self._table.take_interrupted():
                 text = f"Optimising {row.model} on {row.provider} was interrupted before it was done; no setting was changed"
                 self._host.say(text, Severity.WARNING)
@@ -218,7 +220,8 @@ class Tuning(Part):
             if run is not None:
                 self.run.set(replace(run, step=step))
 
-        tools = Tools(host.provider(provider), host.config, self._table, host.audit, host.clock, may_load, told)
+        table = self._table if self._writes else None
+        tools = Tools(host.provider(provider), host.config, table, host.audit, host.clock, may_load, told)
         self.run.set(TuneRun(kind, provider, model.key, "beginning", host.clock.monotonic()))
         task = self._task = asyncio.ensure_future(work(tools))
         words = "optimising" if kind == "optimise" else "measuring levels of"

@@ -240,6 +240,10 @@ async def _allowed(tools: Tools, model: Model) -> None:
     refused = refusal(tools.provider, model)
     if refused:
         raise PaddockError.of(refused, tools.provider.endpoint.name, "Choose another model", FailureKind.UNSUPPORTED)
+    where = tools.provider.endpoint.name
+    if tools.table is not None and (other := tools.table.elsewhere(where)):
+        what = f"{other} is being measured there by another window or command; two measurements would disturb each other"
+        raise PaddockError.of(what, where, "Wait until it is done", FailureKind.BUSY)
     if (failure := await tools.may_load(model)) is not None:
         raise PaddockError(failure)
 

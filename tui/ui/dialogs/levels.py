@@ -44,7 +44,7 @@ class LevelsDialog(ModalScreen[None]):
         .dialog { width: 118; max-width: 98%; height: auto; max-height: 96%; padding: 1 2; background: $panel; border: round $primary; }
         .dialog Static { width: 1fr; height: auto; }
         .dialog Rows { height: 5; margin-top: 1; }
-        #levels-about { margin-top: 1; height: 3; }
+        #levels-about { margin-top: 1; min-height: 2; }
         #levels-run { color: $text-accent; }
         .hint { color: $text-muted; margin-top: 1; }
         &.-low .dialog { padding: 0 1; max-height: 100%; }

@@ -116,7 +116,8 @@ class OptimiseDialog(ModalScreen[None]):
         if running:
             return "x stops and puts everything back   esc leaves it measuring"
         if not self.marked:
-            return "space marks   r looks again   esc back" if isinstance(self.found, Proposal) else "r looks again   esc back"
+            some = isinstance(self.found, Proposal) and self.found.changes
+            return "space marks   r looks again   esc back" if some else "r looks again   esc back"
         return "space marks   enter measures without and with, keeps what is better   r again   esc back"
 
     def on_resize(self, event: events.Resize) -> None:

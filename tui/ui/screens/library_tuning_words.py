@@ -64,14 +64,14 @@ def optimise_lines(
             lines += _change(change, change.key in marked, width, ascii=ascii)
         if not found.changes:
             lines += _wrapped("There is nothing to propose: it is loaded as well as it can be, as far as can be told.", width, "")
-        for text in (*found.held, *found.advice):
-            lines += [BoardLine(), *_wrapped(text, width, "dim")]
         for text in found.smaller:
             lines += [BoardLine(), *_wrapped(f"Smaller: {text}.", width, "accent")]
     if run is not None:
         lines += [BoardLine(), *_running(run, now[1], width)]
     elif last is not None:
         lines += [BoardLine(), *_last(last, now[0], width, binary=binary)]
+    for text in (*found.held, *found.advice) if isinstance(found, Proposal) else ():
+        lines += [BoardLine(), *_wrapped(text, width, "dim")]
     return lines
 
 
