@@ -11,7 +11,7 @@ from tui.core.chat import ChatRequest
 from tui.core.clock import ManualClock
 from tui.core.errors import Failure
 from tui.core.events import Done, Metrics
-from tui.core.fit import Machine
+from tui.core.fit import NOTHING, SERVED, Lessons, Machine, Served
 from tui.core.jobs import Job
 from tui.core.models import Endpoint, Model, Origin, ProviderState, ProviderStatus, RunningModel
 from tui.services.chat.engine import ChatEngine
@@ -141,6 +141,9 @@ class Host:
 
     def add_pull(self, model: str, provider: str) -> None:
         self.pulls.append((model, provider))
+
+    def taught(self, provider: str) -> tuple[Served, Lessons]:
+        return SERVED, NOTHING
 
     def look_at_loaded(self, provider: str) -> None:
         pass

@@ -12,6 +12,7 @@ from tui.config.settings import Settings
 from tui.core.capabilities import Capability
 from tui.core.clock import Clock, ManualClock
 from tui.core.errors import Failure, FailureKind, PaddockError
+from tui.core.fit import NOTHING, SERVED
 from tui.core.models import Endpoint, Location, Origin, ProviderState, ProviderStatus, RunningModel, Severity
 from tui.core.observe import Observable
 from tui.hardware.sample import Gpu, Memory, Sample
@@ -113,6 +114,10 @@ class FakeHost:
 
     def detail(self, provider: str, model: str) -> None:
         """See `MonitorHost`."""
+
+    def taught(self, provider: str) -> Any:
+        """See `MonitorHost`."""
+        return SERVED, NOTHING
 
     def look_at_loaded(self, provider: str) -> None:
         """See `MonitorHost`."""

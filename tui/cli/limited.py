@@ -13,7 +13,7 @@ from tui.cli.context import Context
 from tui.cli.output import ask, message
 from tui.core.capabilities import Capability
 from tui.core.errors import PaddockError
-from tui.core.fit import estimate
+from tui.core.fit import need_of, subject_of
 from tui.core.models import Model, RunningModel
 from tui.core.names import same
 from tui.providers.base import Provider
@@ -76,5 +76,6 @@ async def _full(context: Context, provider: Provider, model: Model) -> tuple[Bre
         with contextlib.suppress(PaddockError):
             loaded = await provider.running()
     there = any(one.key == model.key or same(one.name, model.name) for one in loaded)
-    need = 0 if there else estimate(model.size, None, min(CONTEXT, model.context or CONTEXT)).total if model.size else None
+    subject = subject_of(model)
+    need = 0 if there else need_of(subject, min(CONTEXT, model.context or CONTEXT)).total if subject is not None else None
     return await check_here(context.settings, provider.endpoint, vram=sum(one.vram or 0 for one in loaded), need=need)

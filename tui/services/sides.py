@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tui.core.errors import Failure
-from tui.core.fit import Machine
+from tui.core.fit import Lessons, Machine, Served
 from tui.core.jobs import Job
 from tui.core.models import Model, ModelDetail, Origin, RunningModel
 from tui.core.names import normal
@@ -73,6 +73,11 @@ class ChatSide:
     def refresh(self, provider: str) -> None:
         """Look at a server again."""
         self._hub.watching.refresh(provider)
+
+    def taught(self, provider: str) -> tuple[Served, Lessons]:
+        """How a provider runs models, and what loads taught about their memory."""
+        fits = self._hub.library.fits
+        return fits.served_of(provider), fits.lessons.value
 
     def look_at_loaded(self, provider: str) -> None:
         """Ask now what a server has in memory."""
@@ -184,6 +189,10 @@ class MonitorSide:
     def detail(self, provider: str, model: str) -> ModelDetail | None:
         """Details of a model; fetched where they are not known yet."""
         return self._hub.side.detail(provider, model)
+
+    def taught(self, provider: str) -> tuple[Served, Lessons]:
+        """How a provider runs models, and what loads taught about their memory."""
+        return self._hub.side.taught(provider)
 
     def look_at_loaded(self, provider: str) -> None:
         """Ask now what a server has in memory."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tui.core.chat import AnswerState, Message, Role, Votes
 from tui.core.errors import PaddockError
-from tui.core.fit import CONTEXT_OVERHEAD, MARGIN, RAM_SHARE, Machine
+from tui.core.fit import RAM_SHARE, SERVED, Machine
 from tui.core.models import Location, Severity
 from tui.core.record import record
 from tui.services.chat import sending
@@ -245,7 +245,7 @@ class Comparing:
 def room(machine: Machine) -> int:
     """Bytes that models may still take: of the GPUs where there are some, else of main memory."""
     if machine.gpus:
-        return machine.gpu_free - MARGIN * machine.gpus - CONTEXT_OVERHEAD
+        return machine.gpu_free - SERVED.margin * machine.gpus
     return int(machine.ram_free * RAM_SHARE)
 
 

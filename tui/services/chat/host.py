@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tui.config.settings import Settings
 from tui.core.errors import Failure
-from tui.core.fit import Machine
+from tui.core.fit import Lessons, Machine, Served
 from tui.core.jobs import Job
 from tui.core.models import Model, ModelDetail, ProviderState, RunningModel, Severity
 from tui.providers.base import Provider
@@ -35,6 +35,10 @@ class ChatHost(Protocol):
     @property
     def database(self) -> Database | None:
         """Where conversations are stored; None: nowhere."""
+
+    def taught(self, provider: str) -> tuple[Served, Lessons]:
+        """How a provider runs models, and what loads taught about their memory."""
+        ...
 
     def settings(self) -> Settings:
         """The current settings."""

@@ -12,7 +12,8 @@ from tui.config.settings import Settings
 from tui.core.capabilities import Ability, Capability
 from tui.core.chat import Attachment, AttachmentKind, ChatRequest, ConversationHead, ConversationSettings, Message, Role
 from tui.core.errors import Failure, FailureKind
-from tui.core.fit import estimate, shape_of_cached
+from tui.core.fit import need_of as memory_of
+from tui.core.fit import subject_of
 from tui.core.models import Location, Model
 from tui.core.names import same
 from tui.services.chat import asking, context, tools
@@ -111,7 +112,10 @@ def need_of(host: ChatHost, provider: str, model: str, chosen: ConversationSetti
     detail = host.detail(provider, model)
     asked = options_of(host.settings(), model, chosen or ConversationSettings()).get("num_ctx")
     length = asked if isinstance(asked, int) else min(CONTEXT, listed.context or CONTEXT)
-    return estimate(listed.size, shape_of_cached(detail) if detail is not None else None, length).total
+    subject = subject_of(listed, detail)
+    if subject is None:
+        return None
+    return memory_of(subject, length, *host.taught(provider)).total
 
 
 def place(host: ChatHost, session: Session) -> context.Place:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tui.core.clock import Clock
+from tui.core.fit import Lessons, Served
 from tui.core.models import Model, ModelDetail, ProviderState, RunningModel, Severity
 from tui.core.observe import Observable
 
@@ -72,6 +73,9 @@ class MonitorHost(Protocol):
 
     def detail(self, provider: str, model: str) -> ModelDetail | None:
         """Details of a model; fetched where they are not known yet."""
+
+    def taught(self, provider: str) -> tuple[Served, Lessons]:
+        """How a provider runs models, and what loads taught about their memory."""
 
     def look_at_loaded(self, provider: str) -> None:
         """Ask now what a server has in memory."""

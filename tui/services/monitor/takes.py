@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tui.core.chat import ConversationSettings
-from tui.core.fit import CONTEXT_OVERHEAD, MARGIN, Basis, Machine, Need, Verdict, estimate, judge, kv_cache, shape_of_cached
+from tui.core.fit import SERVED, Basis, Machine, Need, Served, Shape, Verdict, judge, kv_cache, need_of, subject_of
 from tui.core.models import Model, RunningModel
 from tui.core.monitor import Profile, Take
 from tui.core.names import same
@@ -46,22 +46,28 @@ def would_take(
     detail = host.detail(provider, listed.key)
     if detail is None and profile is None and running is None:
         return None
-    shape = shape_of_cached(detail) if detail is not None else None
+    subject = subject_of(listed, detail)
+    if subject is None:
+        return None
+    served, lessons = host.taught(provider)
     tokens = context or (running.context if running is not None else None) or _usual(host, listed, profile)
-    need = estimate(listed.size, shape, tokens)
-    if (known := _measured(running, profile)) is not None:
+    need = need_of(subject, tokens, served, lessons)
+    if not need.measured and (known := _measured(running, profile)) is not None:
         size, at = known
         if at == tokens:
             need = Need(size, 0, 0, ram=need.ram, basis=Basis.MEASURED)
-        elif shape is not None:
-            need = Need(max(0, size + kv_cache(shape, tokens) - kv_cache(shape, at)), 0, 0, ram=need.ram)
+        elif subject.shape is not None:
+            grown = kv_of(subject.shape, tokens, served) - kv_of(subject.shape, at, served)
+            need = Need(max(0, size + grown), 0, 0, ram=need.ram, basis=Basis.FITTED)
     if not is_here(state, demo=host.demo):
-        return _elsewhere(host, provider, need, tokens)
+        return _elsewhere(host, provider, need, tokens, served)
     machine = machine_of(sample, watching.providers.value, watching.running.value)
     if sample is None or machine is None:
         return None
     loaded = running is not None and (context is None or context == running.context)
-    return _placed(need, sample.gpus, machine, running, tokens, loaded=loaded)
+    if loaded:
+        return Take(context=tokens, measured=True, verdict=str(Verdict.LOADED))
+    return _placed(need, sample.gpus, machine, running, tokens, served)
 
 
 def _usual(host: MonitorHost, listed: Model, profile: Profile | None) -> int:
@@ -82,21 +88,24 @@ def _measured(running: RunningModel | None, profile: Profile | None) -> tuple[in
     return None
 
 
-def _elsewhere(host: MonitorHost, provider: str, need: Need, tokens: int) -> Take | None:
+def _elsewhere(host: MonitorHost, provider: str, need: Need, tokens: int, served: Served) -> Take | None:
     """On another machine nothing is known but what the settings say."""
     settings = host.settings().providers.get(provider)
     vram = settings.vram if settings is not None else None
     if not vram:
         return None
-    fit = judge(need, Machine(ram_total=0, ram_free=0, gpu_total=vram, gpu_free=vram, gpus=1))
-    missing = max(0, need.total + MARGIN + CONTEXT_OVERHEAD - vram)
+    fit = judge(need, Machine(ram_total=0, ram_free=0, gpu_total=vram, gpu_free=vram, gpus=1), served)
+    missing = max(0, need.total + served.margin - vram)
     verdict = Verdict.NO if missing else fit.verdict
     return Take(ram=0, context=tokens, measured=need.measured, missing=missing, verdict=str(verdict))
 
 
-def _placed(need: Need, gpus: Sequence[Gpu], machine: Machine, running: RunningModel | None, tokens: int, *, loaded: bool) -> Take:
-    if loaded:
-        return Take(context=tokens, measured=True, verdict=str(Verdict.LOADED))
+def kv_of(shape: Shape, tokens: int, served: Served) -> int:
+    """Bytes of the cache as a server keeps it."""
+    return kv_cache(shape, tokens, slots=served.slots, kind=served.cache_type, batch=served.batch)
+
+
+def _placed(need: Need, gpus: Sequence[Gpu], machine: Machine, running: RunningModel | None, tokens: int, served: Served) -> Take:
     free = {
         gpu.uuid: max(0, (gpu.memory_total or 0) - (gpu.memory_used or 0))
         for gpu in gpus
@@ -104,13 +113,13 @@ def _placed(need: Need, gpus: Sequence[Gpu], machine: Machine, running: RunningM
     }
     ours = running.vram or 0 if running is not None else 0  # it is unloaded before it is loaded again
     machine = _without(machine, ours)
-    fit = judge(need, machine)
+    fit = judge(need, machine, served)
     total = max(0, need.total - ours)
-    on_gpu = place(total, free)
+    on_gpu = place(total, free, served.margin)
     rest = total - sum(on_gpu.values())
     ram = need.ram + rest
     if machine.gpus:
-        missing = max(0, need.total + MARGIN * machine.gpus + CONTEXT_OVERHEAD - machine.gpu_free)
+        missing = max(0, need.total + served.margin * machine.gpus - machine.gpu_free)
         missing = 0 if fit.verdict in (Verdict.GOOD, Verdict.TIGHT) else max(missing, fit.over)
     else:
         missing = fit.over
@@ -128,14 +137,14 @@ def _without(machine: Machine, ours: int) -> Machine:
     return replace(machine, gpu_free=free, gpu_ours=sum(card.ours for card in cards), cards=cards)
 
 
-def place(total: int, free: dict[str, int]) -> dict[str, int]:
+def place(total: int, free: dict[str, int], margin: int = SERVED.margin) -> dict[str, int]:
     """Bytes of a model on each GPU: on one alone where it has room enough, else on all of them by their room; the rest is left out."""
     if not free or total <= 0:
         return {}
     emptiest = max(free, key=lambda uuid: free[uuid])
-    if total <= ALONE * free[emptiest] or (len(free) == 1 and total + MARGIN + CONTEXT_OVERHEAD <= free[emptiest]):
+    if total <= ALONE * free[emptiest] or (len(free) == 1 and total + margin <= free[emptiest]):
         return {emptiest: total}
-    room = {uuid: max(0, bytes_free - MARGIN - CONTEXT_OVERHEAD) for uuid, bytes_free in free.items()}
+    room = {uuid: max(0, bytes_free - margin) for uuid, bytes_free in free.items()}
     whole = sum(room.values())
     if whole <= 0:
         return {}
