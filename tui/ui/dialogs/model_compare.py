@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from tui.ui.screens.library_installed import InstalledView
     from tui.ui.screens.library_known import Known
 
-_NAMES: Final = 14
-_LEAST: Final = 20
+_NAMES: Final = 12
+_LEAST: Final = 19
 """Cells of a model's column."""
 
 
@@ -74,7 +74,7 @@ def compared(known: Known, models: Sequence[Model], *, binary: bool = False) -> 
         ("provider", column("on")), ("size", column("size")), ("parameters", column("parameters")), ("quantization", column("quant")),
         ("family", column("family")), ("layers", heads), ("format", column("format")), ("context", lambda m: tokens(known.context(m))),
         ("can", column("can")), ("licence", column("licence")), ("fits at 8k", column("fits")), ("needs", needs),
-        ("tokens/s here", measured(lambda p: rate(p.rate))), ("prompt tok/s", measured(lambda p: rate(p.prompt_rate))),
+        ("tok/s here", measured(lambda p: rate(p.rate))), ("prompt tok/s", measured(lambda p: rate(p.prompt_rate))),
         ("first token", measured(lambda p: duration(p.first_token))), ("loads in", measured(lambda p: duration(p.load_seconds))),
         ("energy", measured(lambda p: "–" if p.joules is None else f"{joules(p.joules)} an answer")),
         ("answers", measured(lambda p: str(p.answers))),

@@ -43,7 +43,7 @@ class KeptVerbs(LibraryBase):
         Binding("R", "rename", "rename", show=False, id="library.rename", tooltip="give the model another name"),
         Binding("z", "undo", "undo", show=False, id="library.undo", tooltip="undo the last delete or rename, or open the trash's newest"),
         Binding("T", "trash", "trash", show=False, id="library.trash", tooltip="what was deleted, and earlier versions"),
-        Binding("v", "versions", "versions", show=False, id="library.versions", tooltip="earlier versions of the model: go back, compare"),
+        Binding("H", "versions", "versions", show=False, id="library.versions", tooltip="earlier versions of the model: go back, compare"),
     ]
     MORE = (
         ("rename", "Rename", "give the model another name"),
