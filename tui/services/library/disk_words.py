@@ -12,6 +12,7 @@ from tui.core.partials import SPARED
 from tui.core.versions import numbers
 from tui.text import clean_name, count, size
 
+_UNITS: Final = "BkMGTP"
 _NAMES: Final = {
     DiskKind.MODELS: ("model", "models"),
     DiskKind.VERSIONS: ("earlier version", "earlier versions"),
@@ -107,8 +108,17 @@ def frees(share: DiskShare, *, binary: bool = False) -> str:
     whom = with_whom(share.shared_with)
     if not share.own:
         return f"deleting frees nothing: all {size(share.size, binary=binary)} shared with {whom}"
-    shared = f"{size(share.shared, binary=binary)} shared with {whom}"
-    return f"deleting frees {about}{size(share.own, binary=binary)} of {size(share.size, binary=binary)} ({shared})"
+    return f"deleting frees {about}{_of(share.own, share.size, binary)} ({size(share.shared, binary=binary)} shared with {whom})"
+
+
+def _of(part: int, whole: int, binary: bool) -> str:
+    """`19.6 of 19.9 GB`: one unit and one decimal for both, as they may differ by little."""
+    shown, base = size(whole, binary=binary), 1024 if binary else 1000
+    unit = shown.rpartition(" ")[2]
+    scale = float(base ** _UNITS.index(unit[0].replace("K", "k")))
+    if part / scale < 0.05:
+        return f"{size(part, binary=binary)} of {shown}"
+    return f"{part / scale:.1f} of {whole / scale:.1f} {unit}"
 
 
 def origin(found: ModelOrigin, pulled: str = "", *, kept: int = 0) -> str:

@@ -72,7 +72,7 @@ def columns(
         return Cell(disk_words.note(entry.row, use, now(), binary=binary))
 
     return [
-        Column("what", "WHAT", what, min=24, max=48, flex=3),
+        Column("what", "WHAT", what, min=26, max=48, flex=1),
         *([Column[Entry]("on", "ON", lambda entry: entry.row.provider, min=6, max=16, flex=1)] if several else []),
         Column("size", "SIZE", weight, width=8, align="right"),
         Column("freed", "FREED", freed, width=8, align="right"),
