@@ -93,6 +93,9 @@ class Ollama(FaultServer):
         elif path == "/api/chat":
             await exchange.json({"message": {"role": "assistant", "content": "Hi"}, "done": True, "done_reason": "stop"})
         elif path == "/api/copy":
+            if body["source"] not in self.names:
+                await exchange.json({"error": f"model '{body['source']}' not found"}, 404)
+                return
             if "copy" not in self.lies:
                 self.names[body["destination"]] = self.names[body["source"]]
             await exchange.reply(200)
