@@ -65,9 +65,13 @@ def every(known: Known, stale: Container[str] = (), *, binary: bool = False) -> 
 
         return of
 
+    def name(model: Model) -> Cell:
+        first = known.is_default(model)
+        return Cell(f"{model.name}*" if first else model.name, "dim" if model.provider in stale else "accent" if first else "")
+
     first = profiled(lambda profile: profile.first_token)
     columns: list[Column[Model]] = [
-        Column("name", "NAME", lambda m: Cell(f"{m.name} *" if known.is_default(m) else m.name, "dim" if m.provider in stale else ""),
+        Column("name", "NAME", name,
                min=16, max=44, flex=4, sort_key=lambda m: m.name.casefold()),
         Column("on", "ON", lambda m: m.provider, min=6, max=16, sort_key=lambda m: m.provider.casefold()),
         Column("size", "SIZE", lambda m: size(m.size, binary=binary), width=bytes_width, align="right", sort_key=lambda m: m.size,
