@@ -182,6 +182,7 @@ class Making(Part):
         from tui.text import clean_name
 
         host, connection = self._host, self._host.provider(provider)
+        self.exported.set("")
         made = await connection.made_of(model)
         path = await in_daemon_thread(lambda: weights_path(connection.endpoint, made, host.settings(), host.environ))
         self.exported.set(clean_name(str(path), 1000))

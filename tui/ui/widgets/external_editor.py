@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,7 +56,9 @@ def sweep(state: Path) -> None:
                 shutil.rmtree(folder)
 
 
-async def edit_text(app: Any, text: str, state: Path, environ: Mapping[str, str] | None = None) -> str | None:
+async def edit_text(
+    app: Any, text: str, state: Path, environ: Mapping[str, str] | None = None, *, cleaned: Callable[[str], str] = clean_block
+) -> str | None:
     """Hand the terminal to the editor until it ends; returns the cleaned text, None where the editor refused (its exit code).
 
     Args:
@@ -64,6 +66,7 @@ async def edit_text(app: Any, text: str, state: Path, environ: Mapping[str, str]
         text: What stands there at first.
         state: The state folder; the file is in a folder of its own below it, readable by the user only, and removed afterwards.
         environ: Where the editor is looked up; the process's own unless given.
+        cleaned: What is done to the text that comes back.
 
     Raises:
         PaddockError: There is no editor, it cannot be started, or what it left cannot be read.
@@ -78,7 +81,7 @@ async def edit_text(app: Any, text: str, state: Path, environ: Mapping[str, str]
                 await in_daemon_thread(lambda: _write(path, text))
                 with app.suspend(), _no_interrupts():
                     code = await _run([*command, str(path)])
-                return None if code else await in_daemon_thread(lambda: _read(path))
+                return None if code else await in_daemon_thread(lambda: _read(path, cleaned))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     except SuspendNotSupported:
@@ -138,7 +141,7 @@ def _write(path: Path, text: str) -> None:
         file.write(f"{text}\n" if text else "")
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, cleaned: Callable[[str], str]) -> str:
     """What the editor left, without the line break at its end; a file it removed is an empty text."""
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as file:  # noqa: PTH123
@@ -147,4 +150,4 @@ def _read(path: Path) -> str:
         return ""
     if len(data) > SIZE_LIMIT:
         raise PaddockError.of(f"The text has more than {size(SIZE_LIMIT)}", "", "Attach it as a file: /attach FILE", FailureKind.REFUSED)
-    return clean_block(data.decode("utf-8-sig", "replace")).removesuffix("\n")
+    return cleaned(data.decode("utf-8-sig", "replace")).removesuffix("\n")

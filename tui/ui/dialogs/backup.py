@@ -1,0 +1,194 @@
+"""Where a file goes or lies, and how far a backup is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from tui.core.errors import Failure
+from tui.core.models import Model
+from tui.services.library.backup_words import model_words
+from tui.services.library.making import Opened, Progress
+from tui.text import clean_label, size
+from tui.ui.follow import Follower
+from tui.ui.widgets.bars import bar, uses_ascii
+from tui.ui.widgets.path_input import PathInput
+
+CONFIG = "the configuration"
+_CSS = """
+    align: center middle;
+    .dialog { width: 84; max-width: 98%; height: auto; max-height: 96%; padding: 1 2; background: $panel; border: round $primary; }
+    .dialog Static { width: 1fr; height: auto; }
+    PathInput { margin-top: 1; }
+    .hint { color: $text-muted; }
+    .problem { color: $text-error; }
+    &.-low .dialog { padding: 0 1; max-height: 100%; }
+    &.-low PathInput { margin-top: 0; }
+"""
+
+
+class PathDialog(ModalScreen[str | None]):
+    """A path; None for esc.
+
+    Args:
+        title: What it is for.
+        value: What stands there at first.
+        hint: What is to be known about it.
+        check: Path to a problem in words, or None; asked at enter.
+    """
+
+    DEFAULT_CSS = f"PathDialog {{ {_CSS} }}"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "back", id="path.back", tooltip="Do nothing")]
+
+    def __init__(self, title: str, value: str = "", *, hint: str = "", check: Callable[[str], str | None] | None = None) -> None:
+        super().__init__()
+        self._ask, self._value, self._hint, self._check = title, value, hint, check
+
+    def compose(self) -> ComposeResult:
+        """Title, path, hint."""
+        with Vertical(classes="dialog"):
+            yield Static(Content(self._ask))
+            yield PathInput(self._value)
+            yield Static(Content(self._hint), classes="hint")
+            yield Static("", classes="problem", markup=False)
+            yield Static(Content("enter takes it   tab completes   esc back"), classes="hint")
+
+    def on_mount(self) -> None:
+        """Type at once."""
+        self.query_one(PathInput).focus_field()
+
+    def on_path_input_submitted(self, event: PathInput.Submitted) -> None:
+        """Take it where it is fine."""
+        event.stop()
+        problem = "Write where." if not event.value else self._check(event.value) if self._check is not None else None
+        if problem is None:
+            self.dismiss(event.value)
+        else:
+            self.query_one(".problem", Static).update(Content(problem))
+
+    def action_leave(self) -> None:
+        """Nothing is done."""
+        self.dismiss(None)
+
+
+class _Following(ModalScreen[Any]):
+    """Follows one value while it is there."""
+
+    def __init__(self, source: Any) -> None:
+        super().__init__()
+        self._source = source
+        self._follower: Follower[Any] | None = None
+
+    def on_mount(self) -> None:
+        """Begin to follow."""
+        self._follower = Follower(self, self._source, self.take, 0.1)
+        self._follower.flush()
+
+    def on_unmount(self) -> None:
+        """End following."""
+        if self._follower is not None:
+            self._follower.stop()
+
+    def take(self, value: Any) -> None:
+        """Draw it."""
+
+    def can_draw(self) -> bool:
+        """See `follow.Host`."""
+        return self.is_attached
+
+    def draw_failed(self, error: Exception) -> None:
+        """See `follow.Host`."""
+        self.app._handle_exception(error)
+
+
+class ProgressDialog(_Following):
+    """How far a backup is; closes when it is done."""
+
+    DEFAULT_CSS = f"ProgressDialog {{ {_CSS} }}"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "hide", id="progress.hide", tooltip="Go on in the background"),
+        Binding("ctrl+x", "stop", "end it", id="progress.stop", tooltip="End it; nothing half done stays"),
+    ]
+
+    def __init__(self, services: Any) -> None:
+        super().__init__(services.library.making.progress)
+        self._services = services
+        self._begun = False
+
+    def compose(self) -> ComposeResult:
+        """What is done, how far, keys."""
+        with Vertical(classes="dialog"):
+            yield Static("", id="progress-what", markup=False)
+            yield Static("", id="progress-bar", markup=False)
+            yield Static(Content("esc goes on in the background   ctrl+x ends it: nothing half done stays"), classes="hint")
+
+    def take(self, value: Progress | None) -> None:
+        """Draw it, or close."""
+        if value is None:
+            if self._begun:
+                self.dismiss(None)
+            return
+        self._begun = True
+        binary = self._services.config.current.value.appearance.units == "binary"
+        share = min(1.0, value.done / value.total) if value.total else 0.0
+        figures = f" {size(value.done, binary=binary)} of {size(value.total, binary=binary)}" if value.total else ""
+        title = f"{value.title[:1].upper()}{value.title[1:]}: {clean_label(value.what, 80)}"
+        self.query_one("#progress-what", Static).update(Content(title))
+        drawn = bar(share, max(10, min(50, self.size.width - 40)), ascii=uses_ascii(self))
+        self.query_one("#progress-bar", Static).update(Content(f"{drawn}{figures}"))
+
+    def action_leave(self) -> None:
+        """Hide it."""
+        self.dismiss(None)
+
+    def action_stop(self) -> None:
+        """End it."""
+        self._services.library.making.stop()
+
+
+class OpeningDialog(_Following):
+    """Waits until a backup was looked at; the result is what it holds, None for esc and where it is none (then that is said)."""
+
+    DEFAULT_CSS = f"OpeningDialog {{ {_CSS} }}"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "back", id="opening.back", tooltip="Do nothing")]
+
+    def __init__(self, services: Any) -> None:
+        super().__init__(services.library.making.opened)
+
+    def compose(self) -> ComposeResult:
+        """One line."""
+        with Vertical(classes="dialog"):
+            yield Static(Content("Looking at the backup \u2026"), id="opening-what")
+            yield Static("", classes="problem", markup=False)
+
+    def take(self, value: Opened | Failure | None) -> None:
+        """Go on, or say why not."""
+        if isinstance(value, Opened):
+            self.dismiss(value)
+        elif isinstance(value, Failure):
+            self.query_one(".problem", Static).update(Content(f"{value.sentence()}. {value.remedy}."))
+
+    def action_leave(self) -> None:
+        """Do nothing."""
+        self.dismiss(None)
+
+
+def choices(opened: Opened, *, binary: bool) -> list[tuple[str, str, str]]:
+    """What can be restored of a backup, as a list to mark in."""
+    found = [(model.name, clean_label(model.name, 100), model_words(model, binary=binary)) for model in opened.index.models]
+    if opened.index.configuration:
+        found.append((CONFIG, CONFIG, "what is there stays beside it"))
+    return found
+
+
+def where(models: list[Model]) -> str:
+    """A proposal where a backup goes."""
+    name = clean_label(models[0].name, 40).replace(":", "-").replace("/", "-") if len(models) == 1 else "paddock-backup"
+    return f"~/{name}.tar"
