@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 PUT_BACK: Final = 10.0
 """Seconds that an unload may take at the end; a load is waited for as long as it takes."""
-_GIVE_UP: Final = frozenset({FailureKind.UNREACHABLE, FailureKind.TIMEOUT, FailureKind.AUTH, FailureKind.TLS, FailureKind.CANCELLED})
-"""Failures after which the other levels need not be tried."""
 _LOG: Final = logging.getLogger("paddock.tuning")
 
 Told = Callable[[str], None]
@@ -314,7 +312,7 @@ async def benchmark(
             answers, figures = await _one(step, model, figures, reference)
             reference = answers if reference is None else reference
         except PaddockError as error:
-            if reference is None or error.failure.kind in _GIVE_UP:
+            if reference is None or not await _alive(tools.provider):
                 raise
             figures = replace(figures, at=tools.clock.time(), problem=clean_label(error.failure.sentence()))
         found.append(figures)
@@ -322,6 +320,15 @@ async def benchmark(
             await tools.table.add_level(figures)
         done(figures)
     return tuple(found)
+
+
+async def _alive(provider: Provider) -> bool:
+    """Whether the other levels need be tried: one that did not fit says nothing of them, a server that is gone does."""
+    try:
+        await provider.check()
+    except PaddockError:
+        return False
+    return True
 
 
 async def _one(tools: Tools, model: Model, figures: LevelFigures, reference: Any) -> tuple[Any, LevelFigures]:
