@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import socket
 import ssl
+import sys
 import urllib.request
 from collections.abc import Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -17,6 +19,10 @@ from tui.core.errors import Failure, FailureKind
 from tui.providers.base_url import Base, is_near
 from tui.providers.errors import Target, failed, protocol, transport_failure
 from tui.text import clean_name, size
+
+if importlib.util.find_spec("sniffio") is None:
+    # The library below httpx looks for it some twenty times a request, through all of sys.path: what is known to be missing is not sought.
+    sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
 
 NOT_SENT: Final = (httpx.HTTPError, httpx.InvalidURL, OSError)
 """What sending a request raises."""
