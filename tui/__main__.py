@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     "ls", "ps", "show", "search", "rm", "cp", "load", "unload", "pull", "pulls", "push", "create", "import", "update",
-    "fit", "optimise", "quantize", "levels", "verify", "clean",
+    "fit", "optimise", "quantize", "levels", "verify", "clean", "configure", "export", "backup", "restore-backup",
     "chat", "complete", "chats", "providers", "monitor", "status", "doctor", "config", "completions",
 )  # fmt: skip
 _INTERNAL = ("worker", "sampler", "demo-server", "demo-sampler")
@@ -44,6 +44,7 @@ options
 models      ls   ps   show   search   rm   cp   load   unload
 tuning      fit   optimise   quantize   levels
 disk        verify   clean
+making      configure   export   backup   restore-backup
 pulls       pull   pulls   push   create   import   update
 chat        chat   complete   chats
 providers   providers
