@@ -27,8 +27,11 @@ from tui.services.library import disk_use, disk_verify, disk_words
 from tui.services.library.disk import CLEANABLE, cannot
 from tui.services.library.disk_clean import Cleaned, clean_files
 from tui.services.library.disk_read import DiskReader, Look, use_of
+from tui.services.library.keeping_moves import Mover
+from tui.services.library.keeping_trash import kept_models, own_trash
 from tui.store.blob_checks import BlobCheck, BlobChecks
 from tui.store.model_events import ModelEvents
+from tui.store.model_moves import ModelMoves
 from tui.text import clean_name, size
 
 _HEAD: Final = ("WHAT", "PROVIDER", "SIZE", "FREED", "NOTE")
@@ -93,9 +96,6 @@ async def _weights(provider: Provider, models: Sequence[Model]) -> Mapping[str, 
 
 def _empties(context: Context, provider: Provider, models: Sequence[Model]) -> Mapping[str, float | None]:
     """When the trash is emptied of what."""
-    from tui.services.library.keeping_trash import kept_models, own_trash
-    from tui.store.model_moves import ModelMoves
-
     endpoint = context.endpoint_of(provider)
     moves = ModelMoves(context.database(write=False)).list() if context.paths.database.exists() else ()
     kept = kept_models(endpoint.name, models, own_trash(moves, endpoint), context.settings.models.trash)
@@ -116,12 +116,15 @@ async def clean(context: Context) -> int:
         if not context.args.yes and not sys.stdin.isatty():
             message("Nothing was deleted: there is nobody to ask. Add --yes, or look with --dry-run.")
             return USAGE
+    moves = None if dry else _moves(context)  # first: a database that was opened for reading stays so
     disks = await _disks(context)
     if dry:
         return _show(context, disks)
     kinds = {_KINDS[word] for word in context.args.what or _KINDS}
     chosen = [(disk, items) for disk in disks if (items := _items(disk, kinds))]
     if not chosen:
+        if context.json:
+            emit({"ok": True, "command": "clean", "freed": 0, "deleted": [], "left": {}})
         message("There is nothing to clean.")
         return DONE
     freed = sum(sum(item.freed or 0 for item in items if item.kind in CLEANABLE) for _disk, items in chosen)
@@ -132,7 +135,16 @@ async def clean(context: Context) -> int:
         if not await ask(f"Delete {count} {'thing' if count == 1 else 'things'} for good? This frees {context.size(freed)}."):
             message("Nothing was deleted.")
             return FAILED
-    return await _clean(context, chosen, read_queue(context))
+    return await _clean(context, chosen, read_queue(context), moves)
+
+
+def _moves(context: Context) -> ModelMoves | None:
+    """Where it is noted what went into the trash; a database that cannot be written keeps nobody from emptying it."""
+    try:
+        return ModelMoves(context.writable())
+    except PaddockError as error:
+        report(error.failure)
+        return None
 
 
 def _items(disk: _Disk, kinds: set[DiskKind]) -> list[DiskItem]:
@@ -144,14 +156,13 @@ def _items(disk: _Disk, kinds: set[DiskKind]) -> list[DiskItem]:
     return found
 
 
-async def _clean(context: Context, chosen: Sequence[tuple[_Disk, Sequence[DiskItem]]], jobs: Sequence[Job]) -> int:
-    from tui.services.library.keeping_moves import Mover
-    from tui.store.model_moves import ModelMoves
-
+async def _clean(
+    context: Context, chosen: Sequence[tuple[_Disk, Sequence[DiskItem]]], jobs: Sequence[Job], moves: ModelMoves | None
+) -> int:
     code, freed, gone, left = DONE, 0, list[str](), list[tuple[str, str]]()
     for disk, items in chosen:
         name = disk.use.provider
-        mover = Mover(disk.provider, context.audit, SYSTEM, _no_unload, ModelMoves(context.writable()))
+        mover = Mover(disk.provider, context.audit, SYSTEM, _no_unload, moves)
         kept = [item.key for item in items if item.kind not in CLEANABLE]
         parts = disk_use.parts_by_folder(disk.models, disk.look.folder) if disk.look.folder is not None else None
         try:

@@ -1,0 +1,146 @@
+"""verify and clean, against a server over a real folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Background, Run
+from tests.support.models_folder import Folder, FolderServer
+from tui.cli.output import DONE, FAILED, REFUSED, USAGE
+
+TRASH = "trash-1794000000.paddock/library/gone:1"
+
+
+class World(FolderServer):
+    @property
+    def names(self) -> set[str]:
+        return {path.name for path in self.folder.blobs.iterdir()}
+
+
+@pytest.fixture
+def world(background: Background, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    folder = Folder(home / "ollama-models")
+    found = World(folder)
+    background.run(found.server.start())
+    monkeypatch.setenv("OLLAMA_HOST", found.url)
+    monkeypatch.setenv("OLLAMA_MODELS", str(folder.path))
+    folder.model("a:1", model=b"w" * 100_000, template=b"t")
+    folder.model("b:1", model=b"w" * 100_000)
+    yield found
+    background.run(found.server.stop())
+
+
+def rot(folder: Folder, content: bytes) -> None:
+    path = folder.blobs / folder.blob(content).replace(":", "-")
+    path.write_bytes(b"X" + content[1:])
+
+
+def test_clean_dry_run_prints_the_disk_and_deletes_nothing(world: World, run: Run) -> None:
+    world.folder.model(TRASH, model=b"v" * 70_000)
+    world.folder.blob(b"lost" * 10_000)
+    world.folder.partial("b" * 64, 9_000_000, 20_000)
+    before = world.names
+    said = run("clean", "--dry-run")
+    assert said.code == DONE
+    assert "2 models" in said.lines[1]
+    assert "100 kB of it shared" in said.lines[1]
+    assert "trash, 1 model" in said.out
+    assert "70 kB  kept until you empty it" in said.out
+    assert "unfinished pulls, 1" in said.out
+    assert "1 not in the queue" in said.out
+    assert "blobs no model uses, 1" in said.out
+    assert "gone as ollama restarts" in said.out
+    assert str(world.folder.path) in said.err
+    said = run("clean", "--dry-run", "--json")
+    (disk,) = said.json["disks"]
+    assert disk["exact"]
+    assert [row["kind"] for row in disk["rows"]] == ["models", "trash", "partials", "unused"]
+    assert world.names == before
+    assert not world.deleted
+
+
+def test_clean_asks_and_takes_what_no_model_needs(world: World, run: Run) -> None:
+    world.folder.model(TRASH, model=b"v" * 70_000)
+    lost = world.folder.blob(b"lost" * 10_000)
+    young = world.folder.blob(b"young", age=60)
+    world.folder.partial("b" * 64, 9_000_000, 20_000)
+    assert run("clean").code == USAGE  # nobody to ask
+    assert run("clean", "everything", "--yes").code == USAGE
+    said = run("clean", "--yes")
+    assert said.code == DONE
+    assert world.deleted == [TRASH]
+    assert lost.replace(":", "-") not in world.names
+    assert young.replace(":", "-") in world.names
+    assert f"{young[7:19]} stays: it is younger than an hour" in said.err
+    assert "3 things deleted" in said.err
+    said = run("clean", "blobs", "--yes", "--json")
+    assert len(said.json["deleted"]) == 2  # what the emptied trash left: this server prunes only as it starts
+    assert said.json["left"]
+
+
+def test_clean_respects_access_and_a_folder_that_is_not_ours(world: World, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = world.folder.blob(b"lost" * 10_000)
+    assert run("clean", "--yes", readonly=True).code == REFUSED
+    assert run("clean", "--dry-run", readonly=True).code == DONE
+    monkeypatch.setattr("tui.services.library.disk_read.os.access", lambda _path, _mode: False)
+    said = run("clean", "--yes")
+    assert said.code == DONE
+    assert "The files of ollama stay: our account may not change" in said.err
+    assert lost.replace(":", "-") in world.names
+
+
+def test_verify_tells_what_is_damaged_by_its_exit_code(world: World, run: Run) -> None:
+    said = run("verify", "a:1")
+    assert said.code == DONE
+    assert "a:1 on ollama: good: 3 blobs, 100 kB, are what their digests say." in said.err
+    rot(world.folder, b"t")
+    said = run("verify", "--all", "--json")
+    assert said.code == FAILED
+    found = {check["model"]: check["verdict"] for check in said.json["checks"]}
+    assert found == {"a:1": "damaged", "b:1": "good"}
+    said = run("verify", "a:1")
+    assert said.code == FAILED
+    assert "DAMAGED: template" in said.err
+    assert "Pulling alone would not mend it" in said.err
+    assert run("verify").code == USAGE
+    assert run("verify", "never:1").code == FAILED
+
+
+def test_verify_without_the_folder_asks_the_server(world: World, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_MODELS", "/nowhere")
+    monkeypatch.setattr("tui.services.library.disk_read.OLLAMA_FOLDERS", ())
+    said = run("verify", "a:1")
+    assert said.code == DONE
+    assert "not read: the server has its weights" in said.err
+    assert world.heads
+    said = run("clean", "--dry-run")
+    assert "not known: the server does not tell" in said.out
+
+
+def test_D_verify_works_where_nothing_can_be_stored(world: World, run: Run, home: Path, configure: Callable[[str], None]) -> None:
+    data = home / "data"
+    data.mkdir()
+    (data / "paddock.db").mkdir()
+    said = run("verify", "b:1")
+    assert said.code == DONE
+    assert "b:1 on ollama: good" in said.err
+
+
+def test_five_hundred_models_take_a_moment(world: World, run: Run) -> None:
+    body = world.folder.manifest("a:1").read_bytes()
+    for number in range(500):
+        world.folder.write(f"m{number}:1", body)
+    os.utime(world.folder.path, (time.time(), time.time()))
+    began = time.process_time()
+    said = run("clean", "--dry-run", "--json")
+    assert time.process_time() - began < 3.0
+    (disk,) = json.loads(said.out)["disks"]
+    models = disk["rows"][0]
+    assert len(models["items"]) == 502
+    assert models["size"] < 210_000
