@@ -62,7 +62,7 @@ async def fit(context: Context) -> int:
     details = await _details(provider, model)
     running = await _running(provider)
     state = await _state(context, provider)
-    known = await _known(context, state, running, await provider.models(), details)
+    known = await known_here(context, state, running, await provider.models(), details)
     variants = of_installed(model, details, await provider.models(), _library())
     if not variants:
         what = f"{provider.endpoint.name} does not tell how large {clean_name(model.name)} is"
@@ -112,7 +112,7 @@ async def _state(context: Context, provider: Provider) -> ProviderState:
     return ProviderState(provider.endpoint, Origin.CONFIG, ProviderStatus.UP, version=(await provider.check()).version, location=location)
 
 
-async def _known(
+async def known_here(
     context: Context,
     state: ProviderState | None,
     running: Sequence[RunningModel] = (),
@@ -160,7 +160,7 @@ async def _learned(context: Context) -> tuple[Lessons, dict[tuple[str, str], Any
 async def _offered(context: Context, name: str) -> int:
     """The table of a model of the catalogue."""
     listed = _library().model(name)
-    known = await _known(context, None)
+    known = await known_here(context, None)
     message(f"{listed.name} is not installed; sizes of the catalogue of {_library().snapshot}.")
     return _tell(context, listed.name, "", of_catalogue(listed), known)
 
@@ -190,7 +190,8 @@ def _tell(context: Context, title: str, provider: str, variants: Sequence[Varian
     ]
     table(("", "MODEL", "SIZE", *(tokens(at) for at in contexts), "LARGEST"), rows, right=tuple(range(2, 4 + len(contexts))))
     line()
-    own = next((row for row in made.rows if row.variant.source is Source.INSTALLED), made.rows[0])
+    first = next((row for row in made.rows if row.largest is not None), made.rows[0])
+    own = next((row for row in made.rows if row.variant.source is Source.INSTALLED), first)
     at = max((number for number, one in enumerate(contexts) if one <= (asked or AT)), default=0)
     line(f"{verdict_text(own, own.fits[at], contexts[at], binary=binary)} {largest_text(own)}")
     message(f"* installed, ~ by bits a weight; {legend(made, binary=binary)}.")
@@ -250,9 +251,15 @@ def fit_object(fit: Fit) -> dict[str, Any]:
 async def _recommend(context: Context) -> int:
     wanted = _abilities(context.args.can)
     installed: list[str] = []
+    running: list[RunningModel] = []
+    states: list[ProviderState] = []
     with contextlib.suppress(PaddockError):
-        installed = [model.name for listed in await context.everybody(context.args.on) for model in listed.models]
-    known, models = await _known(context, None), context.settings.models
+        for provider, listed in await context.everybody(context.args.on):
+            installed += [model.name for model in listed]
+            states.append(await _state(context, provider))
+            running += await _running(provider)
+    states = [state for state in states if state.location is Location.HERE]
+    known, models = await known_here(context, states[0] if states else None, running), context.settings.models
     found = recommended(
         _library(),
         known.machine,

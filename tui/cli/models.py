@@ -1,4 +1,4 @@
-"""ls, ps, show, search."""
+"""ls, ps, show."""
 
 from __future__ import annotations
 
@@ -154,30 +154,3 @@ def _profile(context: Context, model: Model) -> Profile:
     with contextlib.suppress(PaddockError):
         return Measurements(context.database(write=False)).profile(model.provider, model.key)
     return Profile()
-
-
-async def search(context: Context) -> int:
-    """Search the built-in catalogue; 1 where nothing fits, as grep does."""
-    from tui.providers.library import load_library
-
-    library = load_library()
-    found = library.search(" ".join(context.args.text))
-    if context.json:
-        emit({"snapshot": library.snapshot, "models": found})
-        return DONE if found else FAILED
-    if not found:
-        message(f"Nothing in the catalogue of {library.snapshot} fits. Other models can be pulled by their full name.")
-        return FAILED
-    rows = [
-        (
-            model.name,
-            context.size(model.default.bytes) if model.default else "cloud",
-            count(model.pulls),
-            clean_name(model.words),
-            model.size_range,
-        )
-        for model in found
-    ]
-    table(("MODEL", "DEFAULT", "PULLS", "CAN", "SIZES"), rows, right=(1, 2))
-    message(f"{len(found)} model{'s' if len(found) > 1 else ''}; facts of {library.snapshot}.")
-    return DONE

@@ -70,7 +70,6 @@ def _models(add: Any) -> None:
     add("ls", "list installed models", on=True)
     add("ps", "list models in memory", on=True)
     add("show", "tell about a model", on=True).add_argument("model", help=_MODEL)
-    add("search", "search the built-in catalogue").add_argument("text", nargs="+")
     command = add("cp", "give a model a second name", on=True)
     command.add_argument("model", help=_MODEL)
     command.add_argument("new", help="the second name")

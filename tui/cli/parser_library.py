@@ -15,6 +15,7 @@ def library(add: Any) -> None:
     _tuning(add)
     _disk(add)
     _fit(add)
+    _catalogue(add)
 
 
 def _updates(add: Any) -> None:
@@ -63,6 +64,34 @@ def _fit(add: Any) -> None:
     command.add_argument("--context", default="", metavar="32k", help="only this many tokens of context")
     command.add_argument("--recommend", action="store_true", help="recommend models for this machine")
     command.add_argument("--can", default="", metavar="tools,vision", help="recommend what can do all this")
+
+
+def _catalogue(add: Any) -> None:
+    command = add("search", "search what can be pulled")
+    command.formatter_class = RawDescriptionHelpFormatter
+    command.description = _SEARCH
+    command.add_argument(
+        "text", nargs="*", metavar="TEXT", help="words, or parts of the filters' language: coder vision '<8gb' 'quant:q8' '!tools'"
+    )
+    command.add_argument("--can", action="append", default=[], metavar="vision,tools", help="only what can do all this")
+    command.add_argument("--max", default="", metavar="8GB", help="only what has a tag of at most this size")
+    command.add_argument("--fits", action="store_true", help="only what fits on this machine, which is measured for it")
+    command.add_argument("--licence", default="", metavar="mit", help="only what is licenced so")
+    command.add_argument("--tags", action="store_true", help="list the tags for which all this holds")
+    command.add_argument("--refresh", action="store_true", help="fetch a newer list first")
+    command.add_argument("--hub", action="store_true", help="ask Hugging Face for repositories with GGUF files")
+    command.add_argument("--limit", type=int, default=40, metavar="N", help="repositories to list (400 at most)")
+    command.add_argument("--yes", action="store_true", help="refresh although general.network is metered")
+
+
+_SEARCH: Final = """\
+Search what can be pulled.
+
+  search TEXT...           the dated list that came with Paddock, or a newer copy of it
+  search --refresh         fetch a newer list from models.catalogue_url; without one, today's sizes of what is installed
+  search --hub TEXT...     repositories with GGUF files on Hugging Face (HF_ENDPOINT names another hub)
+  search --hub ORG/REPO    the files of one, with sizes and the names to pull them by
+"""
 
 
 _CONFIGURE: Final = """\

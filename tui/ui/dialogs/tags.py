@@ -12,8 +12,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.providers.library import CatalogueModel, CatalogueTag
+from tui.services.library.catalogue_search import day_of
 from tui.text import tokens
-from tui.ui.screens.catalogue_view import day_of, fit_of, verdict, weight
+from tui.ui.screens.catalogue_view import fit_of, verdict, weight
 from tui.ui.screens.fits import TONES, Fits
 from tui.ui.widgets.columns import Cell, Column
 from tui.ui.widgets.rows import Rows

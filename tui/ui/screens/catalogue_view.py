@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from tui.core.capabilities import Ability
-from tui.core.filtering import Filter, Look, Term, parameter_count, predicate
-from tui.core.filtering import parse as parse_filter
 from tui.core.fit import Fit, Verdict
 from tui.core.record import record
 from tui.providers.library import CODE, CatalogueModel, CatalogueTag, Library
-from tui.providers.library_json import age
+from tui.services.library import catalogue_search
+from tui.services.library.catalogue_search import day_of, of_words, weighty
 from tui.services.library.fits_recommend import Recommendation, subject_of_tag
 from tui.text import size, tokens
 from tui.ui.screens.fits import Fits, words
@@ -26,7 +24,6 @@ FITTING: Final = (Verdict.GOOD, Verdict.TIGHT, Verdict.AFTER_UNLOAD)
 MOST_TAGS: Final = 40
 """Tags in the pane; the dialog has all of them."""
 UNUSUAL: Final = "unusual name: it holds characters that only look like those one types"
-Pair = tuple[CatalogueModel, CatalogueTag | None]
 
 
 @record(frozen=True)
@@ -52,28 +49,6 @@ class Shown:
     binary: bool = False
 
 
-def day_of(date: str) -> str:
-    """`21 Aug 2026` for `2026-08-21`."""
-    try:
-        day = time.strptime(date, "%Y-%m-%d")
-    except ValueError:
-        return date
-    return f"{day.tm_mday} {time.strftime('%b %Y', day)}"
-
-
-def age_words(date: str, now: float) -> str:
-    """`93 days old`, `of today`; empty where no day is known."""
-    days = age(date, now)
-    if days is None:
-        return ""
-    return "of today" if days == 0 else f"{days} day{'s' if days > 1 else ''} old"
-
-
-def of_words(date: str, now: float) -> str:
-    """`of 21 Aug 2026, 93 days old`."""
-    return ", ".join(part for part in (f"of {day_of(date)}", age_words(date, now)) if part)
-
-
 # --- what fits --------------------------------------------------------------------------------------------------------
 
 
@@ -89,17 +64,9 @@ def fits_well(model: CatalogueModel, tag: CatalogueTag, fits: Fits) -> bool:
     return fit is not None and fit.verdict in FITTING
 
 
-def weighty(model: CatalogueModel) -> list[CatalogueTag]:
-    """The tags with weights of a known size, smallest first."""
-    sizes = frozenset(model.sizes)
-    sized = [tag for tag in model.tags if tag.bytes and not tag.cloud and tag.tag in sizes]
-    sized = sized or [tag for tag in model.tags if tag.bytes and not tag.cloud]
-    return sorted(sized, key=lambda tag: tag.bytes or 0)
-
-
 def largest(model: CatalogueModel, fits: Fits) -> CatalogueTag | None:
     """The largest tag that fits on this machine; None where none does or nothing is known."""
-    return next((tag for tag in reversed(weighty(model)) if fits_well(model, tag, fits)), None)
+    return catalogue_search.largest(model, lambda one, tag: fits_well(one, tag, fits))
 
 
 def fitting(library: Library, fits: Fits) -> list[tuple[CatalogueModel, CatalogueTag]]:
@@ -115,63 +82,9 @@ def fitting(library: Library, fits: Fits) -> list[tuple[CatalogueModel, Catalogu
 # --- the filter -------------------------------------------------------------------------------------------------------
 
 
-def _sizes(pair: Pair) -> Iterable[float]:
-    tag = pair[1]
-    return () if tag is None or not tag.bytes else (float(tag.bytes),)
-
-
-def _parameters(pair: Pair) -> Iterable[float]:
-    model, tag = pair
-    found = parameter_count(tag.tag) if tag is not None else None
-    if found is None and (tag is None or tag is model.default):
-        found = parameter_count(model.parameters)
-    return () if found is None else (found,)
-
-
-def look(fits: Fits, installed: frozenset[str]) -> Look[Pair]:
-    """How the filter sees a tag of a model."""
-
-    def quants(pair: Pair) -> Iterable[str]:
-        return () if pair[1] is None or not pair[1].quant else (pair[1].quant,)
-
-    return Look(
-        text=lambda pair: pair[0].told,
-        sizes=_sizes,
-        parameters=_parameters,
-        contexts=lambda pair: () if pair[1] is None or not pair[1].context else (float(pair[1].context),),
-        abilities=lambda pair: pair[0].capabilities,
-        quants=quants,
-        licence=lambda pair: pair[0].licence,
-        fits=lambda pair: pair[1] is not None and fits_well(pair[0], pair[1], fits),
-        loaded=lambda pair: pair[1] is not None and f"{pair[0].name}:{pair[1].tag}" in installed,
-    )
-
-
 def accepts(text: str, fits: Fits, installed: frozenset[str]) -> tuple[str, Callable[[CatalogueModel], bool] | None]:
-    """The plain words of a filter, and what tells whether the rest holds for a model.
-
-    What is asked for must hold for one and the same tag (`fits >5g` is a tag of more than 5 GB that fits); what is excluded, for none.
-    """
-    found = parse_filter(text)
-    wanted = tuple(term for term in found.terms if term.wanted)
-    unwanted = tuple(_positive(term) for term in found.terms if not term.wanted)
-    seen = look(fits, installed)
-    some = predicate(Filter(terms=wanted), seen)
-    none = [test for term in unwanted if (test := predicate(Filter(terms=(term,)), seen)) is not None]
-    if some is None and not none:
-        return found.plain, None
-
-    def holds(model: CatalogueModel) -> bool:
-        pairs: list[Pair] = [(model, tag) for tag in model.tags] or [(model, None)]
-        if some is not None and not any(some(pair) for pair in pairs):
-            return False
-        return not any(test(pair) for test in none for pair in pairs)
-
-    return found.plain, holds
-
-
-def _positive(term: Term) -> Term:
-    return Term(term.kind, term.text, term.sign, term.value)
+    """See `catalogue_search.accepts`."""
+    return catalogue_search.accepts(text, lambda model, tag: fits_well(model, tag, fits), installed)
 
 
 # --- columns ----------------------------------------------------------------------------------------------------------

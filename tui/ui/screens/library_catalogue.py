@@ -13,6 +13,7 @@ from tui.core.names import normal
 from tui.providers.library import CatalogueModel, CatalogueTag, Library, load_library
 from tui.services.api import pullers
 from tui.services.library.catalogue import CatalogueView as ListView
+from tui.services.library.catalogue_search import age_words, of_words
 from tui.services.library.fits_recommend import Recommendation, recommended
 from tui.ui.frame import Part
 from tui.ui.screens import catalogue_view
@@ -143,7 +144,7 @@ class CatalogueView(LibraryView[CatalogueModel]):
         rows, date, now = self.table, self.library.snapshot, time.time()
         count = f"{rows.shown} of {rows.total}" if rows.shown != rows.total else f"{rows.total} models"
         roomy = self.screen.size.width >= 110
-        old = catalogue_view.of_words(date, now) if roomy else catalogue_view.age_words(date, now)
+        old = of_words(date, now) if roomy else age_words(date, now)
         parts: list[Part] = [("refreshing ", "$text-accent")] if self._list.busy else []
         if self.only_best:
             parts.append(("recommended for this machine: " if roomy else "best here: ", "$accent"))
