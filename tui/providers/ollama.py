@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,6 +48,8 @@ SHOW: Final = 10.0
 CHANGE: Final = 30.0
 _BLOB: Final = re.compile(r"sha256[:-][0-9a-f]{64}\Z")
 _PIECE: Final = 1024 * 1024
+_LISTS: Final = 256
+"""Models whose per-layer figures are remembered: `show` gives them together with the whole vocabulary."""
 _WRITTEN: Final = "Let whoever writes to it end, then retry"
 
 
@@ -68,6 +71,7 @@ class Ollama:
         self.endpoint = endpoint
         self.http = Http(endpoint, resolve, clock, label="Ollama", trim=("/api", "/v1"))
         self._clock = clock
+        self._lists: dict[str, Mapping[str, Any]] = {}
 
     # --- questions
 
@@ -105,14 +109,21 @@ class Ollama:
         raise unsupported(self.http.target, "tell about its work")
 
     async def show(self, model: str, *, verbose: bool = False) -> ModelDetail:
-        """`POST /api/show`; asked a second time with `verbose` where per-layer figures were withheld."""
+        """`POST /api/show`; asked a second time with `verbose` where per-layer figures were withheld, once for each blob of weights."""
         detail = await self._show(model, verbose)
-        if not verbose and hides_arrays(detail):
+        if verbose or not hides_arrays(detail):
+            return detail
+        lists = self._lists.get(detail.weights_digest) if detail.weights_digest else None
+        if lists is None:
             try:
-                return await self._show(model, True)
+                told = await self._show(model, True)
             except PaddockError:
                 return detail
-        return detail
+            lists = {key: value for key, value in told.info.items() if isinstance(value, list)}
+            while len(self._lists) >= _LISTS:
+                del self._lists[next(iter(self._lists))]
+            self._lists[detail.weights_digest] = lists
+        return replace(detail, info={**detail.info, **lists})
 
     async def _show(self, model: str, verbose: bool) -> ModelDetail:
         body = {"model": model, "verbose": True} if verbose else {"model": model}

@@ -206,9 +206,12 @@ def detail_of(provider: str, model: str, value: Any) -> ModelDetail:
     )
 
 
+_PER_LAYER: Final = (".attention.head_count_kv", ".attention.head_count", ".attention.sliding_window_pattern")
+
+
 def hides_arrays(detail: ModelDetail) -> bool:
     """Whether per-layer figures the memory estimate needs came as null (every array does without `verbose`)."""
-    return any(key.endswith((".attention.head_count_kv", ".attention.head_count")) and value is None for key, value in detail.info.items())
+    return any(value is None and key.endswith(_PER_LAYER) for key, value in detail.info.items())
 
 
 # --- stream lines ----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from tui.config.settings import Settings
 from tui.core.capabilities import Capability
 from tui.core.clock import Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
+from tui.core.fit import NOTHING, SERVED, Lessons, Served
 from tui.core.models import Endpoint, Location, ModelDetail, Origin, ProviderState, ProviderStatus, RunningModel, Severity
 from tui.core.observe import Observable
 from tui.providers.base import Provider
@@ -191,6 +192,10 @@ class WorkerActs:
     def detail(self, provider: str, model: str) -> ModelDetail | None:
         """Nobody asks."""
         return None
+
+    def taught(self, provider: str) -> tuple[Served, Lessons]:
+        """Nobody asks."""
+        return SERVED, NOTHING
 
     def look_at_loaded(self, provider: str) -> None:
         """It is looked at anyway."""

@@ -15,7 +15,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.core.capabilities import Capability
-from tui.core.fit import FitRow, FitTable, Served, Source, Variant, contexts_of, make_table
+from tui.core.fit import FitRow, FitTable, Machine, Served, Source, Variant, contexts_of, make_table
 from tui.core.names import same
 from tui.services.library.fits_variants import longest
 from tui.text import clean_name
@@ -104,19 +104,24 @@ class FitDialog(ModalScreen[None]):
     def _served(self) -> Served:
         return self._fits.served(self._provider)
 
+    @property
+    def _machine(self) -> Machine | None:
+        return self._fits.room(self._provider)
+
     def _take(self) -> None:
         """Compute it again where something moved."""
         if self._fits.take(self._services) or self._first:
             self._draw()
 
     def _draw(self) -> None:
-        machine = self._fits.machine
+        machine = self._machine
         if machine is None:
             self.query_one("#fit-machine", Static).update(Content("This machine's memory is not known yet: nothing was measured."))
             return
         variants = tuple(self._variants())
         contexts = contexts_of(longest(variants))
-        table = make_table(variants, contexts, machine, self._served, self._fits.lessons, self._fits.pace)
+        pace = self._fits.pace if machine is self._fits.machine else None
+        table = make_table(variants, contexts, machine, self._served, self._fits.lessons, pace)
         self._table = self._with_speeds(table)
         told = f"{machine_text(machine, binary=self._binary)}; {served_text(self._served)}"
         self.query_one("#fit-machine", Static).update(Content(told))
@@ -165,7 +170,7 @@ class FitDialog(ModalScreen[None]):
 
     def _tell(self) -> None:
         """The cell under the cursor in words."""
-        row, machine = self._row, self._fits.machine
+        row, machine = self._row, self._machine
         if row is None or machine is None:
             return
         column = self.query_one(Grid).cursor[1]

@@ -12,6 +12,7 @@ from tui.core.names import normal, same
 from tui.providers.library import CatalogueTag, Library
 from tui.services.api import Preview, PreviewKey
 from tui.services.asks import asks_before, reasons
+from tui.services.library.fits_recommend import subject_of_tag
 from tui.services.wishes import Wanted
 from tui.text import clean_name, size
 from tui.ui.frame import Part
@@ -111,7 +112,9 @@ class About:
             said = f"the catalogue knows no such tag of {known.name}" if known is not None else "not in the catalogue: size not known yet"
             return asking or [(said, "$text-muted")]
         parts: list[Part] = [(size(tag.bytes, binary=self.binary), "$foreground")]
-        fit = self.fits.of_bytes(tag.bytes, tag.context) if tag.bytes and self.fits.here(provider) else None
+        listed = self.library.model(wanted.name)
+        subject = subject_of_tag(listed, tag) if listed is not None and self.fits.knows(provider) else None
+        fit = self.fits.of_subject(subject, provider) if subject is not None else None
         if fit is not None:
             parts.append((f"fits: {words(fit, binary=self.binary)}", "$foreground"))
         return [*parts, *asking]

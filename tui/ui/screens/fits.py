@@ -67,6 +67,7 @@ class Fits:
     pace: Pace = field(default_factory=Pace)
     profiles: Mapping[ModelKey, Profile] = field(default_factory=dict)
     optimise: Optimise | None = None
+    rooms: Mapping[str, int] = field(default_factory=dict)
     _judged: dict[ModelKey, Fit | None] = field(default_factory=dict)
     _served: dict[str, Served] = field(default_factory=dict)
 
@@ -82,11 +83,13 @@ class Fits:
             learned.pace.value,
             services.monitor.profiles.value,
             services.config.current.value.optimise,
+            {name: one.vram for name, one in services.config.current.value.providers.items() if one.vram},
         )
         taught = learned.lessons.value is self.lessons and learned.seen.value is self.seen
-        if taught and new == (self.machine, self.providers, self.loaded, self.details, self.pace, self.profiles, self.optimise):
+        known = (self.machine, self.providers, self.loaded, self.details, self.pace, self.profiles, self.optimise, self.rooms)
+        if taught and new == known:
             return False
-        self.machine, self.providers, self.loaded, self.details, self.pace, self.profiles, self.optimise = new
+        self.machine, self.providers, self.loaded, self.details, self.pace, self.profiles, self.optimise, self.rooms = new
         self.lessons, self.seen = learned.lessons.value, learned.seen.value
         self._judged.clear()
         self._served.clear()
@@ -101,6 +104,17 @@ class Fits:
         """Whether a provider runs on this machine; a tunnel nobody was asked about does not count."""
         state = self.providers.get(provider)
         return state is not None and state.location is Location.HERE
+
+    def room(self, provider: str) -> Machine | None:
+        """The memory a provider has: of this machine, or what the settings say of another; None where nobody knows."""
+        if not provider or self.here(provider):
+            return self.machine
+        vram = self.rooms.get(provider)
+        return Machine(0, 0, vram, vram, 1) if vram else None
+
+    def knows(self, provider: str) -> bool:
+        """Whether there are verdicts for a provider."""
+        return self.room(provider) is not None
 
     def is_loaded(self, model: Model) -> bool:
         """In memory now."""
@@ -127,11 +141,13 @@ class Fits:
 
     def at(self, model: Model, context: int, *, loaded: bool = False) -> Fit | None:
         """The verdict for so many tokens of context."""
-        subject = self.subject(model) if model.size and not model.remote and self.here(model.provider) else None
-        if self.machine is None or subject is None:
+        room = self.room(model.provider) if model.size and not model.remote else None
+        subject = self.subject(model) if room is not None else None
+        if room is None or subject is None:
             return None
         served = self.served(model.provider)
-        fit = judge(need_of(subject, context, served, self.lessons), self.machine, served, loaded=loaded, pace=self.pace)
+        pace = self.pace if self.here(model.provider) else None
+        fit = judge(need_of(subject, context, served, self.lessons), room, served, loaded=loaded, pace=pace)
         return with_measured(fit, self.profiles.get((clean_name(model.provider), clean_name(model.key))))
 
     def of_bytes(self, weights: int, context: int | None = None, provider: str = "") -> Fit | None:
@@ -140,10 +156,11 @@ class Fits:
 
     def of_subject(self, subject: Subject, provider: str = "", context: int = CONTEXT) -> Fit | None:
         """The verdict for something not installed."""
-        if self.machine is None:
+        room = self.room(provider)
+        if room is None:
             return None
         served = self.served(provider)
-        return judge(need_of(subject, context, served, self.lessons), self.machine, served, pace=self.pace)
+        return judge(need_of(subject, context, served, self.lessons), room, served, pace=self.pace if room is self.machine else None)
 
     def cell(self, model: Model) -> Cell:
         """FITS of an installed model."""

@@ -216,9 +216,10 @@ def _needs(model: Model, fits: Fits, state: ProviderState | None, *, binary: boo
     if model.remote:
         return Fact("runs", "in a cloud: what you write leaves this machine and the server", "$text-warning")
     fit = fits.of(model)
-    if fit is not None and fits.machine is not None:
+    room = fits.room(model.provider)
+    if fit is not None and room is not None:
         context = min(CONTEXT, model.context or CONTEXT)
-        return Fact("needs", need_text(fit, fits.machine, context, binary=binary))
+        return Fact("needs", need_text(fit, room, context, binary=binary))
     if state is not None and not fits.here(model.provider):
         return Fact("needs", f"{model.provider} is not on this machine: its memory is not known", "$text-muted")
     why = "no figures of this machine yet" if fits.machine is None else "the server does not say its size"

@@ -37,8 +37,8 @@ class FitVerbs(LibraryBase):
             return f"{item.name} runs in a cloud: nothing must fit here."
         if not item.size:
             return f"{item.provider} does not tell how large {item.name} is."
-        if not self.fits.here(item.provider):
-            return f"{item.provider} is not on this machine: its memory is not known."
+        if not self.fits.here(item.provider) and not self.fits.knows(item.provider):
+            return f"{item.provider} is not on this machine: its memory is not known. Set providers.{item.provider}.vram."
         return ""
 
     def action_fit(self) -> None:

@@ -11,6 +11,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from tui.core.fit import Subject, parameters_of
 from tui.core.jobs import Job, JobKind, JobState, Layer, PastJob, Plan, WorkerState
 from tui.core.partials import dropped_by_restart
 from tui.text import duration, rate, size
@@ -124,7 +125,9 @@ def plan_line(job: Job, fits: Fits, *, width: int = 1000, binary: bool = False) 
 def fit_words(plan: Plan, fits: Fits, provider: str, *, binary: bool = False) -> str:
     """`fits: good`, where the provider is on this machine and the size is known."""
     weights = sum(layer.size for layer in plan.layers if layer.kind in ("weights", "tensor", "projector")) or plan.total
-    fit = fits.of_bytes(weights, plan.context) if weights and fits.here(provider) else None
+    if not weights or not fits.knows(provider):
+        return ""
+    fit = fits.of_subject(Subject(weights, context=plan.context, parameters=parameters_of(plan.parameters)), provider)
     return f"fits: {words(fit, binary=binary)}" if fit is not None else ""
 
 
