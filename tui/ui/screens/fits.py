@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Final
 from tui.core.errors import Failure
 from tui.core.fit import (
     NOTHING,
-    Basis,
     Fit,
     Lessons,
     Machine,
-    Need,
     Pace,
     Served,
     Subject,
@@ -26,8 +24,8 @@ from tui.core.models import Location, Model, ModelDetail, ProviderState, Running
 from tui.core.monitor import Profile
 from tui.services import machine
 from tui.services.api import ModelKey, Services
+from tui.services.library.fits_text import BASIS, rate_text
 from tui.services.library.fits_words import served_for
-from tui.services.monitor.profile_words import rate
 from tui.text import clean_name, size
 from tui.ui.widgets.columns import Cell
 
@@ -139,6 +137,10 @@ class Fits:
             self._judged[key] = self.at(model, min(CONTEXT, model.context or CONTEXT), loaded=self.is_loaded(model))
         return self._judged[key]
 
+    def knows(self, model: Model) -> bool:
+        """Whether the verdict of now was worked out already."""
+        return (model.provider, model.key) in self._judged
+
     def at(self, model: Model, context: int, *, loaded: bool = False) -> Fit | None:
         """The verdict for so many tokens of context."""
         room = self.room(model.provider) if model.size and not model.remote else None
@@ -187,31 +189,12 @@ def words(fit: Fit, *, binary: bool = False) -> str:
     if fit.verdict is Verdict.NO:
         return f"no: {size(fit.over, binary=binary)} over"
     if fit.verdict is Verdict.SLOW:
-        return f"slow, {speed(fit)}" if fit.rate else f"slow, {fit.cpu_share * 100:.0f} % CPU"
+        return f"slow, {rate_text(fit)}" if fit.rate else f"slow, {fit.cpu_share * 100:.0f} % CPU"
     return fit.verdict.value
 
 
-def speed(fit: Fit) -> str:
-    """`~4 tok/s`; without the mark where it was measured, empty where it is not known."""
-    return f"{'' if fit.measured_rate else '~'}{rate(fit.rate)} tok/s" if fit.rate else ""
-
-
-def total_text(need: Need, *, binary: bool = False) -> str:
-    """`~22.6 GB`; without the mark where it was measured."""
-    return f"{'' if need.measured else '~'}{size(need.whole, binary=binary)}"
-
-
-def basis_text(need: Need) -> str:
-    """Where the figure comes from."""
-    return {
-        Basis.MEASURED: "measured when it was loaded",
-        Basis.FITTED: "fitted to loads of it or its family",
-        Basis.FORMULA: "by formula",
-    }[need.basis]
-
-
 def need_text(fit: Fit, machine: Machine, context: int, *, binary: bool = False) -> str:
-    """`19.9 weights + 2.1 cache + 0.6 = ~22.6 GB at 8k, by formula; 16.4 GB VRAM free`; `~` marks an estimate."""
+    """`19.9 weights + 2.1 cache + 0.6 = ~22.6 GB at 8k; 16.4 GB VRAM free`, and how that is known; `~` marks an estimate."""
     need = fit.need
     if need is None:
         return ""
@@ -223,5 +206,6 @@ def need_text(fit: Fit, machine: Machine, context: int, *, binary: bool = False)
     free = machine.gpu_free if machine.gpus else machine.ram_free
     kind = "VRAM" if machine.gpus else "RAM"
     about = "" if need.measured else "~"
-    how = "measured" if need.measured else str(need.basis)
-    return f"{parts} = {about}{need.total / base:.1f} {unit} at {context // 1024}k, {how}; {free / base:.1f} {unit} {kind} free"
+    told = [BASIS[need.basis], rate_text(fit), f"{fit.cpu_share * 100:.0f} % of it on the CPU" if machine.gpus and fit.cpu_share else ""]
+    whole = f"{parts} = {about}{need.total / base:.1f} {unit} at {context // 1024}k; {free / base:.1f} {unit} {kind} free"
+    return f"{whole}\n{', '.join(part for part in told if part)}"
