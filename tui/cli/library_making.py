@@ -30,7 +30,7 @@ from tui.providers.base import Provider
 from tui.services.library.backing_up import collect, restore_configuration, restore_model, usable
 from tui.services.library.backup_form import Index
 from tui.services.library.backup_read import Archive, archive_of, index_of, verify
-from tui.services.library.backup_words import model_words, saved_words
+from tui.services.library.backup_words import holds_key, model_words, saved_words
 from tui.services.library.backup_write import ToSave, configuration, write_backup
 from tui.services.library.baking import bake
 from tui.services.library.configuring import KEEP_ALIVE, checked, configured, set_options, table_of
@@ -322,11 +322,12 @@ async def backup(context: Context) -> int:
         emit({"backup": str(target.expanduser().absolute()), **_listed(index)})
         return DONE
     message(saved_words(index, left, binary=context.settings.appearance.units == "binary"))
-    for model in index.models:
-        if not model.whole:
-            message(f"{model.name} is in it {model_words(model)}.")
-    if "config/config.toml" in index.configuration and b"api_key" in config["config/config.toml"]:
-        message("The configuration names keys, or where they are: keep the backup as private as they are.")
+    if len({model.why for model in index.models if not model.whole}) > 1:
+        for model in index.models:
+            if not model.whole:
+                message(f"{model.name} is in it {model_words(model)}.")
+    if holds_key(context.settings):
+        message("The configuration holds a key: keep the backup as private as that.")
     return DONE
 
 

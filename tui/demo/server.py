@@ -224,7 +224,7 @@ class DemoServer:
         weights = layers_of(spec)[0][0]
         made = self.world.made.get(name, {})
         template = made.get("template") or template_of(spec)
-        parameters = {**PARAMETERS, **made.get("parameters", {})}
+        parameters = {**({} if made.get("bare") else PARAMETERS), **made.get("parameters", {})}
         system = {"system": made["system"]} if made.get("system") else {}
         await answer.json(
             {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tui.text import clean_name, size
 
 if TYPE_CHECKING:
+    from tui.config.settings import Settings
     from tui.services.library.backup_form import Index, SavedModel
 
 
@@ -32,6 +33,11 @@ def saved_words(index: Index, left: Sequence[str] = (), *, binary: bool = False)
     kept = " and ".join(parts) if len(parts) < 3 else f"{', '.join(parts[:-1])} and {parts[-1]}"
     text = f"Backed up: {kept or 'nothing'}, {size(index.size, binary=binary)}."
     return f"{text} Left out: {', '.join(clean_name(name, 80) for name in left)}." if left else text
+
+
+def holds_key(settings: Settings) -> bool:
+    """Whether a key stands in the configuration itself: then a backup of it holds it too."""
+    return bool(settings.models.hf_token.literal) or any(bool(one.api_key.literal) for one in settings.providers.values())
 
 
 def _models(count: int) -> str:

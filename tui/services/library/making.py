@@ -198,14 +198,14 @@ class Making(Part):
         from tui import __version__
         from tui.core.threads import in_daemon_thread
         from tui.services.library.backing_up import collect
-        from tui.services.library.backup_words import saved_words
-        from tui.services.library.backup_write import configuration, write_backup
+        from tui.services.library.backup_words import holds_key, saved_words
+        from tui.services.library.backup_write import ToSave, configuration, write_backup
         from tui.text import clean_name
 
         host, target = self._host, Path(path)
 
         async def work(told: Callable[[int, int, str], None]) -> None:
-            found = []
+            found: list[ToSave] = []
             for provider in dict.fromkeys(provider for provider, _ in models):
                 listed = await self._models(provider, [model for name, model in models if name == provider])
                 found += await collect(host.provider(provider), listed, host.settings(), host.environ)
@@ -216,7 +216,8 @@ class Making(Part):
                     lambda: write_backup(target, found, config, at, by, progress=told, stopped=self._stop.is_set)
                 )
             self.exported.set(clean_name(str(target.expanduser().absolute()), 1000))
-            host.say(f"{saved_words(index, left, binary=self._binary)} It is {self.exported.value}")
+            key = " The configuration holds a key: keep it as private as that" if holds_key(host.settings()) else ""
+            host.say(f"{saved_words(index, left, binary=self._binary)} It is {self.exported.value}.{key}".removesuffix("."))
 
         await self._long("backing up", work)
 
