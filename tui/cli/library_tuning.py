@@ -14,7 +14,7 @@ from tui.core.capabilities import Capability
 from tui.core.clock import SYSTEM
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.jobs import JobKind
-from tui.core.levels import LEVELS, LevelFigures, expected_size, head_share, level_name
+from tui.core.levels import LEVELS, LevelFigures, expected_size, head_share, level_name, level_named
 from tui.core.models import Location, Model, ModelDetail, Origin, ProviderState, ProviderStatus
 from tui.core.names import normal, same
 from tui.core.tuning import Optimised, OptimiseState, Proposal
@@ -39,6 +39,7 @@ async def optimise(context: Context) -> int:
     if not context.settings.optimise.enabled:
         raise PaddockError.of("Nothing is proposed", "optimise.enabled = false", "Change optimise.enabled", FailureKind.REFUSED)
     provider, model = await context.with_model(context.args.model, context.args.on, alone=True)
+    model = await tuning_work.with_abilities(provider, model)
     if refused := tuning_work.refusal(provider, model):
         raise PaddockError.of(refused, provider.endpoint.name, "Choose another model", FailureKind.UNSUPPORTED)
     if not context.options.demo and not runs_here(provider.endpoint, context.settings):
@@ -175,10 +176,11 @@ async def quantize(context: Context) -> int:
     if not context.args.levels:
         return await _offer(context, provider, model)
     context.allow("Making a model", destructive=True)
-    names = [context.args.name] if context.args.name else [level_name(model.key, level) for level in context.args.levels]
-    if len(names) != len(context.args.levels):
+    levels = [known.name if (known := level_named(level)) is not None else level for level in context.args.levels]
+    names = [context.args.name] if context.args.name else [level_name(model.key, level) for level in levels]
+    if len(names) != len(levels):
         raise PaddockError.of("One name is for one level", "--name", "Give one level, or leave the name out", FailureKind.CONFIG)
-    wanted = quantizable(model, zip(context.args.levels, names, strict=True), await provider.models())
+    wanted = quantizable(model, zip(levels, names, strict=True), await provider.models())
     endpoint, jobs = context.endpoint_of(provider), []
     for level, name in wanted:
         with context.audit.noting("queue quantize", f"{endpoint.name}/{name}", asked_by=ASKED_BY):

@@ -124,7 +124,7 @@ class Tuning(Part):
         self.proposals.set({**self.proposals.value, (provider, model): found})
 
     async def _proposal(self, provider: str, model: str) -> Proposal:
-        from tui.services.library.tuning_work import ServerFacts, propose_for, refusal
+        from tui.services.library.tuning_work import ServerFacts, propose_for, refusal, with_abilities
         from tui.services.machine import is_here, machine_of
 
         host, settings = self._host, self._host.settings()
@@ -132,7 +132,7 @@ class Tuning(Part):
         remedy = "Choose another model"
         if not settings.optimise.enabled:
             raise PaddockError.of("Nothing is proposed", "optimise.enabled = false", "Change optimise.enabled", FailureKind.REFUSED)
-        if refused := refusal(connection, listed):
+        if refused := refusal(connection, await with_abilities(connection, listed)):
             raise PaddockError.of(refused, provider, remedy, FailureKind.UNSUPPORTED)
         if state is None or not is_here(state, demo=True):
             what = f"{provider} is not on this machine: what is good for it is not known here"

@@ -202,6 +202,7 @@ async def optimise(tools: Tools, model: Model, proposal: Proposal, changes: Sequ
     """
     if not changes:
         raise PaddockError.of("There is nothing to try", model.name, "Mark a change first", FailureKind.BAD_REQUEST)
+    model = await with_abilities(tools.provider, model)
     await _allowed(tools, model)
     row = Optimised(0, proposal.provider, normal(model.key), tools.clock.time(), OptimiseState.RUNNING, tuple(changes))
     if tools.table is not None:
@@ -232,6 +233,16 @@ async def optimise(tools: Tools, model: Model, proposal: Proposal, changes: Sequ
         if tools.table is not None and row.id:
             await tools.table.end(row)
     return row
+
+
+async def with_abilities(provider: Provider, model: Model) -> Model:
+    """A model with what it can do, asked for where the list does not say (Ollama before 0.30)."""
+    if model.abilities or Capability.SHOW not in provider.capabilities:
+        return model
+    try:
+        return replace(model, abilities=(await provider.show(model.key)).abilities)
+    except PaddockError:
+        return model
 
 
 async def _allowed(tools: Tools, model: Model) -> None:
@@ -332,6 +343,7 @@ async def _alive(provider: Provider) -> bool:
 
 
 async def _one(tools: Tools, model: Model, figures: LevelFigures, reference: Any) -> tuple[Any, LevelFigures]:
+    model = await with_abilities(tools.provider, model)
     await _allowed(tools, model)
     options = options_of(tools.config.current.value, model.key, ConversationSettings())
     was = await tuning_measure.loaded(tools.provider, model.key)

@@ -47,11 +47,16 @@ class TuningVerbs(LibraryBase):
             return "optimise.enabled is off: nothing is proposed."
         if model.remote:
             return f"{model.name} runs in a cloud: nothing of it depends on this machine."
-        if model.abilities and Ability.COMPLETION not in model.abilities:
+        if not self._answers(model):
             return f"{model.name} does not answer, so there is nothing to measure."
         if not self.fits.here(model.provider):
             return f"{model.provider} is not on this machine: what is good for it is not known here."
         return ""
+
+    def _answers(self, model: Model) -> bool:
+        known = self.fits.detail(model)
+        abilities = model.abilities or (known.abilities if known is not None else frozenset[Ability]())
+        return not abilities or Ability.COMPLETION in abilities
 
     def _no_quantizing(self, model: Model) -> str:
         from tui.services.library.tuning_words import not_quantizable
@@ -66,7 +71,7 @@ class TuningVerbs(LibraryBase):
         remote = next((model for model in chosen if model.remote), None)
         if remote is not None:
             return f"{remote.name} runs in a cloud: there are no levels of it."
-        silent = next((model for model in chosen if model.abilities and Ability.COMPLETION not in model.abilities), None)
+        silent = next((model for model in chosen if not self._answers(model)), None)
         return f"{silent.name} does not answer, so nothing can be compared." if silent is not None else ""
 
     def action_optimise(self) -> None:
