@@ -331,6 +331,8 @@ class Ollama:
         except PaddockError as error:
             if error.failure.status == 400 and "digest mismatch" in error.failure.details:
                 raise changed from None
+            if error.failure.status == 500 and (full := _reclassified(error.failure, self.http)).kind is FailureKind.DISK:
+                raise failed(full) from None
             if error.failure.kind is not FailureKind.INTERRUPTED or not await self.has_blob(name):
                 raise
             told(length)
