@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,11 @@ os.environ["PADDOCK_REGISTRY"] = "http://127.0.0.1:9"  # nothing listens there; 
 # Compiled once, not by each of the processes that tests start: hundreds, of which each would take seconds.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Tests open some two thousand databases that are synchronised with the disk at each change: in memory, where there is room, nobody waits.
+_MEMORY = Path("/dev/shm")
+if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 4 * 1024**3:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
 import pytest  # noqa: E402
 
