@@ -137,7 +137,7 @@ class Fits:
             self._judged[key] = self.at(model, min(CONTEXT, model.context or CONTEXT), loaded=self.is_loaded(model))
         return self._judged[key]
 
-    def knows(self, model: Model) -> bool:
+    def judged(self, model: Model) -> bool:
         """Whether the verdict of now was worked out already."""
         return (model.provider, model.key) in self._judged
 

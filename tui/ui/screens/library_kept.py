@@ -45,7 +45,7 @@ class KeptVerbs(LibraryBase):
         Binding("T", "trash", "trash", show=False, id="library.trash", tooltip="what was deleted, and earlier versions"),
         Binding("H", "versions", "versions", show=False, id="library.versions", tooltip="earlier versions of the model: go back, compare"),
     ]
-    MORE = (
+    MORE: ClassVar[tuple[tuple[str, str, str], ...]] = (
         ("rename", "Rename", "give the model another name"),
         ("versions", "Earlier versions", "go back to one, compare, drop"),
         ("undo", "Undo", "the last delete or rename; else what came into the trash last"),

@@ -30,8 +30,12 @@ class Known:
     def __init__(self, services: Any, fits: Fits) -> None:
         self.services = services
         self.fits = fits
+        self.late = False
+        """A verdict that was asked for is not known yet."""
+        self._until = 0.0
+        self._last: dict[tuple[str, str], Fit | None] = {}
         self._pins: Sequence[str] = ()
-        self._stems: tuple[str, ...] = ()
+        self._tails: frozenset[str] = frozenset()
 
     def detail(self, model: Model) -> ModelDetail | None:
         """What the server said about it, where it was asked."""
@@ -66,7 +70,10 @@ class Known:
     def profile(self, model: Model) -> Profile | None:
         """How it did here; None where it was never used."""
         found: Mapping[tuple[str, str], Profile] = self.services.monitor.profiles.value
-        return found.get((clean_name(model.provider), clean_name(model.key))) if found else None
+        profile = found.get((model.provider, model.key)) if found else None
+        if profile is None and found and not (model.key.isascii() and model.key.isprintable()):
+            return found.get((clean_name(model.provider), clean_name(model.key)))
+        return profile
 
     def rate(self, model: Model) -> float | None:
         """Tokens a second it wrote here."""
@@ -93,14 +100,35 @@ class Known:
         """The verdict, None where there is none to give."""
         return self.fits.of(model)
 
+    def soon(self, model: Model) -> Fit | None:
+        """As `fit`, within `give`: what time does not suffice for is as it was last, and `late` says so."""
+        key = (model.provider, model.key)
+        if self.fits.judged(model) or (self._until and time.perf_counter() < self._until):
+            found = self._last[key] = self.fits.of(model)
+            return found
+        self.late = self.late or bool(self._until)
+        return self._last.get(key)
+
+    def give(self, seconds: float) -> None:
+        """Give the next verdicts so much time in all; none: they are as they were last."""
+        self._until = time.perf_counter() + seconds if seconds else 0.0
+        self.late = False
+
+    def work_out(self, models: list[Model], seconds: float) -> None:
+        """Take models from the list's end for so long, and work out their verdicts."""
+        until = time.perf_counter() + seconds
+        while models and time.perf_counter() < until:
+            model = models.pop()
+            self._last[(model.provider, model.key)] = self.fits.of(model)
+
     def fit_order(self, model: Model) -> tuple[int, float] | None:
         """What FITS sorts by: from what is loaded to what is furthest from fitting."""
-        found = self.fits.of(model)
+        found = self.soon(model)
         return None if found is None else (_VERDICTS[found.verdict], found.over or found.cpu_share)
 
     def fitting(self, model: Model) -> bool:
         """Whether it can be used on this machine, if only after another one is unloaded."""
-        found = self.fits.of(model)
+        found = self.soon(model)
         return found.verdict in FITTING if found is not None else self.fits.is_loaded(model)
 
     def pinned(self, model: Model) -> bool:
@@ -109,9 +137,8 @@ class Known:
         pins = settings.models.pinned
         if self._pins is not pins:
             self._pins = pins
-            self._stems = tuple(pin.rpartition("/")[2].partition(":")[0].casefold() for pin in pins)
-        name = model.name.casefold()
-        return any(stem in name for stem in self._stems) and pinned(settings, model.provider, model.name)
+            self._tails = frozenset(map(_tail, pins))
+        return _tail(model.name) in self._tails and pinned(settings, model.provider, model.name)
 
     def is_default(self, model: Model) -> bool:
         """Whether new conversations begin with it."""
@@ -148,6 +175,11 @@ class Known:
             pinned=self.pinned,
             update=self.newer,
         )
+
+
+def _tail(name: str) -> str:
+    """The last part of a name, which all its spellings share."""
+    return name.rpartition("/")[2].casefold().removesuffix(":latest")
 
 
 def text_of(model: Model) -> str:

@@ -35,7 +35,7 @@ class MakingVerbs(LibraryBase):
         Binding("E", "export", "export", show=False, id="library.export", tooltip="its Modelfile, where its weights lie, a backup"),
         Binding("I", "import", "import", show=False, id="library.import", tooltip="make a model of a GGUF, safetensors or a Modelfile"),
     ]
-    MORE = (
+    MORE: ClassVar[tuple[tuple[str, str, str], ...]] = (
         ("configure", "Configure", "options, system prompt, template, stop words, keep-alive; as a diff first"),
         ("export", "Export", "its Modelfile, or where its weights lie"),
         ("import", "Import", "make a model of a GGUF, a folder with safetensors or a Modelfile"),

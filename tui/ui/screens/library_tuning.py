@@ -23,7 +23,7 @@ class TuningVerbs(LibraryBase):
         Binding("Q", "quantize", "quantize", show=False, id="library.quantize", tooltip="make smaller levels of whole weights"),
         Binding("B", "levels", "levels", show=False, id="library.levels", tooltip="levels of a model side by side, measured"),
     ]
-    MORE = (
+    MORE: ClassVar[tuple[tuple[str, str, str], ...]] = (
         ("optimise", "Optimise", "options for this machine, measured before and after, kept only if better"),
         ("quantize", "Quantize", "smaller levels of a model with whole weights, through the queue"),
         ("levels", "Compare levels", "size, memory, speed and agreement of the levels of a model, measured"),

@@ -25,7 +25,7 @@ class UpdateVerbs(LibraryBase):
         Binding("u", "update", "update", id="library.update", tooltip="fetch what is newer of the model, or of the marked ones; asks"),
         Binding("ctrl+u", "check_updates", "check for updates", show=False, id="library.check_updates", tooltip="ask the registries now"),
     ]
-    MORE = (
+    MORE: ClassVar[tuple[tuple[str, str, str], ...]] = (
         ("check_updates", "Check for updates", "ask the registries now what is newer, of the marked models or of all"),
         ("update_all", "Update all", "fetch everything that is newer; pinned models stay"),
         ("update_news", "What changed", "the difference to what the registry has now"),
