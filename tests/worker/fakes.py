@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tui.config.settings import Settings
+from tui.core.capabilities import Capability
 from tui.core.clock import Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.events import JobStep
@@ -51,6 +52,8 @@ class Fake:
         self.closed: list[str] = []
         self.listed: set[str] = set()
         self.digests: dict[str, str] = {}
+        self.brings: dict[str, dict[str, str]] = {}
+        """Digests that are others once a model was pulled."""
         self.weights: dict[str, str | Exception] = {}
         self.shows: dict[str, list[ModelDetail]] = {}
         self.loads: dict[str, Exception | str] = {}
@@ -60,6 +63,8 @@ class Fake:
 
 
 class _Connection:
+    capabilities = frozenset({Capability.PULL, Capability.COPY, Capability.DELETE})
+
     def __init__(self, fake: Fake, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.fake = fake
@@ -81,6 +86,7 @@ class _Connection:
                 else:
                     if item.status == "success":
                         fake.listed.add(model)
+                        fake.digests.update(fake.brings.pop(model, {}))
                     yield item
             if getattr(script[-1], "status", "") != "success":
                 raise CUT
@@ -98,6 +104,13 @@ class _Connection:
         if isinstance(weights, Exception):
             raise weights
         return ModelDetail(self.endpoint.name, model, weights_digest=weights)
+
+    async def copy(self, model: str, destination: str) -> None:
+        self.fake.listed.add(destination)
+        self.fake.digests[destination] = self.fake.digests.get(model, "")
+
+    async def delete(self, model: str) -> None:
+        self.fake.listed.discard(model)
 
     async def load(self, model: str, *, keep_alive: str = "", options: Any = None) -> None:
         fault = self.fake.loads.get(model)

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from tui.core.capabilities import Capability
 from tui.core.clock import Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
+from tui.core.kept import kept_of
 from tui.core.models import Endpoint, Location, Model, Origin, ProviderState, ProviderStatus, RunningModel
 from tui.providers.base import Provider
 from tui.providers.catalogue import kind_named
@@ -291,7 +292,7 @@ class Watch:
             return None
         if models != self.models or self.models_failure is not None or self.state.models is None:
             self.models, self.models_failure = models, None
-            self.state = replace(self.state, models=len(models))
+            self.state = replace(self.state, models=sum(1 for model in models if kept_of(model.key) is None))
             self._owner.changed()
         return None
 

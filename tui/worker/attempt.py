@@ -15,6 +15,7 @@ from tui.core.models import ModelDetail
 from tui.core.pulls import PullMeter
 from tui.core.record import record
 from tui.providers.base import Provider
+from tui.worker.earlier import Earlier
 from tui.worker.proof import MISMATCH, changed, compare, listed, prove
 from tui.worker.upload import GROUPS, upload
 
@@ -45,6 +46,7 @@ class Before:
     """What an installed model was before a pull that replaces it; `detail` is None where it was not there, or as it was pulled."""
 
     detail: ModelDetail | None = None
+    installed: bool = False
 
 
 class Attempt:
@@ -59,6 +61,7 @@ class Attempt:
         verify: Compare what is listed with what was announced.
         pulled: Digest of the same model as we pulled it last, or empty.
         before: What an earlier attempt found out about the model that this one replaces.
+        earlier: Keeps what a pull replaces.
 
     Attributes:
         before: The same, once it is known.
@@ -82,6 +85,7 @@ class Attempt:
         verify: bool = True,
         pulled: str = "",
         before: Before | None = None,
+        earlier: Earlier | None = None,
     ) -> None:
         self.job = job
         self.answered = False
@@ -97,6 +101,7 @@ class Attempt:
         self._came = came
         self._verify = verify
         self._pulled = pulled
+        self._earlier = earlier if job.kind is JobKind.PULL else None
         self._announced: set[str] = set()
         self._sending = False
 
@@ -114,7 +119,7 @@ class Attempt:
         try:
             pulling = self.job.kind is JobKind.PULL
             if pulling and self.before is None:
-                self.before = Before(await self._replaced())
+                self.before = await self._replaced()
             await self._follow()
             if self.job.kind is not JobKind.PUSH:
                 self.digest = (await prove(self._provider, self.job)).digest
@@ -123,6 +128,9 @@ class Attempt:
             if self.before is not None and self.before.detail is not None:
                 with contextlib.suppress(PaddockError):
                     self.changes = changed(self.before.detail, await self._provider.show(self.job.model))
+            if self._earlier is not None and self.before is not None and self.before.installed:
+                with contextlib.suppress(PaddockError):
+                    await self._earlier.after(self._provider)
         finally:
             await self._provider.aclose()
 
@@ -172,19 +180,24 @@ class Attempt:
             if isinstance(steps, AsyncGenerator):
                 await steps.aclose()
 
-    async def _replaced(self) -> ModelDetail | None:
-        """The model that this pull replaces, where a person made it from another or it is not the one we pulled; else None.
+    async def _replaced(self) -> Before:
+        """What this pull replaces, kept as an earlier version; its details where a person changed it.
 
         A server that cannot tell is asked for the pull all the same.
+
+        Raises:
+            PaddockError: The version cannot be kept now, and perhaps later.
         """
         try:
             found = await listed(self._provider, self.job.model)
             if found is None:
-                return None
+                return Before()
             detail = await self._provider.show(self.job.model)
         except PaddockError:
-            return None
-        return detail if detail.parent or (self._pulled and found.digest not in ("", self._pulled)) else None
+            return Before()
+        if self._earlier is not None:
+            await self._earlier.before(self._provider, found)
+        return Before(detail if detail.parent or (self._pulled and found.digest not in ("", self._pulled)) else None, installed=True)
 
 
 def is_final(failure: Failure) -> bool:

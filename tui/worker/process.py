@@ -32,6 +32,7 @@ from tui.worker.keys import Keys
 from tui.worker.queue import Queue
 from tui.worker.rules import WorkerRules
 from tui.worker.servers import Supervisor
+from tui.worker.trash import Trash
 
 TICK: Final = 0.25
 """Seconds between two ticks: how fast wishes are obeyed and progress is written."""
@@ -81,6 +82,7 @@ class Worker:
         self._queue = Queue(database, settings, provider, keys.check, planner, audit, measure=measure, weigh=weigh, space=space, demo=demo)
         self._servers = Supervisor(database, paths.logs, audit)
         self._rules = None if demo else WorkerRules(database, paths, settings, audit, act=acts)
+        self._trash = None if demo else Trash(database, settings, provider, keys.check, audit, SYSTEM)
         self._linger = linger
         self._stopped = False
         self._moved = frozenset[str]()
@@ -97,13 +99,14 @@ class Worker:
 
     async def run(self, poll_config: Callable[[], object]) -> None:
         """Work until nothing is left, or until told to stop; watch the rules meanwhile."""
-        watching = asyncio.create_task(self._rules.run(), name="rules") if self._rules is not None else None
+        watching = [asyncio.create_task(part.run(), name=type(part).__name__) for part in (self._rules, self._trash) if part is not None]
         try:
             await self._work(poll_config)
         finally:
-            if watching is not None:
-                watching.cancel()
-                await asyncio.wait([watching], timeout=RULES_END)
+            for task in watching:
+                task.cancel()
+            if watching:
+                await asyncio.wait(watching, timeout=RULES_END)
 
     async def _work(self, poll_config: Callable[[], object]) -> None:
         await self._queue.open()

@@ -27,6 +27,7 @@ from tui.store.jobs import JobTable, has_work, provider_key
 from tui.text import clean_name
 from tui.worker.attempt import Attempt
 from tui.worker.disks import LOOK_AT_DISK, Disks
+from tui.worker.earlier import Earlier
 from tui.worker.ends import Ends
 from tui.worker.facts import Facts
 from tui.worker.fullness import Fullness, Measure
@@ -370,6 +371,7 @@ class Queue:
             verify=self._settings().pulls.verify,
             pulled=pulled,
             before=run.before,
+            earlier=Earlier(job, self._settings(), self._audit, self._clock),
         )
         run.task = asyncio.create_task(run.attempt.run(), name=f"job {job.id}")
         run.task.add_done_callback(lambda _task: self.news.set())
