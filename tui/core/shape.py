@@ -21,6 +21,8 @@ TYPE_BITS: Final = {
 }  # fmt: skip
 """Bits a weight takes, by tensor type."""
 MOST_LAYERS: Final = 10_000
+LARGEST: Final = 1 << 40
+"""What no figure of a model is above; larger ones are as if they were not said."""
 _GLOBAL_EVERY: Final = {"gemma2": 2, "gemma3": 6, "gemma3n": 5, "cohere2": 4, "gptoss": 2, "gpt-oss": 2, "exaone4": 4, "olmo2": 4}
 """Every n-th layer sees everything, the others a window; for families whose metadata leaves that out."""
 _SEEN_APART: Final = ("v.", "mm.", "a.", "vision.", "audio.")
@@ -85,7 +87,8 @@ def shape_of(detail: ModelDetail) -> Shape | None:
         return None
 
     def number(key: str) -> int | None:
-        return _whole(info.get(f"{architecture}.{key}"))
+        value = _whole(info.get(f"{architecture}.{key}"))
+        return value if value is not None and 0 <= value <= LARGEST else None
 
     layers, embedding = number("block_count"), number("embedding_length")
     if not layers or not embedding or not 0 < layers <= MOST_LAYERS or not 0 < embedding < 1 << 24:
