@@ -14,6 +14,7 @@ What is not yet finished (`!`, `>`, `on:`) holds everything, so that no row vani
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Iterable
 from typing import Final, Generic, TypeVar
@@ -210,13 +211,22 @@ def _positive(term: Term, look: Look[T]) -> Predicate[T]:
 
 
 def _compare(term: Term, values: Callable[[T], Iterable[float]]) -> Predicate[T]:
-    limit = term.value
-    if term.sign == ">":
-        return lambda item: any(value > limit for value in values(item))
-    if term.sign == "<":
-        return lambda item: any(value < limit for value in values(item))
-    if term.sign == ">=":
-        return lambda item: any(value >= limit for value in values(item))
-    if term.sign == "<=":
-        return lambda item: any(value <= limit for value in values(item))
-    return lambda item: any(abs(value - limit) <= limit * 0.06 for value in values(item))
+    limit, compare = term.value, _SIGNS[term.sign]
+
+    def holds(item: T) -> bool:
+        for value in values(item):  # noqa: SIM110  (a generator takes three times as long)
+            if compare(value, limit):
+                return True
+        return False
+
+    return holds
+
+
+def _about(value: float, limit: float) -> bool:
+    """8.2B is an 8b model."""
+    return abs(value - limit) <= limit * 0.06
+
+
+_SIGNS: Final[dict[str, Callable[[float, float], bool]]] = {
+    ">": operator.gt, "<": operator.lt, ">=": operator.ge, "<=": operator.le, "=": _about,
+}  # fmt: skip

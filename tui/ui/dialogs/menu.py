@@ -89,7 +89,7 @@ class MenuDialog(ModalScreen[str | None]):
     def on_mount(self) -> None:
         """Fill the list; typing filters it."""
         rows = self.query_one(Rows)
-        rows.styles.height = max(1, min(len(self._entries), self.app.size.height - 10))
+        rows.styles.height = max(1, min(len(self._entries), self.app.size.height - (7 if self.has_class("-low") else 13)))
         rows.set_items(self._entries)
         self.query_one(Input).focus()
         self._explain()

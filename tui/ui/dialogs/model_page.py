@@ -61,12 +61,12 @@ class ModelPage(ModalScreen[None]):
         self._key = (model.provider, model.key)
         self._followers: list[Follower[Any]] = []
         self._gone = False
+        self._field: PageSearch | None = None
 
     def compose(self) -> ComposeResult:
         """Title, page, foot."""
         yield Rule(ascii=self._view.screen.ascii, id="page-title")
         yield Pager()
-        yield PageSearch(placeholder="search the page", compact=True, select_on_focus=False, id="page-search")
         yield Line(id="page-foot")
 
     def on_mount(self) -> None:
@@ -75,7 +75,6 @@ class ModelPage(ModalScreen[None]):
         registry, library = services.registry, services.library
         if self._key not in registry.details.value and not registry.can(self._model.provider, Capability.SHOW):
             registry.show(*self._key)
-        self.query_one(PageSearch).cursor_blink = False
         sources: tuple[Observable[Any], ...] = (
             registry.details, registry.models, registry.running, services.monitor.profiles, library.updates.states, library.disk.shares,
             library.disk.origins, library.events.history,
@@ -159,10 +158,14 @@ class ModelPage(ModalScreen[None]):
             ("esc", "$accent"), (" back", "$foreground"),
         )  # fmt: skip
 
-    def action_search(self) -> None:
+    async def action_search(self) -> None:
         """Type what to look for."""
+        if self._field is None:  # made when it is first needed: the page is there sooner
+            self._field = PageSearch(placeholder="search the page", compact=True, select_on_focus=False, id="page-search")
+            self._field.cursor_blink = False
+            await self.mount(self._field, before="#page-foot")
         self.add_class("-searching")
-        self.query_one(PageSearch).focus()
+        self._field.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Look while typing."""
@@ -171,7 +174,7 @@ class ModelPage(ModalScreen[None]):
 
     def action_search_done(self) -> None:
         """Back to the page; n and N go on."""
-        text = self.query_one(PageSearch).value
+        text = self._field.value if self._field is not None else ""
         if text and not self.query_one(Pager).search(text):
             self.app.notify(f"Nothing here holds {clean_label(text, 60)}", markup=False)
         self.remove_class("-searching")
@@ -179,7 +182,8 @@ class ModelPage(ModalScreen[None]):
 
     def action_search_end(self) -> None:
         """Without it."""
-        self.query_one(PageSearch).value = ""
+        if self._field is not None:
+            self._field.value = ""
         self.query_one(Pager).search("")
         self.action_search_done()
 
@@ -192,7 +196,7 @@ class ModelPage(ModalScreen[None]):
 
     def action_back(self) -> None:
         """End the search, then close."""
-        if self.query_one(PageSearch).value:
+        if self._field is not None and self._field.value:
             self.action_search_end()
         else:
             self.dismiss(None)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _EXCERPT = 1200
 ROOMY = 100
 """Cells from which on the table has columns that only `show` can fill."""
+_SHORT: Final = 16
+"""Letters that a name may have to be marked as the default in the narrowest table."""
 _WIDE = 124
 _WIDEST = 156
 
@@ -67,7 +69,8 @@ def every(known: Known, stale: Container[str] = (), *, binary: bool = False) -> 
 
     def name(model: Model) -> Cell:
         first = known.is_default(model)
-        return Cell(f"{model.name}*" if first else model.name, "dim" if model.provider in stale else "accent" if first else "")
+        marked = first and len(model.name) <= _SHORT  # of a longer one the end of the name is worth more; the pane says it
+        return Cell(f"{model.name}*" if marked else model.name, "dim" if model.provider in stale else "accent" if first else "")
 
     first = profiled(lambda profile: profile.first_token)
     columns: list[Column[Model]] = [
@@ -180,8 +183,9 @@ def model_facts(
     *,
     binary: bool = False,
     profile: Profile | None = None,
+    rank: str = "",
 ) -> list[Fact]:
-    """Everything about one installed model; `now` is UTC epoch seconds, `profile` how it did here."""
+    """Everything about one installed model; `now` is UTC epoch seconds, `profile` how it did here, `rank` what its user made of it."""
     out: list[Fact] = []
     if stale is not None:
         since = f"as of {duration(now - state.stale_since)} ago: " if state is not None and state.stale_since is not None else ""
@@ -198,6 +202,8 @@ def model_facts(
     line += [part for part in (parameters, f"licence {licence_line(known)}" if known and known.licence else "") if part]
     out.append(Fact("can", "   ".join(line)))
     context = model.context or (known.context if known else None)
+    if rank:
+        out.append(Fact("here", rank, "$text-accent"))
     kind = ["/".join(part for part in (model.family or (known.family if known else ""), model.format) if part)]
     kind += [f"trained for {tokens(context)} of context" if context else "", f"digest {model.digest[:12]}" if model.digest else ""]
     out.append(Fact("is", "   ".join(part for part in kind if part)))

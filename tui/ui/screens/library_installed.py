@@ -7,15 +7,22 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from textual.binding import Binding, BindingType
+from textual.timer import Timer
 
 from tui.core.capabilities import Capability
 from tui.core.filtering import Term, parse, predicate
 from tui.core.models import Model, ProviderStatus
 from tui.core.observe import Observable
-from tui.providers.library import load_library
 from tui.text import size
 from tui.ui.frame import Part
-from tui.ui.screens import catalogue_view, library_columns, library_disk_words, library_tuning_words, library_updates_words
+from tui.ui.screens import (
+    catalogue_view,
+    library_columns,
+    library_disk_words,
+    library_history_words,
+    library_tuning_words,
+    library_updates_words,
+)
 from tui.ui.screens.fits import machine_of
 from tui.ui.screens.library_base import LibraryView
 from tui.ui.screens.library_known import Known, text_of
@@ -26,6 +33,9 @@ from tui.ui.widgets.rows import Rows
 _MANY: Final = 1000
 """Models from which on what moved is filtered and sorted anew at most each `_AGAIN` seconds."""
 _AGAIN: Final = 5.0
+_AT_ONCE: Final = 0.012
+"""Seconds of verdicts that a key waits for."""
+_PAUSE: Final = 0.03
 _STILL: Final = frozenset({"word", "size", "on", "quant"})
 """Terms of a filter that only a new list can make true."""
 
@@ -36,6 +46,15 @@ class ModelTable(Rows[Model]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "chat", id="rows.open", tooltip="chat with this model"),
     ]
+    view: InstalledView | None = None
+
+    def sort_by(self, column: str | None, descending: bool | None = None) -> None:
+        """See `Rows`; verdicts that take long come later."""
+        if self.view is not None:
+            self.view.known.give(_AT_ONCE)
+        super().sort_by(column, descending)
+        if self.view is not None:
+            self.view.await_verdicts()
 
 
 class InstalledView(LibraryView[Model]):
@@ -54,15 +73,19 @@ class InstalledView(LibraryView[Model]):
         self._stale: frozenset[str] = frozenset()
         self._terms: tuple[Term, ...] = ()
         self._again_at = 0.0
+        self._unjudged: list[Model] = []
+        self._judging: Timer | None = None
         fits = self.screen.fits
         self.known = Known(self.screen.services, fits)
-        return ModelTable(
+        table = ModelTable(
             self.columns(80),
             key=lambda model: (model.provider, model.key),
             state=lambda model: "loaded" if fits.is_loaded(model) else "busy" if model.state == "loading" else "",
             text=text_of,
             id="models",
         )
+        table.view = self
+        return table
 
     def start(self) -> None:
         """Follow the models, and what decides about them."""
@@ -103,10 +126,28 @@ class InstalledView(LibraryView[Model]):
         """Words and terms; one provider's only, where another screen asked for that."""
         name, found = self.provider, parse(text)
         terms, self._terms = predicate(found, self.known.look()), found.terms
+        self.known.give(_AT_ONCE)
         if name:
             self.table.set_filter(found.plain, lambda model: model.provider == name and (terms is None or terms(model)))
         else:
             self.table.set_filter(found.plain, terms)
+        self.await_verdicts()
+
+    def await_verdicts(self) -> None:
+        """Where filter or order want verdicts that take long to work out (thousands of models), go on between the keys."""
+        if self.known.late:
+            self._unjudged = [model for model in self.table.items if not self.known.fits.judged(model)]
+            if self._judging is None:
+                self._judging = self.screen.set_interval(_PAUSE, self._judge_some)
+
+    def _judge_some(self) -> None:
+        self.known.work_out(self._unjudged, _AT_ONCE)
+        if not self._unjudged and self._judging is not None:
+            self._judging.stop()
+            self._judging = None
+            self.known.give(0.0)
+            self.table.arrange_again()
+            self.screen.draw_head()
 
     def counts(self) -> list[Part]:
         """See `LibraryView`."""
@@ -155,8 +196,10 @@ class InstalledView(LibraryView[Model]):
         self._again_at = now
         if any(term.kind not in _STILL for term in self._terms):
             self.narrow(self.filter)
-        if self.table.sorting is not None and self.table.sorting[0] in library_columns.MOVING:
-            self.table.sort_again()
+        elif self.table.sorting is not None and self.table.sorting[0] in library_columns.MOVING:
+            self.known.give(_AT_ONCE)
+            self.table.arrange_again()
+            self.await_verdicts()
 
     def _empty_words(self) -> str:
         states = self.screen.services.registry.providers.value
@@ -168,7 +211,7 @@ class InstalledView(LibraryView[Model]):
         usable = [state for state in states if state.status in (ProviderStatus.UP, ProviderStatus.FOUND)]
         if not usable:
             return "No server answers. 1 Providers says why."
-        good = catalogue_view.fitting(load_library(), self.screen.fits)
+        good = catalogue_view.fitting(self.screen.services.library.catalogue.view.value.list, self.screen.fits)
         if not good:
             return "No models yet. a pulls one."
         model, tag = good[0]
@@ -187,15 +230,20 @@ class InstalledView(LibraryView[Model]):
             time.time(),
             binary=self.screen.binary,
             profile=self.known.profile(item),
+            rank=self.known.rank(item),
         )
         facts = library_tuning_words.added(facts, self.screen.services, item, time.time())
         update = library_updates_words.state_of(self.screen.services.library.updates.states.value, item)
         disk = library_disk_words.installed(self.screen.services, item, time.time(), binary=self.screen.binary)
-        return [facts[0], *library_updates_words.facts(update, item, time.time(), binary=self.screen.binary), *disk, *facts[1:]]
+        events = self.screen.services.library.events.history.value.get((item.provider, item.key), ())
+        history = library_history_words.facts(events, self.known.profile(item), time.time())
+        return [facts[0], *library_updates_words.facts(update, item, time.time(), binary=self.screen.binary), *disk, *facts[1:], *history]
 
     def rested(self, item: Model) -> None:
         """Ask about the model under the cursor; where its columns are there, about one of those in view after it, and so on."""
         registry = self.screen.services.registry
+        if (item.provider, item.key) not in self.screen.services.library.events.history.value:
+            self.screen.services.library.events.look(item.provider, item.key)
         wanted = [item, *(self.table.in_view if library_columns.ASKED & set(self.names) else [])]
         for model in wanted:
             if (model.provider, model.key) not in registry.details.value and not registry.can(model.provider, Capability.SHOW):

@@ -149,6 +149,12 @@ class Known:
 
         return name == model.key or same(name, model.name)
 
+    def rank(self, model: Model) -> str:
+        """What its user made of it, in words."""
+        parts = ["the default: new conversations begin with it"] if self.is_default(model) else []
+        parts += ["pinned: never updated, never unloaded for room"] if self.pinned(model) else []
+        return "; ".join(parts)
+
     def look(self) -> Look[Model]:
         """How the filter sees an installed model."""
         from tui.core.filtering import Look, parameter_count

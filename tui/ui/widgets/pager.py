@@ -24,6 +24,9 @@ from tui.ui.widgets.detail import wrap_cells
 
 _SLICE: Final = 0.012
 """Seconds of breaking lines before others get their turn."""
+_FIRST: Final = 0.003
+"""The same before the first frame."""
+_PAUSE: Final = 0.01
 _LONG: Final = 2000
 """Characters of a line from which on it is cut into rows of equal length."""
 
@@ -125,23 +128,23 @@ class Pager(ScrollView, can_focus=True):
             for piece in part.pieces:
                 indent = self._label_width if piece.label else 0
                 for number, text in enumerate(piece.text.split("\n")):
-                    self._lines.append((strip_line(text), piece.label if number == 0 else "", piece.tone, indent))
+                    self._lines.append((text, piece.label if number == 0 else "", piece.tone, indent))
         self._break_anew()
 
     def _break_anew(self) -> None:
         self._rows, self._broken = [], 0
         self._width = max(20, self.scrollable_content_region.width - 2)
         if self.is_attached and self.size.width:
-            self._go_on()
+            self._go_on(_FIRST)
 
-    def _go_on(self) -> None:
-        """Break lines for a while; the rest when nothing else is to be done."""
+    def _go_on(self, seconds: float = _SLICE) -> None:
+        """Break lines for a while; the rest after others had their turn."""
         self._working = False
-        self._break_until(len(self._lines), time.perf_counter() + _SLICE)
+        self._break_until(len(self._lines), time.perf_counter() + seconds)
         self._grown()
         if self._broken < len(self._lines) and not self._working:
             self._working = True
-            self.call_later(self._go_on)
+            self.set_timer(_PAUSE, self._go_on)
 
     def _break_until(self, line: int, deadline: float = float("inf")) -> None:
         rows, lines, width = self._rows, self._lines, self._width
@@ -297,8 +300,9 @@ class Pager(ScrollView, can_focus=True):
         used = 1 + len(left) if left.isascii() else 1 + cell_len(left)
         style = self._style(tone, base)
         for piece, found in self._pieces(text, start, end):
-            segments.append(Segment(piece, self._style("found", base) if found else style))
-            used += len(piece) if piece.isascii() else cell_len(piece)
+            drawn = strip_line(piece)
+            segments.append(Segment(drawn, self._style("found", base) if found else style))
+            used += len(drawn) if drawn.isascii() else cell_len(drawn)
         if used < width:
             segments.append(Segment(" " * (width - used), base))
         return Strip(segments, max(used, width)).crop(0, width)

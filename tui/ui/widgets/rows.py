@@ -257,11 +257,10 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         self._rearranged()
         self.post_message(self.Sorted(self))
 
-    def sort_again(self) -> None:
-        """What the order goes by is different now."""
-        if self._sort is not None:
-            self._set.order_again()
-            self._rearranged()
+    def arrange_again(self) -> None:
+        """What filter and order go by is different now."""
+        self._set.arrange_again()
+        self._rearranged()
 
     def find(self, text: str) -> bool:
         """Search without hiding rows: go to the first match from the cursor on; `n` and `N` go on."""

@@ -72,8 +72,8 @@ class RowSet(Generic[T]):
         self._order = None if by is None else (by, descending)
         self._arrange(held)
 
-    def order_again(self) -> None:
-        """The values that the order goes by are others now."""
+    def arrange_again(self) -> None:
+        """What filter and order go by is different now."""
         self._arrange(self.cursor_key)
 
     def seek(self, text: str, start: int, step: int) -> int | None:
