@@ -194,9 +194,9 @@ class Models(Section):
     trash: Annotated[float, Seconds(0, 365 * 86_400)] = 7 * 86_400.0
     """How long a deleted model can be brought back; its space is freed after that. 0: at once."""
     catalogue_url: Annotated[str, CATALOGUE] = ""
-    """Where a newer list of models is fetched from, on request only. Empty: the list that came with the program."""
+    """Where a newer list of models is fetched from, on request only. Empty: a refresh looks up what is installed."""
     hf_token: Annotated[Secret, KeyReference()] = Secret()
-    """Key for Hugging Face, to read what a pull will fetch: "env:NAME" or "file:PATH". The server needs its own."""
+    """Key for Hugging Face, to search and to read what a pull will fetch: "env:NAME" or "file:PATH". The server needs its own."""
     options: Mapping[str, ModelOptions] = Field(default_factory=dict)
     """Options of single models, by name."""
 

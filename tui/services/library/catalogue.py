@@ -37,6 +37,13 @@ class CatalogueView:
     busy: bool = False
     failure: Failure | None = None
 
+    @property
+    def list(self) -> Library:
+        """The list to show."""
+        from tui.providers.library import load_library
+
+        return self.library or load_library()
+
 
 @record(frozen=True)
 class HubView:
@@ -141,9 +148,7 @@ class Catalogue(Part):
         return await refreshed_installed(pairs, self._library(), host.planner(), settings, host.clock)
 
     def _library(self) -> Library:
-        from tui.providers.library import load_library
-
-        return self.view.value.library or load_library()
+        return self.view.value.list
 
     # --- the hub ------------------------------------------------------------------------------------------------------
 

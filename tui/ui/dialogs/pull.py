@@ -19,7 +19,6 @@ from textual.widgets import Static, TextArea
 from tui.core.errors import PaddockError
 from tui.core.jobs import Ask
 from tui.core.names import normal
-from tui.providers.library import load_library
 from tui.services.api import Preview, PreviewKey, pullers
 from tui.services.asks import question
 from tui.services.wishes import Wanted, lines_of, problem, read_name, read_names, read_time
@@ -101,7 +100,7 @@ class PullDialog(ModalScreen[None]):
         super().__init__()
         self._services, self._prefill, self._asked_by = services, prefill, asked_by
         settings = services.config.current.value
-        self._about = About(load_library(), Fits(), settings, binary=settings.appearance.units == "binary")
+        self._about = About(services.library.catalogue.view.value.list, Fits(), settings, binary=settings.appearance.units == "binary")
         self._pullers = [state.name for state in pullers(services.registry)]
         self._on = [provider if provider in self._pullers else self._pullers[0]] if self._pullers else []
         self._start: float | None = None

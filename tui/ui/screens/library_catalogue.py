@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 
 from tui.core.capabilities import Capability
 from tui.core.names import normal
-from tui.providers.library import CatalogueModel, CatalogueTag, Library, load_library
+from tui.providers.library import CatalogueModel, CatalogueTag, Library
 from tui.services.api import pullers
 from tui.services.library.catalogue import CatalogueView as ListView
 from tui.services.library.catalogue_search import age_words, of_words
@@ -62,7 +62,7 @@ class CatalogueView(LibraryView[CatalogueModel]):
     @property
     def library(self) -> Library:
         """The list that is shown."""
-        return self._list.library or load_library()
+        return self._list.list
 
     @property
     def installed(self) -> frozenset[str]:

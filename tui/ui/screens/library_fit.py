@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 
 from tui.core.fit import Variant
 from tui.core.models import Model
-from tui.providers.library import CatalogueModel, load_library
+from tui.providers.library import CatalogueModel
 from tui.services.api import pullers
 from tui.ui.screens.library_base import LibraryBase
 
@@ -66,8 +66,8 @@ class FitVerbs(LibraryBase):
     def _installed(self, model: Model) -> Callable[[], Sequence[Variant]]:
         from tui.services.library.fits_variants import of_installed
 
-        registry = self.services.registry
-        return lambda: of_installed(model, registry.details.value, registry.models.value, load_library())
+        registry, listed = self.services.registry, self.services.library.catalogue.view
+        return lambda: of_installed(model, registry.details.value, registry.models.value, listed.value.list)
 
     def _offered(self, item: CatalogueModel) -> Callable[[], Sequence[Variant]]:
         from tui.services.library.fits_variants import of_catalogue
