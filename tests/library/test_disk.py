@@ -17,8 +17,9 @@ from tests.support.screen import until
 from tui.core.disk import DiskKind, Verdict
 from tui.core.jobs import QueueView
 from tui.core.library import EventKind, ModelEvent, OriginKind
-from tui.core.models import Location, ModelDetail, Origin
+from tui.core.models import Location, Model, ModelDetail, Origin
 from tui.core.observe import Observable
+from tui.demo.models import World as Demo
 from tui.providers import ollama_folder
 from tui.providers.factory import make_provider
 from tui.services.library import disk as disk_module
@@ -126,7 +127,22 @@ async def test_without_a_folder_the_weights_are_asked_for_once(world: World) -> 
     assert not world.disk.shares.value["box", "a:1"].exact
 
 
-async def test_the_demo_has_no_folder(world: World) -> None:
+async def test_the_demos_disk_is_simulated_by_its_server(world: World) -> None:
+    home = world.host.paths.data.parent
+    home.mkdir(parents=True, exist_ok=True)
+    demo = Demo.open(home)
+    demo.put("mine:latest", "qwen3:8b")
+    world.host.watching.providers.set((replace(world.host.watching.providers.value[0], origin=Origin.DEMO),))
+    listed = [Model("box", name, name, one["layers"][0][2], one["digest"]) for name, one in demo.disk()["models"].items()]
+    world.host.watching.models.set(tuple(listed))
+    use = await world.looked()
+    assert (use.exact, use.simulated, use.folder) == (True, True, "/demo")
+    assert world.disk.shares.value["box", "mine:latest"].shared_with == ("qwen3:8b",)
+    assert len(use.row(DiskKind.PARTIALS).items) == len(use.row(DiskKind.UNUSED).items) == 1
+    assert world.disk.can_clean("box") == "the demo's files are simulated"
+
+
+async def test_a_demo_without_a_listing_has_no_folder(world: World) -> None:
     world.folder.model("a:1", model=b"w")
     world.host.watching.providers.set((replace(world.host.watching.providers.value[0], origin=Origin.DEMO),))
     world.list()
@@ -220,8 +236,8 @@ async def test_a_folder_that_closes_later_falls_back_to_digests(world: World, mo
     assert (await world.looked()).exact
     scandir = os.scandir
 
-    def closed(path: Path) -> object:
-        if Path(path).name in ("library", "blobs"):
+    def closed(path: Any) -> object:
+        if not isinstance(path, int) and Path(path).name in ("library", "blobs"):
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 

@@ -164,8 +164,8 @@ def test_D_a_folder_of_the_systems_account_may_be_closed_to_us(folder: Folder, m
     folder.model("a:1", model=b"one")
     scandir = os.scandir
 
-    def closed(path: Path) -> object:
-        if Path(path).name in ("library", "blobs"):
+    def closed(path: Path | int) -> object:
+        if not isinstance(path, int) and Path(path).name in ("library", "blobs"):
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 

@@ -16,7 +16,7 @@ from tui.cli.waiting import worse
 from tui.core.capabilities import Capability
 from tui.core.clock import SYSTEM
 from tui.core.disk import DiskItem, DiskKind, DiskUse, ModelCheck, Verdict
-from tui.core.errors import Failure, PaddockError
+from tui.core.errors import PaddockError
 from tui.core.jobs import Job
 from tui.core.library import EventKind
 from tui.core.models import Model
@@ -26,6 +26,7 @@ from tui.providers.base import Provider
 from tui.services.library import disk_use, disk_verify, disk_words
 from tui.services.library.disk import CLEANABLE, cannot
 from tui.services.library.disk_clean import Cleaned, clean_files
+from tui.services.library.disk_demo import simulated
 from tui.services.library.disk_read import DiskReader, Look, use_of
 from tui.services.library.keeping_moves import Mover
 from tui.services.library.keeping_trash import kept_models, own_trash
@@ -56,7 +57,7 @@ class _Disk:
 
 async def _look(context: Context, reader: DiskReader, provider: Provider, models: Sequence[Model]) -> Look:
     if context.options.demo and not context.options.provider:
-        return Look(failure=Failure("The demo's models are simulated: no files of theirs are there", provider.endpoint.name))
+        return await in_daemon_thread(lambda: simulated(context.paths.data.parent, provider.endpoint.name))
     return await in_daemon_thread(lambda: reader.look(context.endpoint_of(provider), context.settings, models))
 
 
@@ -234,7 +235,7 @@ async def verify(context: Context) -> int:
     known, notes = _store(context)
     for provider, model, models in await _chosen(context):
         look = await _look(context, reader, provider, models)
-        task = disk_verify.Task(provider, model.key, look.folder)
+        task = disk_verify.Task(provider, model.key, look.folder if not look.simulated else None)
         check = await _check(context, task, known)
         checks.append(check)
         await _note(check, notes)

@@ -81,6 +81,7 @@ class DiskUse:
         exact: By manifests and blobs; else by what the server lists and says.
         writable: Files of the folder may be deleted by our account.
         keeps: The server keeps what no model uses (`OLLAMA_NOPRUNE`); None where not known.
+        simulated: It is the demo's: no files are there.
         damaged: A manifest is none: a starting server then deletes nothing.
         troubles: Parts of the folder that could not be read, in words.
         read_at: When.
@@ -95,6 +96,7 @@ class DiskUse:
     writable: bool = False
     keeps: bool | None = None
     version: str = ""
+    simulated: bool = False
     damaged: bool = False
     troubles: tuple[str, ...] = ()
     read_at: float = 0.0

@@ -18,6 +18,8 @@ from tui.core.record import record
 from tui.demo.hub import GB, REPOS, Repo
 
 STATE: Final = "demo-models.json"
+DISK: Final = "demo-disk.json"
+"""What would lie in the models folder, for who shows that."""
 
 
 @record(frozen=True)
@@ -101,6 +103,8 @@ FIRST: Final = ("qwen3:8b", "gemma3:4b", "llama3.2:3b", "qwen2.5-coder:1.5b", "n
 """Installed when the demo starts for the first time."""
 OUTDATED: Final = "llama3.2:3b"
 """The one of them that the registry has a newer template for."""
+BEGUN: Final = "mixtral:8x7b"
+"""One whose download ended early, before anybody looked."""
 BEFORE: Final = "before"
 """The edition of a template that the registry has replaced."""
 PUSHED: Final = 12 * 86_400
@@ -238,16 +242,33 @@ class World:
             now = time.time()
             world = cls(home, {name: name for name in FIRST}, {name: now - 86_400 * (3 + 9 * rank) for rank, name in enumerate(FIRST)})
             world.made[OUTDATED] = {"edition": BEFORE}
-            world.save()
+            world.partial[layers_of(SPECS[BEGUN])[0][0]] = 4 * GB + 123_456_789
+            world.uploads[digest_of("an import that was not finished")] = 734_003_200
+        world.save()
         return world
 
     def save(self) -> None:
-        """Write the state; replaced whole."""
-        path = self.home / STATE
-        temporary = path.with_suffix(f".{os.getpid()}")
+        """Write the state and what lies on the disk; each replaced whole."""
         kept = ("installed", "changed_at", "partial", "made", "uploads")
-        temporary.write_text(json.dumps({name: getattr(self, name) for name in kept}), encoding="utf-8")
-        temporary.replace(path)
+        for name, value in ((STATE, {name: getattr(self, name) for name in kept}), (DISK, self.disk())):
+            path = self.home / name
+            temporary = path.with_suffix(f".{os.getpid()}")
+            temporary.write_text(json.dumps(value), encoding="utf-8")
+            temporary.replace(path)
+
+    def disk(self) -> dict[str, Any]:
+        """What a models folder would hold: models with their layers (kind, digest, size), whole blobs, unfinished ones (done, size)."""
+        known = sizes_of_registry()
+        sizes = {**known, **self.uploads}
+        models = {}
+        for name in self.installed:
+            spec = self.spec(name)
+            digest = hashlib.sha256(manifest_of(spec)).hexdigest()
+            models[name] = {"digest": digest, "at": self.changed_at.get(name, 0.0), "layers": parts_of(spec)}
+            sizes |= dict(layers_of(spec))
+        whole = self.blobs()
+        begun = {digest: (done, known[digest]) for digest, done in self.partial.items() if digest in known and digest not in whole}
+        return {"at": time.time(), "models": models, "blobs": {digest: sizes[digest] for digest in sorted(whole)}, "partials": begun}
 
     def spec(self, name: str) -> Spec:
         """An installed model as it is here."""

@@ -193,10 +193,11 @@ class Disk(Part):
 
     def _look(self, state: ProviderState, models: Sequence[Model]) -> Look:
         """Blocks."""
-        from tui.services.library.disk_read import DiskReader, Look
+        from tui.services.library.disk_demo import simulated
+        from tui.services.library.disk_read import DiskReader
 
         if state.origin is Origin.DEMO:
-            return Look(failure=Failure("The demo's models are simulated: no files of theirs are there", state.name))
+            return simulated(self._host.paths.data.parent, state.name)
         if self._reader is None:
             self._reader = DiskReader(self._host.environ)
         return self._reader.look(state.endpoint, self._host.settings(), models, here=state.location is Location.HERE)
@@ -317,7 +318,7 @@ class Disk(Part):
             return Task(connection, name, None)
         models = self._listed().get(provider, [])
         look = await in_daemon_thread(lambda: self._look(state, models))
-        return Task(connection, name, look.folder)
+        return Task(connection, name, look.folder if not look.simulated else None)
 
     async def _check_one(self, task: Task, reading: Reading, view: CheckView) -> ModelCheck:
         from tui.services.library import disk_verify
@@ -406,6 +407,8 @@ def cannot(use: DiskUse | None) -> str:
     """Why files of a folder cannot be deleted by us; ends a sentence."""
     if use is None:
         return "its disk is not known yet"
+    if use.simulated:
+        return "the demo's files are simulated"
     if not use.exact:
         return use.failure.what[:1].lower() + use.failure.what[1:] if use.failure is not None else "its folder is not known"
     if not use.writable:

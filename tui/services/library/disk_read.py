@@ -56,6 +56,7 @@ class Look:
     free: int | None = None
     writable: bool = False
     keeps: bool | None = None
+    simulated: bool = False
 
 
 class DiskReader:
@@ -193,5 +194,7 @@ def use_of(
     if folder is not None:
         troubles = tuple(f"{trouble.where}: {trouble.why}" for trouble in folder.troubles)
         shown = clean_name(str(folder.path))
-        use = replace(use, folder=shown, exact=True, writable=look.writable, damaged=folder.damaged, troubles=troubles)
+        use = replace(
+            use, folder=shown, exact=True, writable=look.writable, simulated=look.simulated, damaged=folder.damaged, troubles=troubles
+        )
     return use, parts

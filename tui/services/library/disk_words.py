@@ -44,7 +44,8 @@ def note(row: DiskRow, use: DiskUse, now: float, *, binary: bool = False) -> str
         return "not known: the server does not tell" if not use.exact else "not known: not all manifests can be read"
     if row.kind is DiskKind.MODELS:
         about = "" if use.exact else "about "
-        return f"{about}{size(row.shared, binary=binary)} of it shared" if row.shared else ""
+        heavy = row.shared * 1000 >= (row.size or 0) > 0  # some KB of licences that many share are not worth a word
+        return f"{about}{size(row.shared, binary=binary)} of it shared" if heavy else ""
     if row.kind is DiskKind.TRASH:
         times = [item.at for item in row.items if item.at is not None]
         return f"emptied {day(min(times), now)}" if times else "kept until you empty it"
@@ -118,6 +119,8 @@ def _of(part: int, whole: int, binary: bool) -> str:
     scale = float(base ** _UNITS.index(unit[0].replace("K", "k")))
     if part / scale < 0.05:
         return f"{size(part, binary=binary)} of {shown}"
+    if f"{part / scale:.1f}" == f"{whole / scale:.1f}":
+        return shown
     return f"{part / scale:.1f} of {whole / scale:.1f} {unit}"
 
 

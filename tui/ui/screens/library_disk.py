@@ -93,15 +93,13 @@ class DiskView(LibraryView[Entry]):
             self.screen.draw_detail()
 
     def counts(self) -> list[Part]:
-        """The folder under the cursor, and how a check goes on."""
-        entry = self.table.highlighted
-        use = self.use(entry.row.provider) if entry is not None else None
-        parts: list[Part] = [(disk_words.sizes(use, binary=self.screen.binary), "$foreground")] if use is not None else []
+        """The folder of the server under the cursor; while a check goes on, how far it is."""
         view = self.screen.services.library.disk.checks.value
         if view.model:
-            percent = f" {100 * view.done // view.total}%" if view.total else ""
-            parts.append((f"  checking{percent}", "$text-accent"))
-        return parts
+            return [(f"checking{f' {100 * view.done // view.total}%' if view.total else ''}", "$text-accent")]
+        entry = self.table.highlighted
+        use = self.use(entry.row.provider) if entry is not None else None
+        return [(disk_words.sizes(use, binary=self.screen.binary), "$foreground")] if use is not None else []
 
     def title(self, item: Entry) -> str:
         """See `LibraryView`."""

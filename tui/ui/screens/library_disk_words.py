@@ -89,7 +89,7 @@ def facts(entry: Entry, use: DiskUse, view: CheckView, cannot: str, now: float, 
         out += _row_facts(entry.row, use, cannot, now, binary=binary)
     free = f"   {size(use.free, binary=binary)} free on its disk" if use.free is not None else ""
     if use.failure is None:
-        out.append(Fact("folder", f"{use.folder}{free}"))
+        out.append(Fact("folder", f"{use.folder}{', simulated' if use.simulated else ''}{free}"))
     else:
         out.append(Fact("folder", f"{use.failure.what}. Figures are by what {clean_name(use.provider)} lists.", "$text-muted"))
         if use.failure.remedy:
@@ -115,8 +115,8 @@ def _row_facts(row: DiskRow, use: DiskUse, cannot: str, now: float, *, binary: b
     if row.kind in (DiskKind.TRASH, DiskKind.VERSIONS):
         which = "all that is in the trash" if row.kind is DiskKind.TRASH else "all earlier versions"
         return [Fact("d", _joined(f"deletes {which} for good", frees)), Fact("enter", "lists them; enter on one brings it back")]
-    how = f"deletes them from the folder; {frees}" if not cannot else f"not possible: {cannot}. {_instead(use)}"
-    gone = disk_words.goes(use, old=all(item.at is None or now - item.at > 3600 for item in row.items))
+    how = f"deletes them from the folder; {frees}" if not cannot else f"not possible: {cannot}. {_instead(use)}".rstrip()
+    gone = disk_words.goes(use, old=any(item.at is None or now - item.at > 3600 for item in row.items))
     out = [Fact("d", how), Fact("else", f"{gone}.")]
     if row.kind is DiskKind.PARTIALS:
         out.append(Fact("", f"Pulling the same model again goes on from there, where {name} still has it."))
@@ -139,6 +139,9 @@ def _item_facts(item: DiskItem, use: DiskUse, view: CheckView, now: float, *, bi
 
 
 def _instead(use: DiskUse) -> str:
+    """Who does it, a sentence without its full stop; empty where nobody has to."""
+    if use.simulated:
+        return ""
     return f"A restart of {clean_name(use.provider)} does it, or its administrator" if use.keeps is not True else "Its administrator can"
 
 
