@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,19 @@ def test_by_manifests_shared_blobs_count_once(folder: Folder) -> None:
     assert parts.freed(["a:1", "b:1", TRASH]) == parts.size(["a:1", "b:1"]) == 1030 + 2 * config
     words = disk_words.frees(a)
     assert words == "deleting frees nothing: all 1.0 kB shared with b:1, gone:1 in the trash"
+
+
+def test_five_thousand_models_with_one_licence_take_a_moment() -> None:
+    names = [f"m{number}:1" for number in range(5000)]
+    of = {name: frozenset({"licence", name, f"pair {number // 2}"}) for number, name in enumerate(names)}
+    sizes = {part: 11_000 if part == "licence" else 10**9 for parts in of.values() for part in parts}
+    began = time.process_time()
+    parts = disk_use._parts(of, sizes, exact=True)
+    found = disk_use.shares([Model("box", name, name, 1, "d") for name in names], parts)
+    assert time.process_time() - began < 1.0
+    assert found["m7:1"].shared_with == ("m6:1",)
+    assert disk_words.frees(found["m7:1"]) == "deleting frees 1.0 of 2.0 GB (1.0 GB shared with m6:1)"
+    assert parts.freed(names) == sum(sizes.values())
 
 
 def test_rows_say_what_each_would_free(folder: Folder) -> None:

@@ -106,20 +106,27 @@ def _parts(of: Mapping[str, frozenset[str]], sizes: Mapping[str, int], *, exact:
 def shares(models: Iterable[Model], parts: Parts) -> dict[str, DiskShare]:
     """Where the space of each model goes, by its exact name; none for what is not known."""
     found: dict[str, DiskShare] = {}
+    names: dict[str, tuple[str, ...]] = {}
     for model in models:
         made = parts.of.get(model.key)
         if made is None or model.remote:
             continue
-        others = frozenset().union(*(parts.users[part] for part in made)) - {model.key}
-        total, own = sum(parts.sizes[part] for part in made), sum(parts.sizes[part] for part in made if len(parts.users[part]) == 1)
-        found[model.key] = DiskShare(total, own, total - own, _names(others), parts.exact)
+        total = sum(parts.sizes[part] for part in made)
+        shared = sorted((part for part in made if len(parts.users[part]) > 1), key=lambda part: -parts.sizes[part])
+        heavy = [part for part in shared if parts.sizes[part] * 100 >= total] or shared  # nobody asks who has the same licence
+        others: dict[str, None] = {}
+        for part in heavy:
+            if part not in names:
+                names[part] = _names(parts.users[part])
+            others |= dict.fromkeys(name for name in names[part] if name != model.key)
+        own = total - sum(parts.sizes[part] for part in shared)
+        found[model.key] = DiskShare(total, own, total - own, tuple(clean_name(name) for name in list(others)[:MOST_NAMES]), parts.exact)
     return found
 
 
 def _names(keys: Iterable[str]) -> tuple[str, ...]:
-    """For people: those a person sees first, kept ones after them."""
-    ordered = sorted(keys, key=lambda key: (kept_of(key) is not None, key.casefold()))
-    return tuple(clean_name(key) for key in ordered[:MOST_NAMES])
+    """Some of them: those a person sees first, kept ones after them."""
+    return tuple(sorted(keys, key=lambda key: (kept_of(key) is not None, key.casefold()))[: MOST_NAMES + 1])
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ def kept_words(name: str) -> str:
 def frees(share: DiskShare, *, binary: bool = False) -> str:
     """`deleting frees 19.6 of 19.9 GB (0.3 GB shared with qwen2.5-coder:7b)`."""
     about = "" if share.exact else "about "
-    if not share.shared:
+    if share.shared * 1000 < share.size:
         return f"deleting frees {about}{size(share.own, binary=binary)}"
     whom = with_whom(share.shared_with)
     if not share.own:
