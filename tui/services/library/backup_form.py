@@ -135,7 +135,12 @@ def write_index(index: Index) -> tuple[bytes, bytes]:
         ],
     }
     body = json.dumps(value, ensure_ascii=False, indent=1).encode("utf-8", "replace")
-    return body, f"{hashlib.sha256(body).hexdigest()}  {INDEX}\n".encode()
+    return body, _seal(body)
+
+
+def _seal(body: bytes) -> bytes:
+    """As `sha256sum` writes it."""
+    return f"{hashlib.sha256(body).hexdigest()}  {INDEX}\n".encode()
 
 
 def read_index(body: bytes, seal: bytes, where: str) -> Index:
@@ -144,7 +149,7 @@ def read_index(body: bytes, seal: bytes, where: str) -> Index:
     Raises:
         PaddockError: It is damaged, of a later version, or says what no backup holds.
     """
-    if seal[:64] != hashlib.sha256(body).hexdigest().encode():
+    if seal != _seal(body):
         raise damaged("Its index is not what it was when it was written", where)
     try:
         value = json.loads(body)
