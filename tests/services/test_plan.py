@@ -19,7 +19,7 @@ from tui.demo.models import World as DemoWorld
 from tui.demo.server import Pace, serve
 from tui.providers import http as http_module
 from tui.providers import manifest as manifest_module
-from tui.providers import ports
+from tui.providers import ports, redirects
 from tui.providers.factory import make_provider
 from tui.services import plan as plan_module
 from tui.services.plan import MOST_HEADS, Planner, look_at
@@ -323,7 +323,7 @@ async def test_P53_the_token_of_hugging_face_goes_there_only(world, monkeypatch)
     await world.plan()
     assert not [one for one in (*world.registry.requests, *world.server.requests) if "hf_secret" in str(one.headers)]
     monkeypatch.setattr(plan_module, "is_hugging_face", lambda url: url == world.registry.url)
-    monkeypatch.setattr(manifest_module, "_HUGGING_FACE", frozenset({world.registry.url}))
+    monkeypatch.setattr(redirects, "HUGGING_FACE", frozenset({world.registry.url}))
     await world.plan()
     assert world.registry.requests[-1].headers["authorization"] == "Bearer hf_secret_token"
     assert not [one for one in world.server.requests if "hf_secret" in str(one.headers)]
