@@ -95,7 +95,7 @@ def _model(item: Mapping[str, Any], date: str) -> CatalogueModel | None:
     if not name:
         return None
     tags: dict[str, CatalogueTag] = {}
-    for each in list_of(item.get("tags"))[:MAX_TAGS]:
+    for each in list_of(item.get("tags"))[: MAX_TAGS + 1]:
         tag = _tag(map_of(each), date)
         if tag is not None:
             tags.setdefault(tag.tag.lower(), tag)
