@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -307,11 +309,11 @@ class Making(Part):
             raise PaddockError.of("A backup is being written or restored already", "", "Wait until it is done", FailureKind.BUSY)
         self._stop.clear()
         self.progress.set(Progress(title, 0, 0, "looking at the models"))
-        engine = self._host.engine
+        loop = asyncio.get_running_loop()
 
         def told(done: int, total: int, what: str) -> None:
-            found = Progress(title, done, total, what)
-            engine.post(self._tell, found)
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody looks any more
+                loop.call_soon_threadsafe(self._tell, Progress(title, done, total, what))
 
         try:
             await self._host.activity(title, "backup", lambda: self._ended(work, told))
@@ -325,7 +327,7 @@ class Making(Part):
         finally:
             self._stop.set()  # a thread that still writes ends, and takes away what it wrote
 
-    async def _tell(self, found: Progress) -> None:
+    def _tell(self, found: Progress) -> None:
         if self.progress.value is not None:
             self.progress.set(found)
 
