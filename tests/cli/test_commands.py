@@ -152,7 +152,7 @@ def test_no_python_names_and_a_log_where_we_fail_ourselves(server: FaultServer, 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr("tui.cli.models.table", broken)
+    monkeypatch.setattr("tui.cli.library_table.table", broken)
     said = run("ls")
     assert said.code == 1 and "ZeroDivision" not in said.err and "secret" not in said.err and "log" in said.err
     assert "ZeroDivisionError" in (home / "state" / "logs" / "app.log").read_text()

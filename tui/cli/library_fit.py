@@ -61,7 +61,7 @@ async def fit(context: Context) -> int:
         return await _offered(context, args.model)
     details = await _details(provider, model)
     running = await _running(provider)
-    state = await _state(context, provider)
+    state = await state_of(context, provider)
     known = await known_here(context, state, running, await provider.models(), details)
     variants = of_installed(model, details, await provider.models(), _library())
     if not variants:
@@ -106,7 +106,8 @@ async def _running(provider: Provider) -> tuple[RunningModel, ...]:
     return ()
 
 
-async def _state(context: Context, provider: Provider) -> ProviderState:
+async def state_of(context: Context, provider: Provider) -> ProviderState:
+    """A server as it is, and whether it is on this machine."""
     here = context.options.demo or runs_here(provider.endpoint, context.settings)
     location = Location.HERE if here else Location.ELSEWHERE
     return ProviderState(provider.endpoint, Origin.CONFIG, ProviderStatus.UP, version=(await provider.check()).version, location=location)
@@ -256,7 +257,7 @@ async def _recommend(context: Context) -> int:
     with contextlib.suppress(PaddockError):
         for provider, listed in await context.everybody(context.args.on):
             installed += [model.name for model in listed]
-            states.append(await _state(context, provider))
+            states.append(await state_of(context, provider))
             running += await _running(provider)
     states = [state for state in states if state.location is Location.HERE]
     known, models = await known_here(context, states[0] if states else None, running), context.settings.models

@@ -1,20 +1,16 @@
-"""ls, ps, show."""
+"""ps, and words that lists share."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 
 from tui.cli.context import CAP, Context, Listed, late, named_failure
-from tui.cli.output import DASH, DONE, FAILED, block, emit, exit_code, facts, line, message, plain, report, table
-from tui.core.capabilities import ABILITY_WORDS, Capability
+from tui.cli.output import DASH, DONE, FAILED, emit, exit_code, message, report, table
+from tui.core.capabilities import Capability
 from tui.core.errors import Failure, PaddockError
-from tui.core.models import Model, RunningModel
-from tui.core.monitor import Profile
-from tui.services.asks import excluded
-from tui.services.monitor.profile_words import cost, speed
-from tui.text import clean_name, count, duration, tokens
+from tui.core.models import RunningModel
+from tui.text import duration, tokens
 
 
 def when(moment: float | None) -> str:
@@ -25,35 +21,8 @@ def when(moment: float | None) -> str:
     return "just now" if seconds < 60 else f"{duration(seconds)} ago"
 
 
-async def ls(context: Context) -> int:
-    """List installed models; 1 where a server that was asked did not answer."""
-    found = await context.everybody(context.args.on)
-    preferred = {name: rank for rank, name in reversed(list(enumerate(context.settings.models.preferred)))}
-    models = [model for _, listed in found for model in listed if not excluded(model.name, context.settings)]
-    models.sort(key=lambda model: preferred.get(model.name, len(preferred)))
-    code = FAILED if context.failed else DONE
-    if context.json:
-        emit({"models": models, "failures": context.failed})
-        return code
-    if not models:
-        message(f"No models on {', '.join(provider.endpoint.name for provider, _ in found)}. Fetch one with paddock pull, as in qwen3:8b.")
-        return code
-    rows = [
-        (
-            model.name,
-            model.provider,
-            "cloud" if model.remote else context.size(model.size),
-            model.parameters or DASH,
-            model.quantization or DASH,
-            when(model.modified_at),
-        )
-        for model in models
-    ]
-    table(("MODEL", "PROVIDER", "SIZE", "PARAMETERS", "QUANTIZATION", "CHANGED"), rows, right=(2, 3))
-    return code
-
-
-async def _loaded(listed: Listed) -> tuple[RunningModel, ...] | Failure:
+async def loaded(listed: Listed) -> tuple[RunningModel, ...] | Failure:
+    """What a server has in memory; nothing where it does not tell."""
     endpoint = listed.provider.endpoint
     if Capability.RUNNING not in listed.provider.capabilities:
         return ()
@@ -69,7 +38,7 @@ async def _loaded(listed: Listed) -> tuple[RunningModel, ...] | Failure:
 async def ps(context: Context) -> int:
     """List models in memory; 1 where a server that was asked did not answer."""
     everybody = await context.everybody(context.args.on)
-    answers = await asyncio.gather(*(_loaded(listed) for listed in everybody))
+    answers = await asyncio.gather(*(loaded(listed) for listed in everybody))
     failures = [answer for answer in answers if isinstance(answer, Failure)]
     running = [model for answer in answers if not isinstance(answer, Failure) for model in answer]
     for failure in failures:
@@ -108,49 +77,3 @@ def _until(model: RunningModel) -> str:
     if model.pinned:
         return "stays"
     return DASH if model.expires_at is None else duration(max(0.0, model.expires_at - time.time()))
-
-
-async def show(context: Context) -> int:
-    """Tell about one model."""
-    provider, model = await context.with_model(context.args.model, context.args.on)
-    detail = await provider.show(model.key)
-    profile = _profile(context, model)
-    if context.json:
-        told = {key: value for key, value in plain(detail).items() if value not in (None, "")}
-        emit({**plain(model), **told, "profile": profile if profile.answers else None})
-        return DONE
-    facts(
-        [
-            ("model", model.name),
-            ("provider", model.provider),
-            ("runs at", clean_name(detail.remote_host) if model.remote else ""),
-            ("size", context.size(model.size) if model.size is not None else ""),
-            ("family", detail.family),
-            ("parameters", detail.parameters),
-            ("quantization", detail.quantization),
-            ("context", f"{count(detail.context)} tokens" if detail.context else ""),
-            ("can", ", ".join(word for ability, word in ABILITY_WORDS.items() if ability in detail.abilities)),
-            ("digest", model.digest[:12]),
-            ("needs", f"Ollama {detail.requires}" if detail.requires else ""),
-            ("here", speed(profile)),
-            ("", cost(profile, binary=context.settings.appearance.units == "binary")),
-            *((f"option {name}", value) for name, value in detail.options),
-        ]
-    )
-    for title, text in (("system", detail.system), ("template", detail.template), ("licence", detail.licence)):
-        if text:
-            line()
-            line(f"{title}:")
-            block(text.strip("\n"))
-    return DONE
-
-
-def _profile(context: Context, model: Model) -> Profile:
-    """How it did here; nothing where nothing was measured, or the database cannot be read."""
-    if not context.paths.database.exists():
-        return Profile()
-    from tui.store.measurements import Measurements
-
-    with contextlib.suppress(PaddockError):
-        return Measurements(context.database(write=False)).profile(model.provider, model.key)
-    return Profile()

@@ -67,9 +67,7 @@ def build() -> argparse.ArgumentParser:
 
 
 def _models(add: Any) -> None:
-    add("ls", "list installed models", on=True)
     add("ps", "list models in memory", on=True)
-    add("show", "tell about a model", on=True).add_argument("model", help=_MODEL)
     command = add("cp", "give a model a second name", on=True)
     command.add_argument("model", help=_MODEL)
     command.add_argument("new", help="the second name")

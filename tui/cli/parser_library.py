@@ -10,12 +10,45 @@ MODEL: Final = "as paddock ls shows it"
 
 def library(add: Any) -> None:
     """Add them all."""
+    _table(add)
     _making(add)
     _updates(add)
     _tuning(add)
     _disk(add)
     _fit(add)
     _catalogue(add)
+
+
+def _table(add: Any) -> None:
+    command = add("ls", "list installed models", on=True)
+    command.formatter_class = RawDescriptionHelpFormatter
+    command.description = _LS
+    command.add_argument("--filter", default="", metavar="FILTER", help="only those, or the name of a saved filter; see above")
+    command.add_argument("--sort", default="", metavar="WHAT", help="name provider size parameters quantization context changed used speed")
+    command.add_argument("--reverse", action="store_true", help="the other way round")
+    add("show", "tell everything about a model", on=True).add_argument("model", help=MODEL)
+    command = add("compare", "tell two to four models side by side", on=True)
+    command.add_argument("models", nargs="+", metavar="model", help=MODEL)
+    command = add("pin", "never update models by themselves, never unload them for room", on=True)
+    command.add_argument("models", nargs="+", metavar="model", help=MODEL)
+    add("unpin", "let models be updated and unloaded again").add_argument("models", nargs="+", metavar="model", help=MODEL)
+
+
+_LS: Final = """\
+List installed models.
+
+A filter is made of parts that must all hold, as in --filter 'qw 8b !vision >5g tools fits':
+
+  word                      name, provider, quantization, family or parameters hold it
+  vision tools thinking embed complete chat
+                            it can do that
+  fits loaded pinned update on this machine, in memory, in models.pinned, newer at the last look
+  >5g <=500m                bytes; a bare number means GB
+  <8b                       parameters, in billions
+  >=32k                     tokens of context
+  on:NAME quant:q4 licence:mit can:vision
+  !...                      not so
+"""
 
 
 def _updates(add: Any) -> None:

@@ -22,7 +22,8 @@ from tui.core.options import AppOptions
 from tui.text import clean_label, clean_name
 
 _MODULES: Final = {
-    "ls": "models", "ps": "models", "show": "models", "search": "library_catalogue", "cp": "changes", "rm": "changes", "load": "changes",
+    "ls": "library_table", "show": "library_table", "compare": "library_table", "pin": "library_table", "unpin": "library_table",
+    "ps": "models", "search": "library_catalogue", "cp": "changes", "rm": "changes", "load": "changes",
     "unload": "changes", "pull": "pull", "pulls": "pulls", "push": "make", "create": "make", "import": "make",
     "configure": "library_making", "export": "library_making", "backup": "library_making", "restore-backup": "library_making",
     "update": "library_updates", "outdated": "library_updates",

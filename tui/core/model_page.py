@@ -62,13 +62,13 @@ def _model(model: Model, detail: ModelDetail | None, *, binary: bool) -> Iterato
     parameters, family = model.parameters or known.parameters, model.family or known.family
     changed = model.modified_at or known.modified_at
     rows = (
-        ("name", model.name),
+        ("model", model.name),
         ("provider", model.provider),
         ("runs at", f"{clean_name(known.remote_host) or 'a cloud'}: what you write leaves this machine" if model.remote else ""),
         ("size", f"{size(model.size, binary=binary)} ({count(model.size)} bytes)" if model.size is not None else ""),
+        ("family", family),
         ("parameters", parameters),
         ("quantization", model.quantization or known.quantization),
-        ("family", family),
         ("format", model.format or known.format),
         ("context", f"{count(context)} tokens" if context else ""),
         ("can", ", ".join(word for ability, word in ABILITY_WORDS.items() if ability in abilities)),

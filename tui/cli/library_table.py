@@ -1,0 +1,393 @@
+"""ls, show, compare, pin, unpin: installed models in lists, in full, and side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from tui.cli.context import Context, Listed, wrong_usage
+from tui.cli.models import loaded, when
+from tui.cli.output import DASH, DONE, FAILED, block, emit, facts, line, message, plain, table
+from tui.core.capabilities import ABILITY_WORDS, Ability, Capability
+from tui.core.errors import Failure, PaddockError
+from tui.core.filtering import Filter, Look, accepts, parameter_count, parse
+from tui.core.library import ModelEvent, UpdateState
+from tui.core.model_page import sections
+from tui.core.models import Model, ModelDetail
+from tui.core.monitor import Profile
+from tui.core.names import normal, same
+from tui.core.record import record
+from tui.services.asks import excluded
+from tui.services.monitor.profile_words import cost, rate, speed
+from tui.services.pins import pinned
+from tui.text import clean_label, clean_name, duration, tokens
+
+Key = tuple[str, str]
+SHOWN: Final = 8
+"""Models that are asked about at once."""
+_FITTING: Final = ("loaded", "good", "tight", "after unload")
+
+
+@record(frozen=True)
+class Facts:
+    """What is known beyond the servers' lists, by provider and exact name."""
+
+    details: Mapping[Key, ModelDetail]
+    profiles: Mapping[Key, Profile]
+    updates: Mapping[Key, UpdateState]
+    running: frozenset[Key]
+    verdicts: Mapping[Key, str]
+
+    def detail(self, model: Model) -> ModelDetail | None:
+        """What its server said of it."""
+        return self.details.get((model.provider, model.key))
+
+    def profile(self, model: Model) -> Profile | None:
+        """How it did here."""
+        return self.profiles.get((clean_name(model.provider), clean_name(model.key)))
+
+    def abilities(self, model: Model) -> frozenset[Ability]:
+        """What it can do."""
+        known = self.detail(model)
+        return model.abilities or (known.abilities if known is not None else frozenset())
+
+    def context(self, model: Model) -> int | None:
+        """Tokens it was trained for."""
+        known = self.detail(model)
+        return model.context or (known.context if known is not None else None)
+
+    def update(self, model: Model) -> UpdateState | None:
+        """What its registry had at the last look."""
+        found = self.updates.get((model.provider, model.key))
+        return found if found is not None and found.digest == model.digest else None
+
+
+# --- ls --------------------------------------------------------------------------------------------------------------
+
+
+async def ls(context: Context) -> int:
+    """List installed models; 1 where a server that was asked did not answer."""
+    args, settings = context.args, context.settings
+    order = _order(args.sort)
+    wanted = parse(settings.appearance.filters.get(args.filter, args.filter))
+    everybody = await context.everybody(args.on)
+    preferred = {name: rank for rank, name in reversed(list(enumerate(settings.models.preferred)))}
+    models = [model for _, listed in everybody for model in listed if not excluded(model.name, settings)]
+    models.sort(key=lambda model: preferred.get(model.name, len(preferred)))
+    known = await _facts(context, everybody, models, wanted, order)
+    total = len(models)
+    models = _sorted(list(filter(accepts(wanted, look(context, known)), models)), known, order, reverse=args.reverse)
+    code = FAILED if context.failed else DONE
+    if context.json:
+        emit({"models": models, "failures": context.failed})
+        return code
+    if not models:
+        if total:
+            message(f"None of {total} models is {clean_label(args.filter, 80)!r}.")
+            return FAILED
+        names = ", ".join(provider.endpoint.name for provider, _ in everybody)
+        message(f"No models on {names}. Fetch one with paddock pull, as in qwen3:8b.")
+        return code
+    _table(context, models, known, order)
+    return code
+
+
+def _table(context: Context, models: Sequence[Model], known: Facts, order: str) -> None:
+    now = time.time()
+    more: dict[str, tuple[str, Callable[[Model], str]]] = {
+        "context": ("CONTEXT", lambda model: tokens(known.context(model))),
+        "speed": ("TOK/S", lambda model: rate(profile.rate) if (profile := known.profile(model)) is not None else DASH),
+        "used": ("USED", lambda model: when(used) if (used := _used(known, model, now)) is not None else DASH),
+    }
+    head = ["MODEL", "PROVIDER", "SIZE", "PARAMETERS", "QUANTIZATION", *([more[order][0]] if order in more else []), "CHANGED"]
+    rows = [
+        (
+            model.name,
+            model.provider,
+            "cloud" if model.remote else context.size(model.size),
+            model.parameters or DASH,
+            model.quantization or DASH,
+            *([more[order][1](model)] if order in more else []),
+            when(model.modified_at),
+        )
+        for model in models
+    ]
+    table(head, rows, right=(2, 3, *([5] if order in ("context", "speed") else [])))
+
+
+def _used(known: Facts, model: Model, now: float) -> float | None:
+    if (model.provider, model.key) in known.running or model.loaded:
+        return now
+    profile = known.profile(model)
+    return profile.last_used if profile is not None else None
+
+
+_ORDERS: Final[dict[str, tuple[Callable[[Facts, Model], Any], bool]]] = {
+    "name": (lambda _known, model: model.name.casefold(), False),
+    "provider": (lambda _known, model: model.provider.casefold(), False),
+    "size": (lambda _known, model: model.size, True),
+    "parameters": (lambda _known, model: parameter_count(model.parameters), True),
+    "quantization": (lambda _known, model: model.quantization or None, False),
+    "context": (lambda known, model: known.context(model), True),
+    "changed": (lambda _known, model: model.modified_at, True),
+    "used": (lambda known, model: _used(known, model, time.time()), True),
+    "speed": (lambda known, model: profile.rate if (profile := known.profile(model)) is not None else None, True),
+}
+"""What `--sort` takes: the value, and whether the largest comes first."""
+
+
+def _order(text: str) -> str:
+    if not text:
+        return ""
+    found = [name for name in _ORDERS if name.startswith(text.lower())]
+    if len(found) != 1 and text.lower() not in _ORDERS:
+        raise wrong_usage(PaddockError.of(f"There is no order {clean_name(text, 40)}", "--sort", f"Give one of {', '.join(_ORDERS)}"))
+    return text.lower() if text.lower() in _ORDERS else found[0]
+
+
+def _sorted(models: list[Model], known: Facts, order: str, *, reverse: bool) -> list[Model]:
+    if not order:
+        return models[::-1] if reverse else models
+    pick, falling = _ORDERS[order]
+    values = {id(model): pick(known, model) for model in models}
+    there = sorted((model for model in models if values[id(model)] is not None), key=lambda m: values[id(m)], reverse=falling != reverse)
+    return there + [model for model in models if values[id(model)] is None]
+
+
+def look(context: Context, known: Facts) -> Look[Model]:
+    """How the filter sees an installed model."""
+    settings = context.settings
+
+    def parameters(model: Model) -> tuple[float, ...]:
+        count = parameter_count(model.parameters)
+        return () if count is None else (count,)
+
+    return Look(
+        text=lambda model: f"{model.name} {model.provider} {model.quantization} {model.family} {model.parameters}",
+        sizes=lambda model: () if model.size is None else (model.size,),
+        parameters=parameters,
+        contexts=lambda model: () if (tokens_ := known.context(model)) is None else (tokens_,),
+        abilities=known.abilities,
+        on=lambda model: model.provider,
+        quants=lambda model: (model.quantization,),
+        licence=lambda model: detail.licence if (detail := known.detail(model)) is not None else "",
+        fits=lambda model: known.verdicts.get((model.provider, model.key), "") in _FITTING,
+        loaded=lambda model: model.loaded or (model.provider, model.key) in known.running,
+        pinned=lambda model: pinned(settings, model.provider, model.name),
+        update=lambda model: (state := known.update(model)) is not None and state.newer,
+    )
+
+
+# --- what must be asked for ------------------------------------------------------------------------------------------
+
+
+async def _facts(context: Context, everybody: Sequence[Listed], models: Sequence[Model], wanted: Filter, order: str) -> Facts:
+    """Ask for what filter and order need, and for nothing else."""
+    states = {term.text for term in wanted.terms if term.kind == "state"}
+    kinds = {term.kind for term in wanted.terms}
+    details: dict[Key, ModelDetail] = {}
+    if kinds & {"ability", "can", "context", "licence"} or "fits" in states or order == "context":
+        unknown = [m for m in models if "licence" in kinds or "fits" in states or not (m.abilities and m.context)]
+        details = await _details(everybody, unknown)
+    running: set[Key] = set()
+    if states & {"loaded", "fits"} or order == "used":
+        for answer in await asyncio.gather(*(loaded(listed) for listed in everybody)):
+            running |= {(one.provider, one.key) for one in answer} if not isinstance(answer, Failure) else set()
+    profiles: Mapping[Key, Profile] = {}
+    updates: Mapping[Key, UpdateState] = {}
+    if (order in ("used", "speed") or "update" in states) and context.paths.database.exists():
+        from tui.store.measurements import Measurements
+        from tui.store.update_states import UpdateStates
+
+        with contextlib.suppress(PaddockError):
+            database = context.database(write=False)
+            profiles, updates = await Measurements(database).profiles(), UpdateStates(database).all()
+    verdicts = await _verdicts(context, everybody, models, details, running) if "fits" in states else {}
+    return Facts(details, profiles, updates, frozenset(running), verdicts)
+
+
+async def _details(everybody: Sequence[Listed], models: Sequence[Model]) -> dict[Key, ModelDetail]:
+    able = {listed.provider.endpoint.name: listed.provider for listed in everybody if Capability.SHOW in listed.provider.capabilities}
+    some = asyncio.Semaphore(SHOWN)
+
+    async def ask(model: Model) -> tuple[Key, ModelDetail] | None:
+        async with some:
+            try:
+                return (model.provider, model.key), await able[model.provider].show(model.key)
+            except PaddockError:
+                return None
+
+    found = await asyncio.gather(*(ask(model) for model in models if model.provider in able))
+    return dict(one for one in found if one is not None)
+
+
+async def _verdicts(
+    context: Context, everybody: Sequence[Listed], models: Sequence[Model], details: Mapping[Key, ModelDetail], running: set[Key]
+) -> dict[Key, str]:
+    """The verdicts on this machine; a server elsewhere has none."""
+    from tui.cli.library_fit import AT, known_here, state_of
+    from tui.core.fit import judge, need_of, subject_of
+
+    found: dict[Key, str] = {}
+    for provider, _listed in everybody:
+        try:
+            answer = await loaded(Listed(provider, ()))
+            state = await state_of(context, provider)
+            known = await known_here(context, state, () if isinstance(answer, Failure) else answer)
+        except PaddockError as error:
+            message(f"Not known what fits: {error.failure.sentence()}.")
+            continue
+        for model in models:
+            subject = subject_of(model, details.get((model.provider, model.key))) if model.provider == provider.endpoint.name else None
+            if subject is not None and not model.remote:
+                need = need_of(subject, min(AT, model.context or AT), known.served, known.lessons)
+                key = (model.provider, model.key)
+                found[key] = judge(need, known.machine, known.served, loaded=key in running, pace=known.pace).verdict.value
+    return found
+
+
+# --- show ------------------------------------------------------------------------------------------------------------
+
+
+async def show(context: Context) -> int:
+    """Tell everything about one model."""
+    provider, model = await context.with_model(context.args.model, context.args.on)
+    detail = await provider.show(model.key)
+    profile, events, update = _kept(context, model, provider.endpoint.url)
+    if context.json:
+        told = {key: value for key, value in plain(detail).items() if value not in (None, "")}
+        emit({**plain(model), **told, "profile": profile if profile.answers else None, "history": events, "update": update})
+        return DONE
+    binary = context.settings.appearance.units == "binary"
+    is_pinned = pinned(context.settings, model.provider, model.name)
+    first = True
+    for section in sections(model, detail, binary=binary):
+        if section.title == "Modelfile":
+            continue  # all of it stands above; paddock export prints it
+        if not first:
+            line()
+            line(f"{section.title}:")
+        if section.rows:
+            facts(section.rows)
+        else:
+            block(section.text)
+        if first:
+            here = [("here", speed(profile)), ("", cost(profile, binary=binary)), ("pinned", "never updated" if is_pinned else "")]
+            facts([*here, ("update", _news(context, update))])
+        first = False
+    if events:
+        line()
+        line("history:")
+        facts([(time.strftime("%Y-%m-%d %H:%M", time.localtime(event.at)), f"{event.kind.value} {event.text}".strip()) for event in events])
+    return DONE
+
+
+def _news(context: Context, update: UpdateState | None) -> str:
+    if update is None:
+        return ""
+    looked = f", looked {duration(max(0.0, time.time() - update.checked_at))} ago"
+    fetch = f", {context.size(update.fetch)} to fetch" if update.newer and update.fetch is not None else ""
+    return f"{update.status.value}{fetch}{looked}"
+
+
+def _kept(context: Context, model: Model, url: str) -> tuple[Profile, tuple[ModelEvent, ...], UpdateState | None]:
+    """How it did here and what happened to it; nothing where nothing was noted, or the database cannot be read."""
+    if not context.paths.database.exists():
+        return Profile(), (), None
+    from tui.services.library.events import from_jobs
+    from tui.store.history import History
+    from tui.store.measurements import Measurements
+    from tui.store.model_events import ModelEvents
+    from tui.store.update_states import UpdateStates
+
+    with contextlib.suppress(PaddockError):
+        database = context.database(write=False)
+        name = normal(model.key)
+        past = from_jobs(History(database).of(name, model.provider, url), model.provider, name)
+        events = tuple(sorted((*ModelEvents(database).of(model.provider, model.key), *past), key=lambda event: -event.at))
+        update = UpdateStates(database).all().get((model.provider, model.key))
+        current = update if update is not None and update.digest == model.digest else None
+        return Measurements(database).profile(model.provider, model.key), events, current
+    return Profile(), (), None
+
+
+# --- compare ---------------------------------------------------------------------------------------------------------
+
+
+async def compare(context: Context) -> int:
+    """Tell two to four models side by side."""
+    names = context.args.models
+    if not 2 <= len(names) <= 4:
+        raise wrong_usage(PaddockError.of("Two to four models are compared", "paddock compare", "Name them"))
+    models, details, profiles = [], [], []
+    for name in names:
+        provider, model = await context.with_model(name, context.args.on)
+        models.append(model)
+        details.append(await provider.show(model.key) if Capability.SHOW in provider.capabilities else None)
+        profiles.append(_kept(context, model, provider.endpoint.url)[0])
+    if context.json:
+        emit([{"model": m, "detail": d, "profile": p if p.answers else None} for m, d, p in zip(models, details, profiles, strict=True)])
+        return DONE
+    sets = [_lines(context, model, detail, profile) for model, detail, profile in zip(models, details, profiles, strict=True)]
+    rows = [(title, *(one[title] for one in sets)) for title in sets[0] if any(one[title] not in ("", DASH) for one in sets)]
+    table(("", *(model.name for model in models), ""), [(*row, "" if len(set(row[1:])) == 1 else "differs") for row in rows])
+    return DONE
+
+
+def _lines(context: Context, model: Model, detail: ModelDetail | None, profile: Profile) -> dict[str, str]:
+    known = detail or ModelDetail(model.provider, model.name)
+    abilities = known.abilities or model.abilities
+    licence = next((one.strip() for one in known.licence[:4000].splitlines() if one.strip()), DASH)
+    return {
+        "provider": model.provider,
+        "size": context.size(model.size),
+        "parameters": model.parameters or known.parameters or DASH,
+        "quantization": model.quantization or known.quantization or DASH,
+        "family": model.family or known.family or DASH,
+        "context": tokens(model.context or known.context),
+        "can": " ".join(word for ability, word in ABILITY_WORDS.items() if ability in abilities) or DASH,
+        "licence": clean_label(licence, 30),
+        "tok/s here": rate(profile.rate),
+        "first token": duration(profile.first_token),
+        "loads in": duration(profile.load_seconds),
+        "answers": str(profile.answers) if profile.answers else DASH,
+        "changed": when(model.modified_at),
+        "digest": model.digest[:12] or DASH,
+    }
+
+
+# --- pins ------------------------------------------------------------------------------------------------------------
+
+
+async def pin(context: Context) -> int:
+    """Never update these models by themselves, and never unload them for room."""
+    context.allow("Pinning")
+    pins = list(context.settings.models.pinned)
+    for name in context.args.models:
+        provider, model = await context.with_model(name, context.args.on)
+        if not pinned(context.settings, model.provider, model.name):
+            pins.append(f"{provider.endpoint.name}/{model.key}" if context.args.on else model.key)
+    _save(context, list(dict.fromkeys(pins)))
+    return DONE
+
+
+async def unpin(context: Context) -> int:
+    """Take models, installed or not, out of `models.pinned`; 1 where none of them is in it."""
+    context.allow("Unpinning")
+    pins = list(context.settings.models.pinned)
+    names = context.args.models
+    left = [pin for pin in pins if not any(same(pin, name) or same(pin.partition("/")[2] or pin, name) for name in names)]
+    if left == pins:
+        message(f"{clean_name(', '.join(names), 80)} is not in models.pinned.")
+        return FAILED
+    _save(context, left)
+    return DONE
+
+
+def _save(context: Context, pins: list[str]) -> None:
+    note = context.config.set("models.pinned", pins)
+    context.audit.write("pinned", ", ".join(pins) or "none")
+    message(note or f"Pinned: {clean_label(', '.join(pins), 400) or 'nothing'}.")
