@@ -23,7 +23,7 @@ FULL = "llama3.2:1b-instruct-fp16"
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """24 GB of GPU memory; answers are short."""
-    gpu = Gpu(0, "u", "RTX", memory_total=24 * GB, memory_used=GB)
+    gpu = Gpu("u", 0, "RTX", memory_total=24 * GB, memory_used=GB)
 
     async def sample(_context: object) -> Sample:
         return Sample(time=1.0, cpu=Cpu(physical=4), memory=Memory(32 * GB, 8 * GB), gpus=(gpu,))

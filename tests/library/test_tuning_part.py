@@ -24,7 +24,7 @@ from tui.services.library.tuning import Tuning
 from tui.store.tunings import Tunings
 
 SAMPLE = Sample(
-    time=1.0, cpu=Cpu(physical=8), memory=Memory(32 * GB, 8 * GB), gpus=(Gpu(0, "u", "RTX", memory_total=24 * GB, memory_used=0),)
+    time=1.0, cpu=Cpu(physical=8), memory=Memory(32 * GB, 8 * GB), gpus=(Gpu("u", 0, "RTX", memory_total=24 * GB, memory_used=0),)
 )
 INFO = {
     "general.architecture": "llama", "llama.block_count": 32, "llama.embedding_length": 4096, "llama.attention.head_count": 32,
@@ -138,7 +138,7 @@ async def test_why_nothing_is_proposed(app: App, prepare: Callable[[App], Any], 
 
 
 async def test_a_smaller_quantization_is_offered_only_where_it_is_wanted(app: App) -> None:
-    small = Gpu(0, "u", "RTX", memory_total=4 * GB, memory_used=int(1.2 * GB))
+    small = Gpu("u", 0, "RTX", memory_total=4 * GB, memory_used=int(1.2 * GB))
     app.host.monitor.latest.set(MonitorView(sample=Sample(time=1.0, memory=SAMPLE.memory, cpu=SAMPLE.cpu, gpus=(small,))))
     app.host.config.set("models.options.a.num_ctx", 512)
     found = await proposal(app)

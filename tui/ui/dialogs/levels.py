@@ -88,20 +88,20 @@ class LevelsDialog(ModalScreen[None]):
 
         return [
             Column("model", "MODEL", lambda model: clean_name(model.name, 80), flex=1, min=16),
-            Column("level", "LEVEL", lambda model: clean_name(model.quantization, 12) or "–", width=7),
+            Column("level", "LEVEL", lambda model: clean_name(model.quantization, 12) or "–", width=7, min_screen_width=64),
             Column("size", "SIZE", lambda model: size(model.size, binary=self._binary), width=7, align="right"),
             figure("memory", "MEMORY", lambda row: size(row.memory, binary=self._binary), 7, 84),
             figure("load", "LOAD", lambda row: duration(row.load_seconds), 6, 92),
             figure("rate", "TOK/S", lambda row: rate(row.rate), 6),
             figure("prompt", "PROMPT", lambda row: rate(row.prompt_rate), 7, 76),
             Column("agrees", "AGREES", lambda model: agrees(self._of(model)), width=6, align="right"),
-            Column("when", "AGO", lambda model: when(self._of(model), model, time.time()), width=7, align="right"),
+            Column("when", "AGO", lambda model: when(self._of(model), model, time.time()), width=7, align="right", min_screen_width=60),
         ]
 
     def on_mount(self) -> None:
         """Fill the table; all are marked at first, where there are several."""
         rows = self.query_one(Rows)
-        rows.styles.height = max(2, min(len(self._models) + 1, self.app.size.height - 14))
+        rows.styles.height = max(2, min(len(self._models) + 1, self.app.size.height - (14 if self.app.size.height >= 24 else 11)))
         rows.set_items(self._models)
         for model in self._models if len(self._models) > 1 else ():
             if rows.move_to_key(model.key):

@@ -24,6 +24,14 @@ Wanted = list[tuple[str, str]]
 FitsOf = Callable[[int], Cell]
 
 
+def _proposed(model: Model, level: Level) -> str:
+    """The new model's name; empty for a model whose own is none that a server would take."""
+    try:
+        return level_name(model.key, level.name)
+    except PaddockError:
+        return ""
+
+
 class QuantizeDialog(ModalScreen[Wanted | None]):
     """Levels to mark; the result is level and name of each, None for esc.
 
@@ -50,13 +58,13 @@ class QuantizeDialog(ModalScreen[Wanted | None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "back", key_display="esc", id="quantize.back", tooltip="Make nothing"),
-        Binding("n", "rename", "name", id="quantize.name", tooltip="Another name for the new model under the cursor"),
+        Binding("e", "rename", "name", id="quantize.name", tooltip="Another name for the new model under the cursor"),
     ]
 
     def __init__(self, model: Model, installed: Sequence[Model], share: float, fits: FitsOf, *, binary: bool = False) -> None:
         super().__init__()
         self._model, self._installed, self._share, self._fits, self._binary = model, tuple(installed), share, fits, binary
-        self._names = {level.name: level_name(model.key, level.name) for level in LEVELS}
+        self._names = {level.name: _proposed(model, level) for level in LEVELS}
 
     def compose(self) -> ComposeResult:
         """What it is now, the levels, what the one under the cursor loses, keys."""
@@ -68,15 +76,19 @@ class QuantizeDialog(ModalScreen[Wanted | None]):
             yield Rows[Level](self._columns(), key=lambda level: level.name, empty="this server makes no levels")
             yield Static("", classes="loss", markup=False)
             yield Static("", classes="problem", markup=False)
-            yield Static(Content("space marks   enter queues them   n another name   esc back"), classes="hint")
+            yield Static(Content("space marks   enter queues them   e another name   esc back"), classes="hint")
 
     def _columns(self) -> list[Column[Level]]:
         return [
             Column("level", "LEVEL", lambda level: level.name, width=8),
             Column("size", "SIZE", lambda level: f"~{size(self.bytes_of(level), binary=self._binary)}", width=8, align="right"),
             Column("fits", "FITS", lambda level: self._fits(self.bytes_of(level)), width=15),
-            Column("name", "NEW NAME", lambda level: clean_name(self._names[level.name], 80), flex=1, min=20),
+            Column("name", "NEW NAME", self._name_cell, flex=1, min=20),
         ]
+
+    def _name_cell(self, level: Level) -> Cell:
+        name = self._names[level.name]
+        return Cell(clean_name(name, 80)) if name else Cell("e names it", "dim")
 
     def bytes_of(self, level: Level) -> int:
         """The expected size."""

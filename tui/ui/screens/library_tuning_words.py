@@ -125,6 +125,8 @@ def base_rows(known: Mapping[tuple[str, str], Sequence[LevelFigures]], provider:
 
 def agrees(row: LevelFigures | None) -> Cell:
     """`83 %`, coloured by how much that is."""
+    if row is not None and row.problem:
+        return Cell("failed", "bad")
     if row is None or row.agreement is None:
         return Cell("–", "dim")
     tone = "ok" if row.agreement >= 0.9 else "warn" if row.agreement >= 0.5 else "bad"
