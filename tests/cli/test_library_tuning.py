@@ -13,6 +13,7 @@ import pytest
 from tests.cli.conftest import Run, provider
 from tests.support.fault_server import Exchange, FaultServer
 from tui.cli import library_tuning
+from tui.core import tuning
 from tui.hardware.sample import Cpu, Gpu, Memory, Sample
 from tui.services.library import tuning_measure
 
@@ -30,6 +31,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(library_tuning, "_sample", sample)
     monkeypatch.setattr(tuning_measure, "LOOK", 0.01)
+    monkeypatch.setattr(tuning, "_NOISE", 50.0)  # this machine's own speed decides nothing
 
 
 def make(run: Run, model: str, *more: str) -> None:

@@ -121,6 +121,8 @@ BEFORE = Measured(load_seconds=2.0, first_token=0.5, rate=50.0, prompt_rate=800.
         ({"context": 2048}, False, "2k tokens of context instead of 4k"),
         ({"memory": 5 * GB}, True, "takes 1.0 GB less memory"),
         ({"rate": None}, False, "could not be compared"),
+        ({"rate": 55.0, "noise": 0.12}, False, "no difference"),
+        ({"rate": 80.0, "noise": 0.9}, True, "writes 60 % faster"),
     ],
 )
 def test_better_is_a_gain_without_a_loss_of_speed(changes: dict[str, Any], better: bool, word: str) -> None:

@@ -25,7 +25,9 @@ WORTH: Final = 200_000_000
 """Bytes from which a smaller cache is worth saying."""
 _LOWER: Final = (131_072, 65_536, 32_768, 16_384, 8192, 4096, 2048)
 _NOISE: Final = 0.03
-"""Differences of speed below this are none: two measurements of the same differ by as much."""
+"""Differences below this are none: two measurements of the same differ by as much."""
+_NOISIEST: Final = 0.25
+"""A difference above this is one, however the speed of single answers varied."""
 
 
 @record(frozen=True)
@@ -263,6 +265,7 @@ class Measured:
         prompt_rate: Read, of the long prompt.
         memory: In all, `vram` of it on GPUs; `context` as it was loaded.
         cut: Answers cut at the set length.
+        noise: How far `rate` may be off by chance: twice its standard error, as a share.
         answers: Their texts.
     """
 
@@ -274,6 +277,7 @@ class Measured:
     vram: int | None = None
     context: int | None = None
     cut: int = 0
+    noise: float = 0.0
     answers: tuple[Answer, ...] = ()
 
 
@@ -292,8 +296,9 @@ def compare(before: Measured, after: Measured, *, binary: bool = False) -> Judge
     won: list[str] = []
     lost: list[str] = []
     also: list[str] = []
-    _moved(before.rate, after.rate, _NOISE, "writes", won, lost)
-    _moved(before.prompt_rate, after.prompt_rate, 2 * _NOISE, "reads prompts", won, lost)
+    noise = max(_NOISE, min(_NOISIEST, max(before.noise, after.noise)))
+    _moved(before.rate, after.rate, noise, "writes", won, lost)
+    _moved(before.prompt_rate, after.prompt_rate, 2 * noise, "reads prompts", won, lost)
     if before.context and after.context and before.context != after.context:
         (won if after.context > before.context else also).append(
             f"{tokens(after.context)} tokens of context instead of {tokens(before.context)}"

@@ -146,8 +146,16 @@ def measured(asked: list[Asked], load_seconds: float, running: RunningModel | No
         vram=running.vram if running is not None else None,
         context=running.context if running is not None else None,
         cut=sum(1 for one in asked if one.answer.cut),
+        noise=_noise([tokens / seconds for tokens, seconds in known]),
         answers=tuple(one.answer for one in asked),
     )
+
+
+def _noise(rates: list[float]) -> float:
+    """How far their mean may be off, as a share: twice its standard error."""
+    if len(rates) < 2:
+        return 0.0
+    return 2 * statistics.stdev(rates) / len(rates) ** 0.5 / statistics.fmean(rates)
 
 
 async def loaded(provider: Provider, model: str) -> RunningModel | None:

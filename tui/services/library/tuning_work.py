@@ -134,7 +134,7 @@ def propose_for(
     return Proposal(
         state.name,
         model.key,
-        f"{said} at {facts.context:,} tokens of context{', as it is loaded now' if running is not None else ''}",
+        f"{said} at {facts.context:,} tokens of context{', as it is loaded now; measuring loads it anew and puts that back' if running is not None else ''}",
         propose(facts),
         advise(facts),
         _smaller(settings, facts, model, detail) if fit.verdict in (Verdict.SLOW, Verdict.NO) else (),
