@@ -142,8 +142,9 @@ async def refreshed_from(url: str, old: Library, settings: Settings, clock: Cloc
     if new.snapshot < old.snapshot:
         what = f"The list there is of {new.snapshot}, older than the one here ({old.snapshot})"
         raise PaddockError.of(what, new.source, "Nothing: the newer one stays", FailureKind.REFUSED)
-    left = f"; {read.left_out} entries made no sense and were left out" if read.left_out else ""
-    return Refreshed(new, f"{len(new.models)} models, of {new.snapshot}{left}")
+    left = f"; {read.left_out:,} of its entries made no sense" if read.left_out else ""
+    count = f"{len(new.models):,} model{'s' if len(new.models) != 1 else ''}"
+    return Refreshed(new, f"{count}, of {new.snapshot}{left}")
 
 
 async def refreshed_installed(
@@ -184,7 +185,7 @@ async def refreshed_installed(
     day = time.strftime("%Y-%m-%d", time.gmtime(clock.time()))
     missed = f"; {len(wanted) - len(found)} could not be looked up" if len(found) < len(wanted) else ""
     count = f"{len(found)} installed model{'s' if len(found) != 1 else ''}"
-    return Refreshed(with_manifests(old, found, day), f"Sizes of {count} are of today{missed}")
+    return Refreshed(with_manifests(old, found, day), f"sizes of {count} are of today{missed}")
 
 
 def _listed(pairs: Iterable[tuple[Endpoint, Model]], old: Library) -> dict[str, tuple[ModelName, Endpoint]]:
