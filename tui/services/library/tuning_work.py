@@ -131,10 +131,11 @@ def propose_for(
     over = f"does not fit: {size(fit.over, binary=binary)} over"
     slow = f"fits partly: about {100 * fit.cpu_share:.0f} % runs on the processor"
     said = {Verdict.NO: over, Verdict.SLOW: slow}.get(fit.verdict) or words.get(fit.verdict, fit.verdict.value)
+    loaded = ", as it is loaded now; measuring loads it anew and puts that back" if running is not None else ""
     return Proposal(
         state.name,
         model.key,
-        f"{said} at {facts.context:,} tokens of context{', as it is loaded now; measuring loads it anew and puts that back' if running is not None else ''}",
+        f"{said} at {facts.context:,} tokens of context{loaded}",
         propose(facts),
         advise(facts),
         _smaller(settings, facts, model, detail) if fit.verdict in (Verdict.SLOW, Verdict.NO) else (),
