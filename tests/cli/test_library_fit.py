@@ -1,0 +1,177 @@
+"""fit: the table of an installed model and of one of the catalogue, what to run, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import HOSTILE, Run, controls, provider
+from tests.support.fault_server import Exchange, FaultServer
+from tui.cli import monitoring
+from tui.cli.context import Context
+from tui.core.fit import Served, Subject, load_of
+from tui.hardware.sample import Gpu, Memory, Sample
+from tui.services.jobs import Jobs
+from tui.store.db import Database
+from tui.store.load_memory import LoadMemory
+
+GB = 10**9
+CARD = Gpu("u", 0, "NVIDIA GeForce RTX 3090", memory_total=24 * GB, memory_used=4 * GB)
+
+
+@pytest.fixture(autouse=True)
+def box(monkeypatch: pytest.MonkeyPatch) -> list[Sample]:
+    """A machine with one card; a test may put another in its place."""
+    found = [Sample(1.0, memory=Memory(32 * GB, 8 * GB), gpus=(CARD,))]
+
+    async def measured(_context: Context, _wanted: frozenset[str] = frozenset()) -> Sample:
+        return found[0]
+
+    monkeypatch.setattr(monitoring, "measure", measured)
+    return found
+
+
+def listed(*models: tuple[str, int]) -> Any:
+    async def route(exchange: Exchange) -> None:
+        details = {"family": "qwen3", "parameter_size": "8.2B", "quantization_level": "Q4_K_M"}
+        await exchange.json({"models": [{"name": n, "model": n, "size": s, "digest": "ab" * 32, "details": details} for n, s in models]})
+
+    return route
+
+
+async def _show(exchange: Exchange) -> None:
+    info = {
+        "general.architecture": "qwen3", "qwen3.block_count": 36, "qwen3.embedding_length": 4096, "qwen3.attention.head_count": 32,
+        "qwen3.attention.head_count_kv": 8, "qwen3.context_length": 40960,
+    }  # fmt: skip
+    await exchange.json({"details": {"family": "qwen3"}, "model_info": info, "capabilities": ["completion"]})
+
+
+@pytest.fixture
+def qwen(server: FaultServer) -> FaultServer:
+    """A server that has qwen3:8b."""
+    server.routes["/api/tags"] = listed(("qwen3:8b", 5_225_374_496))
+    server.routes["/api/show"] = _show
+    return server
+
+
+def test_fit_tells_the_table_and_the_largest_context(qwen: FaultServer, run: Run) -> None:
+    said = run("fit", "qwen3:8b")
+    assert said.code == 0
+    assert said.lines[0] == "qwen3:8b on ollama: cache f16 assumed, 1 slot."
+    assert said.lines[1] == "RTX 3090 24 GB, 20.0 free; RAM 32 GB, 24.0 free."
+    head = next(line for line in said.lines if "MODEL" in line)
+    assert head.split() == ["MODEL", "SIZE", "2k", "4k", "8k", "16k", "32k", "40k", "LARGEST"]
+    own = next(line for line in said.lines if line.startswith("*"))
+    assert own.split()[1:4] == ["8b", "Q4_K_M", "5.2"]
+    assert own.endswith("40k")
+    assert "8b Q4_K_M at 8k: fits well, ~" in said.lines[-1]
+    assert "by formula" in said.lines[-1]
+    assert "by bits a weight" in said.err
+
+
+def test_fit_as_json_has_bytes_and_their_basis(qwen: FaultServer, run: Run) -> None:
+    found = run("fit", "qwen3:8b", "--context", "32k", "--json").json
+    assert found["contexts"] == [32768]
+    own = next(row for row in found["rows"] if row["source"] == "installed")
+    (fit,) = own["fits"]
+    assert fit["verdict"] == "good"
+    assert fit["basis"] == "formula"
+    assert fit["needed"] == sum(fit["parts"].values())
+    assert fit["parts"]["cache"] == 36 * 8 * 256 * 2 * 32768
+    assert own["largest_context"] == 40960
+
+
+def test_what_the_app_learned_counts_here_too(qwen: FaultServer, run: Run, home: Path) -> None:
+    run("pulls")  # makes the database
+    database = Database(home / "data" / "paddock.db")
+    subject = Subject(5_225_374_496, family="qwen3", provider="ollama", digest="ab" * 32, name="qwen3:8b")
+    load = load_of(subject, 8192, Served(), size=7 * GB, vram=7 * GB, at=1.0)
+    asyncio.run(LoadMemory(database).put(load))
+    database.close()
+    said = run("fit", "qwen3:8b", "--context", "8192")
+    assert "= 7.0 GB, measured when it was loaded" in said.lines[-1]
+
+
+def test_a_model_of_the_catalogue_needs_no_server(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
+    said = run("fit", "gemma3")
+    assert said.code == 0
+    assert "not installed" in said.err
+    assert any(line.split()[:1] == ["27b"] for line in said.lines)
+    assert run("fit", "no-such-model-anywhere").code != 0
+
+
+def test_1_where_nothing_fits(run: Run, box: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
+    box[0] = Sample(1.0, memory=Memory(GB, GB // 2))
+    said = run("fit", "llama3.1:8b", "--context", "8k")
+    assert said.code == 1
+    assert "GB missing" in said.err
+
+
+def test_another_machine_needs_its_vram_set(qwen: FaultServer, run: Run, configure: Any) -> None:
+    configure(provider("far", qwen.url, location='"elsewhere"'))
+    said = run("fit", "qwen3:8b", "--on", "far")
+    assert said.code != 0
+    assert "providers.far.vram" in said.err
+    configure(provider("far", qwen.url, location='"elsewhere"', vram='"8GB"'))
+    said = run("fit", "qwen3:8b", "--on", "far")
+    assert said.code == 0
+    assert "GPU0 8.0 GB" in said.lines[1]
+
+
+def test_settings_of_optimise_feed_the_estimate(qwen: FaultServer, run: Run, configure: Any) -> None:
+    whole = run("fit", "qwen3:8b", "--context", "32k", "--json").json
+    configure('[optimise]\nkv_cache = "q8_0"\nparallel = 2\n')
+    half = run("fit", "qwen3:8b", "--context", "32k", "--json").json
+    assert half["served"]["kv_type"] == "q8_0"
+    cache = [next(row for row in one["rows"] if row["source"] == "installed")["fits"][0]["parts"]["cache"] for one in (whole, half)]
+    assert cache[1] == cache[0] * 2 * 34 / 64
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["fit"], "Which model?"), (["fit", "x", "--recommend"], "takes no model"), (["fit", "--can", "fly"], "fly is nothing"),
+     (["fit", "qwen3:8b", "--context", "many"], "many is no number")],
+)  # fmt: skip
+def test_wrong_usage_is_2(qwen: FaultServer, run: Run, words: list[str], said: str) -> None:
+    found = run(*words)
+    assert found.code == 2
+    assert said in found.err
+
+
+def test_recommended_for_this_machine(qwen: FaultServer, run: Run, configure: Any) -> None:
+    said = run("fit", "--recommend")
+    assert said.code == 0
+    assert said.lines[2].split()[:2] == ["MODEL", "SIZE"]
+    assert "235 models were looked at" in said.err
+    configure('[models]\npreferred = ["phi4"]\nexcluded = ["llama*", "deepseek*"]\nmax_size = "10GB"\n')
+    found = run("fit", "--recommend", "--json").json["models"]
+    assert found[0]["name"] == "phi4:14b"
+    assert found[0]["preferred"]
+    assert all(one["size"] <= 10 * GB and not one["name"].startswith(("llama", "deepseek")) for one in found)
+    seeing = run("fit", "--can", "vision,tools", "--json").json["models"]
+    assert seeing
+    assert all({"vision", "tools"} <= set(one["can"]) for one in seeing)
+
+
+def test_nothing_to_recommend_is_1(run: Run, box: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
+    box[0] = Sample(1.0, memory=Memory(GB, GB - 1000))
+    said = run("fit", "--recommend")
+    assert said.code == 1
+    assert "Nothing of the catalogue fits" in said.err
+
+
+def test_X01_a_model_of_a_hostile_name(server: FaultServer, run: Run) -> None:
+    said = run("fit", HOSTILE)
+    assert not controls(said.out + said.err)
+
+
+def test_the_worker_is_not_started(qwen: FaultServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Jobs, "ensure_worker", lambda _jobs: pytest.fail("started"))
+    assert run("fit", "qwen3:8b").code == 0
