@@ -224,6 +224,7 @@ class ConfigureDialog(ModalScreen[Configured | None]):
         self._place = places[(places.index(self._place) + step) % len(places)]
         self._complain("")
         self._draw()
+        self.query_one(Rows).move_to(0)
 
     def on_rows_selected(self, event: Rows.Selected) -> None:
         """Enter."""
