@@ -15,6 +15,7 @@ from tests.library.host import Host
 from tests.support.models_folder import HOUR, Folder, FolderServer
 from tests.support.screen import until
 from tui.core.disk import DiskKind, Verdict
+from tui.core.errors import FailureKind, PaddockError
 from tui.core.jobs import QueueView
 from tui.core.library import EventKind, ModelEvent, OriginKind
 from tui.core.models import Location, Model, ModelDetail, Origin
@@ -173,6 +174,24 @@ async def test_verify_tells_damage_notes_it_and_remembers(world: World) -> None:
     await until(lambda: len(again.checks.value.results) == 2)
     assert again.checks.value.results["box", "bad:1"].verdict is Verdict.DAMAGED
     await again.aclose()
+
+
+async def test_D_a_full_disk_keeps_nobody_from_checking(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.folder.model("a:1", model=b"a" * 1000)
+    world.folder.copy("a:1", TRASH)
+    world.list()
+    await world.looked()
+
+    async def full(*_all: Any, **_more: Any) -> None:
+        raise PaddockError.of("The disk is full", "paddock.db", "Make room", FailureKind.DISK)
+
+    assert world.host.database is not None
+    monkeypatch.setattr(world.host.database, "run", full)
+    world.other.note = full  # type: ignore[method-assign]
+    world.disk.verify([("box", "a:1"), ("box", TRASH)])
+    await until(lambda: len(world.disk.checks.value.results) == 2 and not world.disk.checks.value.model)
+    assert {check.verdict for check in world.disk.checks.value.results.values()} == {Verdict.GOOD}
+    assert not world.host.failures
 
 
 async def test_a_check_shows_where_it_is_and_can_be_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import time
@@ -18,6 +19,7 @@ from tui.core.clock import SYSTEM
 from tui.core.disk import DiskItem, DiskKind, DiskUse, ModelCheck, Verdict
 from tui.core.errors import PaddockError
 from tui.core.jobs import Job
+from tui.core.kept import kept_of, kept_words
 from tui.core.library import EventKind
 from tui.core.models import Model
 from tui.core.record import record
@@ -240,7 +242,7 @@ async def verify(context: Context) -> int:
         checks.append(check)
         await _note(check, notes)
         if not context.json:
-            message(f"{clean_name(check.model)} on {clean_name(check.provider)}: {disk_words.checked(check, check.at)}.")
+            message(f"{kept_words(check.model)} on {clean_name(check.provider)}: {disk_words.checked(check, check.at)}.")
     if context.json:
         emit({"checks": checks})
     return DONE if all(check.verdict in (Verdict.GOOD, Verdict.THERE) for check in checks) else FAILED
@@ -273,8 +275,9 @@ async def _check(context: Context, task: disk_verify.Task, store: BlobChecks | N
     reading, total = disk_verify.Reading(), disk_verify.bytes_of(task)
 
     async def put(folder: str, digest: str, check: BlobCheck) -> None:
-        if store is not None:
-            await store.put(folder, digest, check)
+        with contextlib.suppress(PaddockError):  # a full disk keeps nobody from checking
+            if store is not None:
+                await store.put(folder, digest, check)
 
     work = asyncio.ensure_future(disk_verify.check(task, known, reading, SYSTEM, put))
     try:
@@ -282,7 +285,7 @@ async def _check(context: Context, task: disk_verify.Task, store: BlobChecks | N
             await asyncio.wait({work}, timeout=TOLD_EVERY)
             if total and not work.done() and sys.stderr.isatty() and not context.json:
                 shown = f"{context.size(reading.done)} of {context.size(total)}"
-                print(f"\r{clean_name(task.model, 60)}: {shown} ", end="", file=sys.stderr, flush=True)
+                print(f"\r{kept_words(task.model)}: {shown} ", end="", file=sys.stderr, flush=True)
         if total and sys.stderr.isatty() and not context.json:
             print("\r\x1b[K", end="", file=sys.stderr)
         return work.result()
@@ -293,5 +296,6 @@ async def _check(context: Context, task: disk_verify.Task, store: BlobChecks | N
 
 async def _note(check: ModelCheck, notes: ModelEvents | None) -> None:
     kinds = {Verdict.GOOD: EventKind.VERIFIED, Verdict.DAMAGED: EventKind.DAMAGED, Verdict.MISSING: EventKind.DAMAGED}
-    if check.verdict in kinds and notes is not None:
-        await notes.add(check.provider, check.model, kinds[check.verdict], check.text)
+    if check.verdict in kinds and notes is not None and kept_of(check.model) is None:
+        with contextlib.suppress(PaddockError):
+            await notes.add(check.provider, check.model, kinds[check.verdict], check.text)

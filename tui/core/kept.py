@@ -13,6 +13,7 @@ from typing import Final
 from tui.core.errors import PaddockError
 from tui.core.names import DEFAULT_HOST, ModelName, parse
 from tui.core.record import record
+from tui.text import clean_name
 
 _HOST: Final = re.compile(r"(trash|version)-([0-9]{1,12})(?:\.(.+))?\.paddock\Z", re.IGNORECASE)
 
@@ -62,3 +63,12 @@ def kept_of(name: str) -> Kept | None:
         return None
     original = ModelName(match[3] or DEFAULT_HOST, parsed.namespace, parsed.model, parsed.tag)
     return Kept(KeptKind(match[1].lower()), str(original), int(match[2]))
+
+
+def kept_words(name: str) -> str:
+    """A model's name, cleaned; of a kept one what it is: `qwen3:8b in the trash`, `an earlier qwen3:8b`."""
+    kept = kept_of(name)
+    if kept is None:
+        return clean_name(name)
+    original = clean_name(kept.original)
+    return f"{original} in the trash" if kept.kind is KeptKind.TRASH else f"an earlier {original}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tui.core.capabilities import Capability
 from tui.core.disk import CheckView, DiskKind, DiskUse, ModelCheck, Verdict
 from tui.core.errors import Failure, FailureKind, PaddockError
+from tui.core.kept import kept_of, kept_words
 from tui.core.library import DiskShare, EventKind, ModelOrigin
 from tui.core.models import Location, ModelDetail, Origin, ProviderState, ProviderStatus, Severity
 from tui.core.observe import Observable
@@ -59,6 +61,7 @@ class Disk(Part):
         self._parts: Mapping[str, Parts] = {}
         self._looks: dict[str, Look] = {}
         self._weights: dict[tuple[str, str], str] = {}
+        self._made_of: dict[ModelKey, tuple[tuple[Any, ...], ModelOrigin]] = {}
         self._wanted = False
         self._asks_weights = False
         self._stale = False
@@ -244,14 +247,19 @@ class Disk(Part):
         return (total, exact) if by_provider else None
 
     def _place_origins(self) -> None:
+        """Of what is new to say only: an event of one model must not cost a look at ten thousand."""
         from tui.services.library.disk_origin import origin_of
 
         history, states = self._events.history.value, self._updates.states.value
-        found = {}
+        made: dict[ModelKey, tuple[tuple[Any, ...], ModelOrigin]] = {}
         for model in self._host.watching.models.value:
             key = (model.provider, model.key)
-            found[key] = origin_of(model, history.get(key, ()), states.get(key))
-        self.origins.set(found)
+            of = (model.digest, model.remote, history.get(key, ()), states.get(key))
+            before = self._made_of.get(key)
+            same = before is not None and all(one is other or one == other for one, other in zip(before[0], of, strict=True))
+            made[key] = before if same and before is not None else (of, origin_of(model, of[2], of[3]))
+        self._made_of = made
+        self.origins.set({key: found for key, (_of, found) in made.items()})
 
     # --- checking -----------------------------------------------------------------------------------------------------
 
@@ -306,7 +314,7 @@ class Disk(Part):
         good = sum(1 for check in made if check.verdict in (Verdict.GOOD, Verdict.THERE))
         if made and good == len(made):
             only = made[0]
-            self._host.say(f"{only.model}: {only.text}" if good == 1 else f"{good} models checked: nothing is damaged")
+            self._host.say(f"{kept_words(only.model)}: {only.text}" if good == 1 else f"{good} models checked: nothing is damaged")
 
     async def _task(self, key: ModelKey) -> Task:
         from tui.services.library.disk_verify import Task
@@ -330,8 +338,9 @@ class Disk(Part):
             known = await in_daemon_thread(lambda: table.of(path))
 
         async def put(folder: str, digest: str, check: BlobCheck) -> None:
-            if table is not None:
-                await table.put(folder, digest, check)
+            with contextlib.suppress(PaddockError):
+                if table is not None:
+                    await table.put(folder, digest, check)
 
         work = asyncio.ensure_future(disk_verify.check(task, known, reading, self._host.clock, put))
         try:
@@ -346,15 +355,22 @@ class Disk(Part):
         return result
 
     async def _tell(self, check: ModelCheck) -> None:
+        name = kept_words(check.model)
         if check.verdict in (Verdict.DAMAGED, Verdict.MISSING):
-            failure = Failure(f"{check.model} is {check.verdict}: {check.text}", check.provider, check.remedy, FailureKind.DISK)
+            failure = Failure(f"{name} is {check.verdict}: {check.text}", check.provider, check.remedy, FailureKind.DISK)
             self._host.say(failure.sentence(), Severity.ERROR, failure)
-            await self._events.note(check.provider, check.model, EventKind.DAMAGED, check.text)
+            await self._note(check, EventKind.DAMAGED)
         elif check.verdict is Verdict.GOOD:
-            await self._events.note(check.provider, check.model, EventKind.VERIFIED, check.text)
+            await self._note(check, EventKind.VERIFIED)
         elif check.verdict is Verdict.UNKNOWN:
-            failure = Failure(f"{check.model} could not be checked: {check.text}", check.provider, check.remedy)
+            failure = Failure(f"{name} could not be checked: {check.text}", check.provider, check.remedy)
             self._host.say(failure.sentence(), Severity.WARNING, failure)
+
+    async def _note(self, check: ModelCheck, kind: EventKind) -> None:
+        """A full disk keeps nobody from checking."""
+        if kept_of(check.model) is None:
+            with contextlib.suppress(PaddockError):
+                await self._events.note(check.provider, check.model, kind, check.text)
 
     # --- cleaning -----------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from tui.core.disk import CheckView, DiskItem, DiskKind, DiskRow, DiskUse, ModelCheck, Verdict
-from tui.core.kept import KeptKind, kept_of
+from tui.core.kept import kept_words
 from tui.core.library import DiskShare, ModelOrigin, OriginKind
 from tui.core.partials import SPARED
 from tui.core.versions import numbers
@@ -92,15 +92,6 @@ def with_whom(names: tuple[str, ...], most: int = 2) -> str:
     return ", ".join(told[:most]) + (f" and {len(told) - most} more" if len(told) > most else "")
 
 
-def kept_words(name: str) -> str:
-    """A model's name; of a kept one what it is."""
-    kept = kept_of(name)
-    if kept is None:
-        return name
-    original = clean_name(kept.original)
-    return f"{original} in the trash" if kept.kind is KeptKind.TRASH else f"an earlier {original}"
-
-
 def frees(share: DiskShare, *, binary: bool = False) -> str:
     """`deleting frees 19.6 of 19.9 GB (0.3 GB shared with qwen2.5-coder:7b)`."""
     about = "" if share.exact else "about "
@@ -148,7 +139,7 @@ def progress(view: CheckView, *, binary: bool = False) -> str:
     if not view.model:
         return ""
     done = f", {size(view.done, binary=binary)} of {size(view.total, binary=binary)}" if view.total else ""
-    return f"{clean_name(view.model)}{done}{f', {view.waiting} more after it' if view.waiting else ''}"
+    return f"{kept_words(view.model)}{done}{f', {view.waiting} more after it' if view.waiting else ''}"
 
 
 def sizes(use: DiskUse, *, binary: bool = False) -> str:
