@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from tui.core.options import AppOptions
 
 COMMANDS = (
-    "ls", "ps", "show", "search", "rm", "cp", "load", "unload", "pull", "pulls", "push", "create", "import", "update",
+    "ls", "ps", "show", "search", "rm", "restore", "cp", "mv", "versions", "load", "unload",
+    "pull", "pulls", "push", "create", "import", "update", "outdated",
     "fit", "optimise", "quantize", "levels", "verify", "clean", "configure", "export", "backup", "restore-backup",
     "chat", "complete", "chats", "providers", "monitor", "status", "doctor", "config", "completions",
 )  # fmt: skip
@@ -41,11 +42,11 @@ options
   --version         print the version
   --help            print this text
 
-models      ls   ps   show   search   rm   cp   load   unload
+models      ls   ps   show   search   rm   restore   cp   mv   versions   load   unload
 tuning      fit   optimise   quantize   levels
 disk        verify   clean
 making      configure   export   backup   restore-backup
-pulls       pull   pulls   push   create   import   update
+pulls       pull   pulls   push   create   import   update   outdated
 chat        chat   complete   chats
 providers   providers
 machine     monitor   status   doctor

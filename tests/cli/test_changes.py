@@ -47,7 +47,8 @@ def test_a_copy_that_is_not_listed_is_no_copy(server: FaultServer, run: Run, hom
 def test_rm_asks_and_then_it_is_gone(ollama: str, run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", Typed("\n"))
     said = run("rm", "gemma3:4b")
-    assert said.code == 1 and "Delete gemma3:4b (3.3 GB) on ollama? [y/N]" in said.err and "Nothing was deleted" in said.err
+    assert said.code == 1 and "Nothing was deleted" in said.err
+    assert "Move gemma3:4b on ollama to the trash? Frees up to 3.3 GB on " in said.err
     monkeypatch.setattr(sys, "stdin", Typed("y\n"))
     assert run("rm", "gemma3:4b").code == 0
     assert "gemma3:4b" not in names(run)
@@ -76,27 +77,27 @@ def test_rm_unloads_first(ollama: str, run: Run, home: Path) -> None:
 
 
 def test_a_delete_that_did_not_happen_is_said(server: FaultServer, run: Run) -> None:
-    said = run("rm", "tiny", "--yes")
+    said = run("rm", "tiny", "--yes", "--now")
     assert said.code == 1 and "still listed" in said.err
 
 
 def test_rm_refuses_to_guess_between_two_servers(server: FaultServer, second: FaultServer, run: Run, configure) -> None:
     configure(provider("one", server.url) + provider("two", second.url))
-    said = run("rm", "tiny", "--yes")
+    said = run("rm", "tiny", "--yes", "--now")
     assert said.code == 2 and "one, two" in said.err and "--on" in said.err
     assert not [request for request in server.requests + second.requests if request.method == "DELETE"]
     configure('[general]\ndefault_provider = "two"\n' + provider("one", server.url) + provider("two", second.url))
-    run("rm", "tiny", "--yes")
+    run("rm", "tiny", "--yes", "--now")
     assert [request.method for request in second.requests].count("DELETE") == 1
     assert not [request for request in server.requests if request.method == "DELETE"]
 
 
 def test_P12_rm_does_not_take_a_silent_server_for_one_without_the_model(server: FaultServer, run: Run, configure) -> None:
     configure(provider("one", "http://127.0.0.1:9") + provider("two", server.url))
-    said = run("rm", "tiny", "--yes")
+    said = run("rm", "tiny", "--yes", "--now")
     assert said.code == 2 and "One provider did not answer" in said.err and "127.0.0.1:9" in said.err
     assert not [request for request in server.requests if request.method == "DELETE"]
-    run("rm", "tiny", "--yes", "--on", "two")
+    run("rm", "tiny", "--yes", "--now", "--on", "two")
     assert [request.method for request in server.requests].count("DELETE") == 1
 
 

@@ -47,7 +47,7 @@ class Shaky(Ollama):
         if self.seen == self.break_at:
             self.down = True
             if self.after:
-                await super()._any(_Mute(exchange))
+                await super()._any(_Mute(exchange))  # type: ignore[arg-type]
             exchange.reset()
             return
         await super()._any(exchange)

@@ -18,6 +18,7 @@ from tui.config.settings import Settings
 from tui.config.store import ConfigStore
 from tui.core.clock import SYSTEM
 from tui.core.errors import Failure, FailureKind, PaddockError
+from tui.core.kept import kept_of
 from tui.core.models import Endpoint, Model
 from tui.core.names import same
 from tui.core.options import AppOptions
@@ -45,7 +46,7 @@ _NOBODY: Final = "Start a model server, or name one with paddock --provider URL;
 
 
 class Listed(NamedTuple):
-    """A server that answered, and its models."""
+    """A server that answered, and its models; what is kept of deleted and replaced ones is not among them."""
 
     provider: Provider
     models: tuple[Model, ...]
@@ -225,7 +226,7 @@ class Context:
             await self.trust(endpoint, "your key", only_with_key=True)
             provider = self.connect(endpoint)
             async with asyncio.timeout(CAP):
-                return Listed(provider, await provider.models())
+                return Listed(provider, tuple(model for model in await provider.models() if kept_of(model.key) is None))
         except PaddockError as error:
             return named_failure(endpoint, error.failure)
         except TimeoutError:

@@ -68,12 +68,6 @@ def build() -> argparse.ArgumentParser:
 
 def _models(add: Any) -> None:
     add("ps", "list models in memory", on=True)
-    command = add("cp", "give a model a second name", on=True)
-    command.add_argument("model", help=_MODEL)
-    command.add_argument("new", help="the second name")
-    command = add("rm", "delete models", on=True)
-    command.add_argument("models", nargs="+", metavar="model", help=_MODEL)
-    command.add_argument("--yes", action="store_true", help="do not ask")
     command = add("load", "load a model into memory", on=True)
     command.add_argument("model", help=_MODEL)
     command.add_argument("--for", dest="for_", default="", metavar="TIME", help="how long it stays after its last use: 10m, -1 for ever")

@@ -11,12 +11,37 @@ MODEL: Final = "as paddock ls shows it"
 def library(add: Any) -> None:
     """Add them all."""
     _table(add)
+    _kept(add)
     _making(add)
     _updates(add)
     _tuning(add)
     _disk(add)
     _fit(add)
     _catalogue(add)
+
+
+def _kept(add: Any) -> None:
+    command = add("cp", "give a model a second name", on=True)
+    command.add_argument("model", help=MODEL)
+    command.add_argument("new", help="the second name")
+    command = add("mv", "give a model another name; its earlier versions follow", on=True)
+    command.add_argument("model", help=MODEL)
+    command.add_argument("new", help="the other name")
+    command = add("rm", "delete models: to the trash, for models.trash, or for good", on=True)
+    command.add_argument("models", nargs="+", metavar="model", help=MODEL)
+    command.add_argument("--now", action="store_true", help="for good, with their earlier versions, past the trash")
+    command.add_argument("--yes", action="store_true", help="do not ask")
+    command = add("restore", "bring a deleted model back; without a name, list what is kept", on=True)
+    command.add_argument("model", nargs="?", default="", help="the name it had, or the one it has in the trash")
+    command.add_argument("--list", action="store_true", help="list what is in the trash, and earlier versions")
+    command.add_argument("--as", dest="name", default="", metavar="NAME", help="bring it back under another name")
+    command = add("versions", "earlier versions of a model: list them, go back, compare, drop", on=True)
+    command.add_argument("model", help=MODEL)
+    group = command.add_mutually_exclusive_group()
+    group.add_argument("--back", type=int, default=0, metavar="N", help="make this one the model again; what it is now is kept")
+    group.add_argument("--diff", type=int, default=0, metavar="N", help="what is different from what is installed")
+    group.add_argument("--drop", type=int, default=0, metavar="N", help="delete this one for good")
+    command.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _table(add: Any) -> None:

@@ -23,9 +23,10 @@ from tui.text import clean_label, clean_name
 
 _MODULES: Final = {
     "ls": "library_table", "show": "library_table", "compare": "library_table", "pin": "library_table", "unpin": "library_table",
-    "ps": "models", "search": "library_catalogue", "cp": "changes", "rm": "changes", "load": "changes",
+    "ps": "models", "search": "library_catalogue", "load": "changes",
     "unload": "changes", "pull": "pull", "pulls": "pulls", "push": "make", "create": "make", "import": "make",
     "configure": "library_making", "export": "library_making", "backup": "library_making", "restore-backup": "library_making",
+    "cp": "library_kept", "mv": "library_kept", "rm": "library_kept", "restore": "library_kept", "versions": "library_kept",
     "update": "library_updates", "outdated": "library_updates",
     "fit": "library_fit", "verify": "library_disk", "clean": "library_disk",
     "optimise": "library_tuning", "quantize": "library_tuning", "levels": "library_tuning",

@@ -117,7 +117,7 @@ class Mover:
             PaddockError: It is no kept model, or it is still there.
         """
         if kept_of(key) is None:
-            raise PaddockError.of(f"{key} is not kept by Paddock", self._where, "Choose one of the trash", FailureKind.REFUSED)
+            raise PaddockError.of(f"{key} is not kept by Paddock", self._where, "Choose one of the trash", FailureKind.BAD_REQUEST)
         found = find(await self._provider.models(), key)
         if found is not None:
             with self._audit.noting(what, f"{self._where}/{key}"):
@@ -149,7 +149,7 @@ class Mover:
         taken = find(models, target)
         if taken is not None and (not taken.digest or taken.digest != source.digest):
             what = f"There is another {target} now"
-            raise PaddockError.of(what, self._where, "Bring it back under another name", FailureKind.REFUSED)
+            raise PaddockError.of(what, self._where, "Bring it back under another name", FailureKind.BAD_REQUEST)
         async with self._noted(MoveKind.RESTORE, source.key, target) as number:
             with self._audit.noting("restore", f"{self._where}/{target}", of=source.key):
                 if taken is None:
@@ -224,7 +224,9 @@ class Mover:
         target = _name(new)
         taken = find(models, target)
         if taken is not None:
-            raise PaddockError.of(f"There is a model named {taken.name} already", self._where, "Choose another name", FailureKind.REFUSED)
+            raise PaddockError.of(
+                f"There is a model named {taken.name} already", self._where, "Choose another name", FailureKind.BAD_REQUEST
+            )
         return target
 
     # --- steps --------------------------------------------------------------------------------------------------------
@@ -301,7 +303,7 @@ def _there(models: tuple[Model, ...], model: str, where: str) -> Model:
     if found is None:
         raise gone(model, where)
     if kept_of(found.key) is not None:
-        raise PaddockError.of(f"{found.name} is kept by Paddock", where, "Bring it back first", FailureKind.REFUSED)
+        raise PaddockError.of(f"{found.name} is kept by Paddock", where, "Bring it back first", FailureKind.BAD_REQUEST)
     return found
 
 

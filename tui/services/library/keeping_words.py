@@ -43,7 +43,7 @@ def freed(doomed: Sequence[Model], everything: Iterable[Model], shares: Mapping[
     going = {(model.provider, model.key) for model in doomed}
     names = {(model.provider, normal(model.key).lower()) for model in doomed}
     digests = {(model.provider, model.digest) for model in doomed if model.digest}
-    others = list[Model]()
+    others: list[Model] = []
     for model in everything:
         if (model.provider, model.key) in going:
             continue
@@ -131,8 +131,8 @@ class Deleting:
     trash: float = 0.0
 
 
-def delete_question(what: Deleting, now: float, *, binary: bool = False) -> str:
-    """What deleting does, to what, what it frees and when."""
+def delete_question(what: Deleting, now: float, *, binary: bool = False, undo: str = "z") -> str:
+    """What deleting does, to what, what it frees and when; `undo` is what brings it back."""
     models = what.models
     where = listed(sorted({model.provider for model in models}))
     names = models[0].name if len(models) == 1 else f"{len(models)} models"

@@ -1,0 +1,356 @@
+"""cp, mv, rm, restore, versions: names of models, and what is kept of those that were deleted or replaced."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tui.cli.changes import able, running, said, unloaded
+from tui.cli.context import Context, wrong_usage
+from tui.cli.output import DASH, DONE, FAILED, USAGE, ask, emit, line, message, plain, report, table
+from tui.core.capabilities import Capability
+from tui.core.clock import SYSTEM
+from tui.core.errors import FailureKind, PaddockError
+from tui.core.kept import KeptKind, kept_of
+from tui.core.library import EventKind, KeptModel
+from tui.core.models import Model
+from tui.core.names import parse, same
+from tui.providers.base import Provider
+from tui.services.library.keeping_diff import differences
+from tui.services.library.keeping_moves import Mover
+from tui.services.library.keeping_trash import interrupted, kept_models, own_trash, settle
+from tui.services.library.keeping_words import Deleting, Freed, ago, day, delete_question, freed, listed, versions_in
+from tui.services.pins import pinned
+from tui.store.model_events import ModelEvents
+from tui.store.model_moves import ModelMoves
+from tui.text import clean_name
+
+
+class _Server(NamedTuple):
+    """A server with everything it lists, and what is kept of it."""
+
+    provider: Provider
+    models: tuple[Model, ...]
+    kept: tuple[KeptModel, ...]
+
+
+class _Keeper:
+    """What the commands share: the notes of moves, where there is a database that can be written, and the servers."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.moves: ModelMoves | None = None
+        self.events: ModelEvents | None = None
+        self.now = time.time()
+
+    async def open(self) -> _Keeper:
+        """Without a database everything works, and nothing is remembered of it."""
+        try:
+            database = self.context.writable()
+        except PaddockError as error:
+            message(f"Nothing of this is remembered: {error.failure.what}.")
+            return self
+        self.moves, self.events = ModelMoves(database), ModelEvents(database)
+        return self
+
+    def mover(self, provider: Provider) -> Mover:
+        """The moves on a server."""
+
+        async def unload(key: str) -> None:
+            if await running(provider, key) is not None:
+                await unloaded(self.context, provider, key, key)
+
+        return Mover(provider, self.context.audit, SYSTEM, unload, self.moves)
+
+    async def look(self, provider: Provider) -> _Server:
+        """List a server, and say what an interrupted move left behind there."""
+        models = await provider.models()
+        moves = self.moves.list() if self.moves is not None else ()
+        endpoint = provider.endpoint
+        if self.moves is not None and (left := interrupted(moves, endpoint)):
+            for text in await settle(left, models, self.moves):
+                message(f"{text}.")
+            moves = self.moves.list()
+        kept = kept_models(endpoint.name, models, own_trash(moves, endpoint), self.context.settings.models.trash)
+        return _Server(provider, models, kept)
+
+    async def servers(self) -> list[_Server]:
+        """All that answer."""
+        return [await self.look(one.provider) for one in await self.context.everybody(self.context.args.on)]
+
+    async def note(self, provider: Provider, model: str, kind: EventKind, text: str, digest: str) -> None:
+        """Write down what was done."""
+        if self.events is not None:
+            await self.events.add(provider.endpoint.name, model, kind, text, digest)
+
+
+# --- names ---------------------------------------------------------------------------------------------------------------
+
+
+def _new_name(text: str) -> str:
+    try:
+        return str(parse(text))
+    except PaddockError as error:
+        raise wrong_usage(error) from None
+
+
+async def cp(context: Context) -> int:
+    """Give a model a second name."""
+    context.allow("Copying a model")
+    new = _new_name(context.args.new)
+    provider, model = await context.with_model(context.args.model, context.args.on, alone=True)
+    able(provider, Capability.COPY, "copy models")
+    keeper = await _Keeper(context).open()
+    moved = await keeper.mover(provider).copy(model.key, new)
+    await keeper.note(provider, moved.target, EventKind.COPIED, f"from {model.name}", model.digest)
+    return said(context, f"{model.name} on {provider.endpoint.name} is now also named {moved.target}.", model.name, provider.endpoint.name)
+
+
+async def mv(context: Context) -> int:
+    """Give a model another name: copied, proved, then deleted under the old one."""
+    context.allow("Renaming a model", destructive=True)
+    new = _new_name(context.args.new)
+    provider, model = await context.with_model(context.args.model, context.args.on, alone=True)
+    able(provider, Capability.COPY, "copy models")
+    able(provider, Capability.DELETE, "delete models")
+    keeper = await _Keeper(context).open()
+    await keeper.look(provider)
+    moved = await keeper.mover(provider).rename(model.key, new)
+    await keeper.note(provider, moved.target, EventKind.RENAMED, f"from {model.name}", model.digest)
+    if pinned(context.settings, provider.endpoint.name, model.name):
+        message(f"models.pinned still names {model.name}: paddock config set models.pinned changes that.")
+    return said(context, f"{model.name} on {provider.endpoint.name} is now named {moved.target}.", model.name, provider.endpoint.name)
+
+
+# --- deleting ------------------------------------------------------------------------------------------------------------
+
+
+async def rm(context: Context) -> int:
+    """Delete models, to the trash or for good, after asking; all names must be known before anything is deleted."""
+    args = context.args
+    context.allow("Deleting a model", destructive=True)
+    if not args.yes and not sys.stdin.isatty():
+        message("Nothing was deleted: there is nobody to ask. Add --yes.")
+        return USAGE
+    kept = [name for name in args.models if kept_of(name) is not None]
+    if kept and not args.now:
+        original = kept_of(kept[0])
+        name = original.original if original is not None else kept[0]
+        remedy = "paddock rm --now deletes it for good, paddock restore brings it back"
+        raise PaddockError.of(f"{name} is kept by Paddock already", clean_name(kept[0]), remedy, FailureKind.BAD_REQUEST)
+    chosen: list[tuple[Provider, Model]] = []
+    for name in dict.fromkeys(name for name in args.models if name not in kept):
+        provider, model = await context.with_model(name, args.on, alone=True)
+        able(provider, Capability.DELETE, "delete models")
+        if (provider.endpoint.name, model.key) not in [(one.endpoint.name, other.key) for one, other in chosen]:
+            chosen.append((provider, model))
+    keeper = await _Keeper(context).open()
+    chosen_kept = await _kept_by_key(keeper, kept) if kept else []
+    trash = 0.0 if args.now or not all(Capability.COPY in one.capabilities for one, _model in chosen) else context.settings.models.trash
+    if not args.yes and not await ask(await _question(keeper, chosen, chosen_kept, trash)):
+        message("Nothing was deleted.")
+        return FAILED
+    code = DONE
+    for provider, model in chosen:
+        code = await _removed(keeper, provider, model, trash) or code
+    for provider, one in chosen_kept:
+        await keeper.mover(provider).drop(one.key)
+        said(context, f"{one.original} was deleted for good from {provider.endpoint.name}.", one.original, provider.endpoint.name)
+    return code
+
+
+async def _question(
+    keeper: _Keeper, chosen: Sequence[tuple[Provider, Model]], kept: Sequence[tuple[Provider, KeptModel]], trash: float
+) -> str:
+    """What the deleting does, and what it frees."""
+    context = keeper.context
+    words = [f"Delete {listed([one.original for _provider, one in kept])} for good, out of what is kept?"] if kept else []
+    if chosen:
+        servers = {provider.endpoint.name: await keeper.look(provider) for provider, _model in chosen}
+        models = [model for _provider, model in chosen]
+        everything = [model for server in servers.values() for model in server.models]
+        loaded = [model for provider, model in chosen if await running(provider, model.key) is not None]
+        what = Deleting(
+            models,
+            freed(models, everything, {}) if everything else Freed(None),
+            loaded=loaded,
+            pinned=[model for model in models if pinned(context.settings, model.provider, model.name)],
+            versions=sum(len(versions_in(servers[model.provider].kept, model.key)) for model in models),
+            trash=trash,
+        )
+        binary = context.settings.appearance.units == "binary"
+        words.append(delete_question(what, keeper.now, binary=binary, undo="paddock restore"))
+    return " ".join(words)
+
+
+async def _removed(keeper: _Keeper, provider: Provider, model: Model, trash: float) -> int:
+    context, name = keeper.context, provider.endpoint.name
+    try:
+        moved = await (keeper.mover(provider).to_trash(model.key) if trash else keeper.mover(provider).delete_now(model.key))
+    except PaddockError as error:
+        return report(error.failure)
+    await keeper.note(provider, model.key, EventKind.DELETED, "to the trash" if trash else "for good", model.digest)
+    if not moved.target:
+        return said(context, f"{model.name} was deleted for good from {name}.", model.name, name)
+    until = f"until {day(keeper.now + trash, keeper.now).removeprefix('on ').removeprefix('at ')}"
+    text = f"{model.name} is in the trash of {name} {until}: paddock restore {model.name} brings it back."
+    return said(context, text, model.name, name)
+
+
+async def _kept_by_key(keeper: _Keeper, names: Sequence[str]) -> list[tuple[Provider, KeptModel]]:
+    servers = await keeper.servers()
+    found = []
+    for name in dict.fromkeys(names):
+        there = [(server.provider, one) for server in servers for one in server.kept if same(one.key, name)]
+        if not there:
+            raise PaddockError.of(f"{clean_name(name)} is not there", "", "See paddock restore --list", FailureKind.NOT_FOUND)
+        found.append(there[0])
+    return found
+
+
+# --- bringing back -------------------------------------------------------------------------------------------------------
+
+
+async def restore(context: Context) -> int:
+    """List the trash, or bring a model back out of it."""
+    args = context.args
+    if args.model and not args.list:
+        context.allow("Bringing back a model")
+    keeper = await _Keeper(context).open()
+    servers = await keeper.servers()
+    if args.list or not args.model:
+        return _list(keeper, [one for server in servers for one in server.kept if not args.model or _fits(one, args.model)])
+    found = [(server, one) for server in servers for one in server.kept if _fits(one, args.model) and one.kind is KeptKind.TRASH]
+    found = found or [(server, one) for server in servers for one in server.kept if same(one.key, args.model)]
+    if not found:
+        shown = clean_name(args.model, 80)
+        raise PaddockError.of(f"{shown} is not in the trash", "", "See paddock restore --list", FailureKind.NOT_FOUND)
+    if len({server.provider.endpoint.name for server, _one in found}) > 1:
+        where = ", ".join(dict.fromkeys(server.provider.endpoint.name for server, _one in found))
+        raise PaddockError.of("It is in the trash of several providers", where, "Say which with --on", FailureKind.CONFIG)
+    server, one = max(found, key=lambda pair: pair[1].at)
+    provider = server.provider
+    moved = await keeper.mover(provider).restore(one.key, _new_name(args.name) if args.name else "")
+    await keeper.note(provider, moved.target, EventKind.RESTORED, "from the trash", one.digest)
+    return said(context, f"{moved.target} is back on {provider.endpoint.name}.", moved.target, provider.endpoint.name)
+
+
+def _fits(one: KeptModel, name: str) -> bool:
+    return same(one.original, name) or same(one.key, name)
+
+
+def _list(keeper: _Keeper, kept: Sequence[KeptModel]) -> int:
+    context, now = keeper.context, keeper.now
+    if context.json:
+        emit({"kept": [plain(one) for one in kept]})
+        return DONE
+    if not kept:
+        message("The trash is empty, and no earlier versions are kept.")
+        return DONE
+    rows = [
+        (
+            one.original,
+            "trash" if one.kind is KeptKind.TRASH else "version",
+            clean_name(one.provider),
+            context.size(one.size),
+            ago(one.at, now),
+            "stays" if one.goes_at is None else day(one.goes_at, now) if one.goes_at > now else "now",
+            one.key,
+        )
+        for one in sorted(kept, key=lambda one: -one.at)
+    ]
+    table(("MODEL", "KEPT AS", "PROVIDER", "SIZE", "SINCE", "GOES", "NAME THERE"), rows, right=(3,))
+    return DONE
+
+
+# --- versions ------------------------------------------------------------------------------------------------------------
+
+
+async def versions(context: Context) -> int:
+    """List the earlier versions of a model; go back to one, compare, drop one."""
+    args = context.args
+    wanted = args.back or args.drop or args.diff
+    if args.back or args.drop:
+        context.allow("Changing versions", destructive=True)
+    keeper = await _Keeper(context).open()
+    found = [
+        (server, those) for server in await keeper.servers() if (those := versions_in(server.kept, args.model))
+    ]  # a model of which only versions are left has them, too
+    if len(found) > 1:
+        where = ", ".join(server.provider.endpoint.name for server, _those in found)
+        raise PaddockError.of("Several providers have versions of it", where, "Say which with --on", FailureKind.CONFIG)
+    if not found:
+        if context.json:
+            emit({"model": clean_name(args.model), "versions": []})
+        else:
+            message(f"No earlier version of {clean_name(args.model, 80)} is kept.")
+        return FAILED if wanted else DONE
+    server, those = found[0]
+    if not wanted:
+        return _versions(keeper, server, those)
+    if not 1 <= wanted <= len(those):
+        raise PaddockError.of(f"There is no version {wanted}", f"1 to {len(those)}", "See paddock versions", FailureKind.CONFIG)
+    one = those[wanted - 1]
+    if args.diff:
+        return await _diff(context, server, one)
+    return await (_back(keeper, server, one) if args.back else _drop(keeper, server, one))
+
+
+def _versions(keeper: _Keeper, server: _Server, those: Sequence[KeptModel]) -> int:
+    context = keeper.context
+    if context.json:
+        emit({"model": those[0].original, "versions": [{"number": n, **plain(one)} for n, one in enumerate(those, 1)]})
+        return DONE
+    current = next((model for model in server.models if same(model.key, those[0].original)), None)
+    rows = [("now", context.size(current.size), DASH, current.digest[:12] or DASH)] if current is not None else []
+    rows += [(str(n), context.size(one.size), ago(one.at, keeper.now), one.digest[:12] or DASH) for n, one in enumerate(those, 1)]
+    table(("VERSION", "SIZE", "REPLACED", "DIGEST"), rows, right=(1,))
+    return DONE
+
+
+async def _diff(context: Context, server: _Server, one: KeptModel) -> int:
+    current = next((model for model in server.models if same(model.key, one.original)), None)
+    if current is None:
+        raise PaddockError.of(f"{one.original} is not installed now", one.provider, "Bring it back with --back", FailureKind.NOT_FOUND)
+    before, after = await server.provider.show(one.key), await server.provider.show(current.key)
+    binary = context.settings.appearance.units == "binary"
+    lines = differences(before, after, one.size, current.size, binary=binary)
+    if context.json:
+        emit({"model": one.original, "differences": list(lines)})
+        return DONE
+    for text in lines:
+        line(text)
+    if not lines:
+        message("They are the same.")
+    return DONE
+
+
+async def _sure(context: Context, question: str) -> bool:
+    if context.args.yes:
+        return True
+    if not sys.stdin.isatty():
+        message("Nothing was changed: there is nobody to ask. Add --yes.")
+        return False
+    return await ask(question)
+
+
+async def _back(keeper: _Keeper, server: _Server, one: KeptModel) -> int:
+    context, where = keeper.context, one.provider
+    if not await _sure(
+        context, f"Make the version replaced {ago(one.at, keeper.now)} {one.original} on {where} again? What is there now is kept."
+    ):
+        return FAILED
+    moved = await keeper.mover(server.provider).bring_back(one.key)
+    await keeper.note(server.provider, one.original, EventKind.RESTORED, "an earlier version", one.digest)
+    other = "; what it was is kept" if moved.target else ""
+    return said(context, f"{one.original} on {where} is the earlier version again{other}.", one.original, where)
+
+
+async def _drop(keeper: _Keeper, server: _Server, one: KeptModel) -> int:
+    context = keeper.context
+    if not await _sure(context, f"Delete the version of {one.original} replaced {ago(one.at, keeper.now)} for good?"):
+        return FAILED
+    await keeper.mover(server.provider).drop(one.key, "drop version")
+    return said(context, f"That version of {one.original} was deleted for good from {one.provider}.", one.original, one.provider)
