@@ -322,6 +322,12 @@ def test_X15_lengths_counts_and_repetitions(tmp_path: Path, monkeypatch: pytest.
     assert "no index" in refused(packed(tmp_path / "bare.tar"))
 
 
+async def test_X15_what_the_index_does_not_name_is_refused(made: Callable[[str], Path]) -> None:
+    path = made("folder")
+    (path / "config" / "more.toml").write_bytes(b"x")
+    assert "config/more.toml is not in its index" in refused(path)
+
+
 @FORMS
 async def test_every_changed_byte_is_found_before_anything_is_done(made: Callable[[str], Path], form: str) -> None:
     path = made(form)

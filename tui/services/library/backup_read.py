@@ -207,6 +207,8 @@ def index_of(archive: Archive) -> Index:
             index = read_index(file.read(MAX_INDEX), seal.read(1000), shown)
     except OSError as error:
         raise unreadable(error, archive.path) from None
+    if more := set(names) - {entry.name for entry in index.files} - {INDEX, SEAL}:
+        raise damaged(f"{clean_name(min(more), 90)} is not in its index", shown)
     for entry in index.files:
         if names.get(entry.name) != entry.size:
             what = "is missing" if entry.name not in names else "has another length"
