@@ -50,15 +50,16 @@ async def test_installed_models_as_drawn(fake: FakeServices, size: tuple[int, in
         assert "5.2 GB" in row
         assert "loaded" in row
         assert " GB over" in text
-        assert "5.2 weights + 1.1 cache + 0.3 = ~6.7 GB at 8k, formula;" in text
+        assert "5.2 weights + 1.1 cache + 0.3 = ~6.6 GB at 8k;" in text
         if size[0] >= 80:
-            assert row.endswith("  now")
+            assert "  now" in row
             assert "UPDATE" in lines[2]
             assert "Q4_K_M" in row
             assert "16.4 GB VRAM free" in text
             assert "licence Apache License" in text
             assert "system   You are helpful." in text
-            assert lines[-1].startswith(" enter chat  a pull  u update  c copy  d delete")
+            assert lines[-1].startswith(" enter chat  a pull  u update  e configure  c copy  d delete  f fit")
+            assert "o more" in lines[-1]
         if size[0] >= 120:
             assert "PARAMS" in lines[2]
             assert " 8.2B " in row
@@ -175,7 +176,7 @@ async def test_enter_chats_and_keys_reach_the_registry(fake: FakeServices) -> No
         assert fake.called("unload") == [("ollama", "qwen3:8b")]
         assert fake.called("load") == [("ollama", "qwen2.5-coder:32b")]
         assert app.copied == ["qwen2.5-coder:32b"]
-        assert fake.called("refresh") == [()]
+        assert () in fake.called("refresh")
 
 
 async def test_keep_and_copy_ask(fake: FakeServices) -> None:
@@ -369,7 +370,7 @@ async def test_ten_thousand_models_filter_and_move(fake: FakeServices) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("slash", *"9999", "enter")
         await until(lambda: "1 of 10000 models" in screen_text(app))
-        assert len(app.first.fits._seen) < 100
+        assert len(app.first.fits._judged) < 100
 
 
 def test_models_of_the_wireframe_are_distinct() -> None:

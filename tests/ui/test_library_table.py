@@ -305,7 +305,7 @@ async def test_the_page_tells_everything_and_is_searched(fake: FakeServices) -> 
 async def test_the_page_of_a_model_that_vanishes_stays_and_says_so(fake: FakeServices) -> None:
     fill(fake)
     app = host(fake)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=(80, 50)) as pilot:
         await pilot.press("i")
         await until(lambda: ("ollama", "qwen3:8b") in fake.called("show"))
         assert "asking ollama" in screen_text(app)

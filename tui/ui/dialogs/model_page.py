@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _TOLD: Final = frozenset({"can", "is", "options", "system", "template", "requires"})
 """Facts of the pane that the page tells in full."""
+_LABEL: Final = 13
+"""Letters of the names that stand in their own column."""
 _TONES: Final = {"$text-muted": "dim", "$text-warning": "warn", "$text-error": "warn", "$text-accent": "accent"}
 
 
@@ -66,7 +68,7 @@ class ModelPage(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """Title, page, foot."""
         yield Rule(ascii=self._view.screen.ascii, id="page-title")
-        yield Pager()
+        yield Pager(label_width=_LABEL + 2)
         yield Line(id="page-foot")
 
     def on_mount(self) -> None:
@@ -75,6 +77,7 @@ class ModelPage(ModalScreen[None]):
         registry, library = services.registry, services.library
         if self._key not in registry.details.value and not registry.can(self._model.provider, Capability.SHOW):
             registry.show(*self._key)
+        library.events.look(*self._key)
         sources: tuple[Observable[Any], ...] = (
             registry.details, registry.models, registry.running, services.monitor.profiles, library.updates.states, library.disk.shares,
             library.disk.origins, library.events.history,
@@ -119,7 +122,7 @@ class ModelPage(ModalScreen[None]):
         if here:
             yield Part("here", here)
         for section in sections(model, detail, binary=view.screen.binary):
-            rows = tuple(Piece(value, name) for name, value in section.rows)
+            rows = tuple(Piece(value, name) if len(name) <= _LABEL else Piece(f"{name}  {value}") for name, value in section.rows)
             yield Part(section.title, rows or (Piece(section.text),))
         if isinstance(found, Failure):
             yield Part("not known", (Piece(f"{found.sentence()}\n{found.remedy}".strip(), tone="warn"),))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from typing import TYPE_CHECKING, Final
+
+from rich.cells import cell_len
 
 from tui.core.capabilities import ABILITY_WORDS, Ability
 from tui.core.errors import Failure
@@ -60,6 +62,8 @@ def every(known: Known, stale: Container[str] = (), *, binary: bool = False) -> 
     """
     bytes_width = 7 if binary else 6
 
+    models: Sequence[Model] = known.services.registry.models.value
+
     def profiled(pick: Callable[[Profile], float | None]) -> Callable[[Model], float | None]:
         def of(model: Model) -> float | None:
             found = known.profile(model)
@@ -76,14 +80,16 @@ def every(known: Known, stale: Container[str] = (), *, binary: bool = False) -> 
     columns: list[Column[Model]] = [
         Column("name", "NAME", name,
                min=16, max=44, flex=4, sort_key=lambda m: m.name.casefold()),
-        Column("on", "ON", lambda m: m.provider, min=6, max=16, sort_key=lambda m: m.provider.casefold()),
+        Column("on", "ON", lambda m: m.provider, width=_longest({m.provider for m in models}, 4, 16),
+               sort_key=lambda m: m.provider.casefold()),
         Column("size", "SIZE", lambda m: size(m.size, binary=binary), width=bytes_width, align="right", sort_key=lambda m: m.size,
                descending=True),
         Column("parameters", "PARAMS", lambda m: known.parameters(m) or "–", width=7, align="right",
                sort_key=lambda m: parameter_count(known.parameters(m)), descending=True),
-        Column("quant", "QUANT", lambda m: m.quantization or "–", min=6, max=10, flex=1, sort_key=lambda m: m.quantization or None),
+        Column("quant", "QUANT", lambda m: m.quantization or "–", width=_longest({m.quantization for m in models}, 6, 10),
+               sort_key=lambda m: m.quantization or None),
         Column("fits", f"FITS AT {CONTEXT // 1024}k", known.fits.cell, width=16 if binary else 15, sort_key=known.fit_order),
-        Column("update", "UPDATE", lambda m: update_cell(known, m, binary=binary), min=10, max=12,
+        Column("update", "UPDATE", lambda m: update_cell(known, m, binary=binary), width=11 if binary else 10,
                sort_key=lambda m: update_order(known.update(m)), descending=True),
         Column("used", "USED", lambda m: last_used(known.used(m), time.time()), width=5, align="right",
                sort_key=lambda m: known.used(m, _FOREVER), descending=True),
@@ -101,6 +107,11 @@ def every(known: Known, stale: Container[str] = (), *, binary: bool = False) -> 
         Column("digest", "DIGEST", lambda m: m.digest[:12] or "–", width=12, sort_key=lambda m: m.digest or None),
     ]  # fmt: skip
     return {column.key: column for column in columns}
+
+
+def _longest(words: Collection[str], least: int, most: int) -> int:
+    """Cells for words that are all known."""
+    return max(least, min(most, max((cell_len(word) for word in words), default=0)))
 
 
 _FOREVER: Final = 1e12

@@ -71,6 +71,7 @@ class InstalledView(LibraryView[Model]):
         self.preview: str | None = None
         """Columns that are being chosen in the dialog."""
         self._stale: frozenset[str] = frozenset()
+        self._kinds: frozenset[tuple[str, str]] = frozenset()
         self._terms: tuple[Term, ...] = ()
         self._again_at = 0.0
         self._unjudged: list[Model] = []
@@ -159,6 +160,10 @@ class InstalledView(LibraryView[Model]):
     def _draw_models(self, models: tuple[Model, ...]) -> None:
         self.screen.fits.take(self.screen.services)
         self.table.set_items(models)
+        names = frozenset((model.provider, model.quantization) for model in models)
+        if names != self._kinds:  # which decides how wide these columns are
+            self._kinds = names
+            self.screen.fit_columns(self.screen.width or 80)
         if self.screen.view is self:
             self.screen.apply_filter()
         self.draw_facts()
