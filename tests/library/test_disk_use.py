@@ -162,6 +162,19 @@ def test_a_folder_with_other_models_is_not_the_servers(folder: Folder, here: Non
     assert reader.look(BOX, Settings(), old).folder is None
 
 
+def test_the_systemd_service_names_its_folder(folder: Folder, here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.model("a:1", model=b"w")
+    units = tmp_path / "units"
+    (units / "ollama.service.d").mkdir(parents=True)
+    (units / "ollama.service").mkdir()  # no file
+    text = f'[Service]\nEnvironment="OLLAMA_HOST=0.0.0.0" "OLLAMA_MODELS={folder.path}"\n'
+    (units / "ollama.service.d" / "override.conf").write_text(text)
+    monkeypatch.setattr(disk_read, "UNITS", (tmp_path / "none", units))
+    look = DiskReader({}).look(BOX, Settings(), folder.listed())
+    assert look.folder is not None
+    assert look.folder.path == folder.path
+
+
 def test_D_a_closed_folder_says_so_and_names_one_remedy(folder: Folder, here: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def closed(_self: FolderReader) -> None:
         raise disk_read.PaddockError.of("The models folder cannot be read: no permission", "/usr", "Join", FailureKind.FORBIDDEN)

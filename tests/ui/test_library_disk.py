@@ -196,6 +196,17 @@ async def test_the_pane_says_origin_disk_and_damage(fake: FakeServices) -> None:
         assert fake.called("want") == [()]
 
 
+async def test_the_menu_leads_to_the_disk(fake: FakeServices) -> None:
+    app = ScreenHost(LibraryScreen(fake))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.pause()
+        screen = app.screen
+        assert isinstance(screen, LibraryScreen)
+        assert {"verify", "disk"} <= {action for cls in type(screen).__mro__ for action, *_words in vars(cls).get("MORE", ())}
+        await screen.run_action("disk")
+        assert isinstance(screen.table, DiskTable)
+
+
 async def test_several_servers_and_folders_that_cannot_be_read(fake: FakeServices) -> None:
     far = replace(providers()[0], endpoint=replace(providers()[0].endpoint, name="far"), is_default=False)
     fake.registry.providers.set((*providers(), far))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +29,10 @@ BREATH: Final = 0.002
 """Seconds that other threads get after some files: a key must not wait for five thousand manifests."""
 ALIKE: Final = 0.5
 """Part of the models a server lists that must lie in a folder for it to be the server's."""
+UNITS: Final = tuple(Path(folder) for folder in ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"))
+_SET: Final = re.compile(r"^\s*Environment=.*?OLLAMA_MODELS=([^\s\"']+)", re.MULTILINE)
 _NO: Final = frozenset({"", "0", "f", "false"})
+_MOST_UNIT: Final = 65_536
 _REMEDY: Final = "Set models_folder of the provider"
 
 
@@ -107,12 +111,27 @@ def _places(named: str, process: Process, environ: Mapping[str, str]) -> Iterato
     if named or process.models:
         texts: Sequence[str] = (named or process.models,)
     else:
-        texts = (*([environ["OLLAMA_MODELS"]] if environ.get("OLLAMA_MODELS") else []), *OLLAMA_FOLDERS)
+        texts = (*([environ["OLLAMA_MODELS"]] if environ.get("OLLAMA_MODELS") else []), *_units(), *OLLAMA_FOLDERS)
     for text in texts:
         try:
             yield Path(text.strip().strip("\"'")).expanduser()
         except RuntimeError:  # `~` without a home
             continue
+
+
+def _units() -> Iterator[str]:
+    """`OLLAMA_MODELS` of the systemd service: its process is another account's, so that it tells us nothing."""
+    for folder in UNITS:
+        try:
+            files = [folder / "ollama.service", *sorted((folder / "ollama.service.d").glob("*.conf"))]
+        except OSError:
+            continue
+        for file in files:
+            try:
+                with file.open(encoding="utf-8", errors="replace") as unit:
+                    yield from _SET.findall(unit.read(_MOST_UNIT))
+            except OSError:
+                continue
 
 
 def strange(folder: ModelsFolder, listed: Sequence[Model], endpoint: Endpoint) -> Failure | None:

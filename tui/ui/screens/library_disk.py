@@ -168,7 +168,10 @@ class DiskVerbs(LibraryBase):
     """Verify models, clean the disk."""
 
     VERBS = frozenset({"verify"})
-    MORE: ClassVar[tuple[tuple[str, str, str], ...]] = (("verify", "Verify", "read its blobs again and compare them with their digests"),)
+    MORE: ClassVar[tuple[tuple[str, str, str], ...]] = (
+        ("verify", "Verify", "read its blobs again and compare them with their digests"),
+        ("disk", "Free disk space", "the Disk view: the trash, unfinished pulls, blobs no model uses"),
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("V", "verify", "verify", show=False, id="library.verify", tooltip="check the blobs of the model, or of the marked ones"),
     ]
@@ -196,6 +199,10 @@ class DiskVerbs(LibraryBase):
     def action_verify(self) -> None:
         """Check them in the background."""
         self.services.library.disk.verify(self._to_verify())
+
+    def action_disk(self) -> None:
+        """Show the Disk view."""
+        self.show_view(DiskView.NAME)
 
     def action_clean(self) -> None:
         """Delete for good what is chosen in the Disk view; asks."""
