@@ -108,6 +108,8 @@ class Lessons:
 
     def correct(self, need: Need, subject: Subject, served: Served) -> Need:
         """The need with what loads taught; the basis says how."""
+        if not self.loads:
+            return need
         alike = [load for load in self.of(subject) if load.kv_type == served.cache_type and load.slots == served.slots]
         exact = next((load for load in alike if load.context == need.context), None)
         if exact is not None:
@@ -194,12 +196,12 @@ def subject_of(model: Model, detail: ModelDetail | None = None) -> Subject | Non
         return None
     shape = shape_of_cached(detail) if detail is not None else None
     family = (shape.architecture if shape is not None else "") or (detail.family if detail is not None else "") or model.family
-    said = parameters_of(model.parameters or (detail.parameters if detail is not None else ""))
+    counted = shape.parameters if shape is not None else None
     return Subject(
         weights=model.size,
         shape=shape,
         context=(shape.trained_context if shape is not None else None) or model.context,
-        parameters=(shape.parameters if shape is not None else None) or said,
+        parameters=counted or parameters_of(model.parameters or (detail.parameters if detail is not None else "")),
         family=family,
         provider=model.provider,
         digest=model.digest or model.key,

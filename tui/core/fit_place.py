@@ -125,13 +125,14 @@ def place(need: Need, free: Sequence[int], served: Served = SERVED, *, cap: int 
         served: How the server runs it.
         cap: The most layers that go to GPUs (`num_gpu`), the output with the last; None: as many as fit.
     """
-    body = need.total - need.compute
+    total, margin = need.total, served.margin
+    body = total - need.compute
     if cap is None:
-        room = [max(0, bytes_free - served.margin) for bytes_free in free]
-        alone = _one(need.total, free, room)
+        room = [max(0, bytes_free - margin) for bytes_free in free]
+        alone = _one(total, free, room)
         if alone is not None:
-            return Placement(tuple(need.total if at == alone else 0 for at in range(len(free))), need.ram, need.layers or None, True)
-    room = [max(0, bytes_free - served.margin - need.compute) for bytes_free in free]
+            return Placement(tuple(total if at == alone else 0 for at in range(len(free))), need.ram, need.layers or None, True)
+    room = [max(0, bytes_free - margin - need.compute) for bytes_free in free]
     if not need.layers:
         on_gpu = _shared(min(body, sum(room)), room)
         whole = sum(room) >= body and bool(room) and cap is None
@@ -203,12 +204,16 @@ def judge(need: Need, machine: Machine, served: Served = SERVED, *, loaded: bool
             verdict = Verdict.GOOD if need.whole <= CLOSE_RAM * ram else Verdict.TIGHT
             return Fit(verdict, need, cpu_share=1.0, rate=rate, placement=placed)
         return Fit(Verdict.NO, need, over=need.whole - ram, cpu_share=1.0)
-    cards = machine.each()
+    cards, margin = machine.each(), served.margin
+    if len(cards) == 1 and (total := need.total) + margin <= cards[0].free and need.ram <= ram:  # the usual case, without detours
+        verdict = Verdict.GOOD if total + margin <= CLOSE * cards[0].free else Verdict.TIGHT
+        placed = Placement((total,), need.ram, need.layers or None, True)
+        return Fit(verdict, need, rate=expected_rate(need, 0.0, pace), placement=placed)
     now = place(need, [card.free for card in cards], served)
     if now.whole and need.ram <= ram:
-        verdict = Verdict.GOOD if _easy(need, now, cards, served) else Verdict.TIGHT
+        verdict = Verdict.GOOD if _easy(need, now, cards, margin) else Verdict.TIGHT
         return Fit(verdict, need, rate=expected_rate(need, 0.0, pace), placement=now)
-    later = place(need, [card.free + card.ours for card in cards], served)
+    later = place(need, [card.free + card.ours for card in cards], served) if any(card.ours for card in cards) else now
     if later.whole and need.ram <= ram:
         return Fit(Verdict.AFTER_UNLOAD, need, rate=expected_rate(need, 0.0, pace), placement=later)
     over = later.ram - max(0, ram - sum(later.gpu)) if machine.unified else later.ram - ram
@@ -218,10 +223,10 @@ def judge(need: Need, machine: Machine, served: Served = SERVED, *, loaded: bool
     return Fit(Verdict.NO, need, over=over)
 
 
-def _easy(need: Need, placed: Placement, cards: Sequence[Card], served: Served) -> bool:
+def _easy(need: Need, placed: Placement, cards: Sequence[Card], margin: int) -> bool:
     """Whether some room is left on the GPUs that are used."""
     used = [at for at, size in enumerate(placed.gpu) if size]
-    taken = need.total + served.margin if len(used) == 1 else sum(placed.gpu[at] + served.margin for at in used)
+    taken = need.total + margin if len(used) == 1 else sum(placed.gpu[at] + margin for at in used)
     return taken <= CLOSE * sum(cards[at].free for at in used)
 
 
