@@ -437,3 +437,33 @@ async def test_H32_a_completion_is_cancelled_at_any_stage_again_and_again(server
     await until(lambda: len(asyncio.all_tasks()) <= tasks)
     streams(server, piece % b"yes", ENDS[kind], path=path, kind=media)
     assert words((await collect(provider.complete(FILL[kind])))[0]) == "yes"
+
+
+async def test_lists_that_were_withheld_are_asked_for_once_for_each_blob_of_weights(server, connect):
+    asked = []
+
+    async def show(exchange):
+        body = json.loads(exchange.request.body)
+        asked.append((body["model"], body.get("verbose", False)))
+        lists = {"x.attention.head_count_kv": [0, 8], "x.attention.sliding_window_pattern": [True, False], "tokens": ["a"] * 5000}
+        info = {"general.architecture": "x", "x.block_count": 2} | (lists if body.get("verbose") else dict.fromkeys(lists))
+        blob = {"a": "1", "b": "1", "c": "2"}[body["model"]] * 64
+        await exchange.json({"modelfile": f"FROM /x/blobs/sha256-{blob}\n", "model_info": info, "license": body["model"]})
+
+    server.routes["/api/show"] = show
+    provider = connect()
+    for name in ("a", "b", "a", "c"):
+        detail = await provider.show(name)
+        assert detail.info["x.attention.head_count_kv"] == [0, 8]
+        assert detail.info["x.attention.sliding_window_pattern"] == [True, False]
+        assert (detail.licence, detail.info["tokens"]) == (name, None)
+    assert asked == [("a", False), ("a", True), ("b", False), ("a", False), ("c", False), ("c", True)]
+
+
+async def test_lists_that_are_never_given_cost_no_more_than_themselves(server, connect):
+    async def show(exchange):
+        verbose = json.loads(exchange.request.body).get("verbose")
+        await (exchange.reply(500) if verbose else exchange.json({"model_info": {"x.attention.head_count_kv": None}}))
+
+    server.routes["/api/show"] = show
+    assert (await connect().show("a")).info == {"x.attention.head_count_kv": None}
