@@ -15,12 +15,13 @@ from tests.library.host import Host
 from tui.core.clock import SYSTEM
 from tui.core.errors import Failure, PaddockError
 from tui.core.jobs import JobKind
-from tui.core.models import Location, ModelDetail
+from tui.core.models import Location, Model, ModelDetail
 from tui.core.observe import Observable
 from tui.core.tuning import OptimiseState, Proposal
 from tui.hardware.sample import Cpu, Gpu, Memory, Sample
 from tui.services.api import MonitorView
 from tui.services.library.tuning import Tuning
+from tui.store.model_events import ModelEvents
 from tui.store.tunings import Tunings
 
 SAMPLE = Sample(
@@ -147,7 +148,22 @@ async def test_a_smaller_quantization_is_offered_only_where_it_is_wanted(app: Ap
     app.host.config.set("optimise.quantize", True)
     found = await proposal(app)
     assert isinstance(found, Proposal)
-    assert any(text.startswith("q4_K_M: ~") and "Q quantizes it" in text for text in found.smaller)
+    assert ("q4_K_M", False) in [(one.name, one.pull) for one in found.smaller]
+    assert all("would fit; loss: " in one.words for one in found.smaller)
+
+
+async def test_of_a_quantized_model_a_smaller_tag_of_the_catalogue_is_offered(app: App) -> None:
+    small = Gpu("u", 0, "RTX", memory_total=8 * GB, memory_used=0)
+    app.host.monitor.latest.set(MonitorView(sample=Sample(time=1.0, memory=SAMPLE.memory, cpu=SAMPLE.cpu, gpus=(small,))))
+    app.host.config.set("optimise.quantize", True)
+    big = Model("box", "qwen3:14b", "qwen3:14b", size=9_276_400_000, quantization="Q4_K_M")
+    app.host.watching.models.set((big,))
+    app.part.propose("box", "qwen3:14b")
+    await app.quiet()
+    found = app.part.proposals.value["box", "qwen3:14b"]
+    assert isinstance(found, Proposal)
+    (smaller,) = found.smaller
+    assert smaller.pull and smaller.name.startswith("qwen3:") and smaller.size < 8 * GB
 
 
 async def test_it_is_measured_kept_and_told(app: App) -> None:
@@ -165,6 +181,8 @@ async def test_it_is_measured_kept_and_told(app: App) -> None:
     assert {"before: loading it", "after: loading it", "putting it back as it was"} <= steps
     after = app.part.proposals.value["box", "a:latest"]
     assert isinstance(after, Proposal) and after.changes == ()
+    (event,) = ModelEvents(app.host.database).of("box", "a")
+    assert event.text == "optimised: num_ctx the server chooses -> 8192, num_batch the server chooses -> 1024"
     log = (app.host.paths.state / "audit.jsonl").read_text()
     assert "optimise" in log and "num_ctx the server chooses -> 8192" in log
 

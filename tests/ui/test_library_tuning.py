@@ -15,10 +15,11 @@ from tui.core.capabilities import Ability
 from tui.core.errors import Failure
 from tui.core.levels import LevelFigures
 from tui.core.models import Location
-from tui.core.tuning import Change, Measured, Optimised, OptimiseState, Proposal, TuneRun
+from tui.core.tuning import Change, Measured, Optimised, OptimiseState, Proposal, Smaller, TuneRun
 from tui.text import clean_name
 from tui.ui.dialogs.levels import LevelsDialog
 from tui.ui.dialogs.optimise import OptimiseDialog
+from tui.ui.dialogs.pull import PullDialog
 from tui.ui.dialogs.quantize import QuantizeDialog
 from tui.ui.screens import library_tuning_words as words
 from tui.ui.screens.library import LibraryScreen
@@ -151,6 +152,25 @@ async def test_what_was_not_kept_says_so(fake: FakeServices, state: str) -> None
         await shown(app, words.STATES[state][0])
         await shown(app, "Wait a moment")
         assert ("The server went away" in screen_text(app)) is (failure is not None)
+
+
+async def test_a_smaller_quantization_is_one_key_away(fake: FakeServices) -> None:
+    base = whole()
+    world(fake, base)
+    made = Smaller("q4_K_M", False, GB, "q4_K_M, made here: ~749 MB, would fit; loss: small")
+    pulled = Smaller("qwen3:8b", True, GB, "qwen3:8b, to be pulled: 5.2 GB, would fit")
+    fake.library.tuning.proposals.set({("ollama", "base:fp16"): replace(PROPOSAL, smaller=(made, pulled))})
+    app = ScreenHost(LibraryScreen(fake))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await shown(app, "base:fp16")
+        await pilot.press("home", "O")
+        await shown(app, "loss: small. Q quantizes.")
+        await pilot.press("Q")
+        await until(lambda: isinstance(app.screen, QuantizeDialog), timeout=5)
+        await pilot.press("escape", "O")
+        await shown(app, "would fit. p pulls it.")
+        await pilot.press("p")
+        await until(lambda: isinstance(app.screen, PullDialog), timeout=5)
 
 
 @pytest.mark.parametrize(

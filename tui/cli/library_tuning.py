@@ -109,7 +109,8 @@ def _tell(proposal: Proposal) -> None:
     for more in (*proposal.held, *proposal.advice):
         line(f"  {more}{'' if more.endswith('.') else '.'}")
     for smaller in proposal.smaller:
-        line(f"  smaller: {smaller}.")
+        how = f"paddock pull {smaller.name}" if smaller.pull else f"paddock quantize {clean_name(proposal.model)} {smaller.name}"
+        line(f"  {smaller.words}: {how}")
 
 
 def _plain(proposal: Proposal) -> dict[str, Any]:

@@ -46,6 +46,23 @@ class Change:
 
 
 @record(frozen=True)
+class Smaller:
+    """A smaller quantization that would fit.
+
+    Attributes:
+        name: The level it can be quantized to here, or the model to pull.
+        pull: It is to be pulled; else made here.
+        size: Bytes; of a level expected ones.
+        words: What it is, in a sentence.
+    """
+
+    name: str
+    pull: bool
+    size: int
+    words: str
+
+
+@record(frozen=True)
 class Proposal:
     """What could be better.
 
@@ -53,7 +70,7 @@ class Proposal:
         fits: The verdict as it is now, in words.
         changes: Options, applied where the measurement is better.
         advice: What Paddock cannot set itself, a sentence each.
-        smaller: Smaller quantizations that would fit: a sentence each.
+        smaller: Smaller quantizations that would fit.
         held: Why some options are left alone.
         options: The options in force, as a chat sends them.
     """
@@ -63,7 +80,7 @@ class Proposal:
     fits: str
     changes: tuple[Change, ...] = ()
     advice: tuple[str, ...] = ()
-    smaller: tuple[str, ...] = ()
+    smaller: tuple[Smaller, ...] = ()
     held: tuple[str, ...] = ()
     options: Mapping[str, object] = field(default_factory=dict)
 

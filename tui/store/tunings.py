@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import Failure
 from tui.core.levels import Answer, LevelFigures
+from tui.core.library import EventKind
 from tui.core.names import normal
 from tui.core.tuning import Change, Measured, Optimised, OptimiseState
 from tui.store import codec
 from tui.store.identity import Identity, alive, myself
+from tui.store.model_events import MODEL_EVENTS
 from tui.text import clean_block, clean_label, clean_name
 
 if TYPE_CHECKING:
@@ -51,9 +53,16 @@ class Tunings:
         return replace(row, id=await self._db.run(append, (TUNINGS,)))
 
     async def end(self, row: Optimised) -> None:
-        """Note how it ended."""
-        values = (codec.dump(_found(row)), row.id)
-        await self._db.run(lambda connection: connection.execute("UPDATE optimised SET found = ? WHERE id = ?", values), (TUNINGS,))
+        """Note how it ended; what was kept is also an event of the model."""
+        event = ("optimised: " + ", ".join(change.diff for change in row.changes))[:500]
+
+        def put(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE optimised SET found = ? WHERE id = ?", (codec.dump(_found(row)), row.id))
+            if row.state == OptimiseState.KEPT:
+                query = "INSERT INTO model_event (at, provider, model, kind, text) VALUES (?, ?, ?, ?, ?)"
+                connection.execute(query, (self._clock.time(), row.provider, row.model, EventKind.CONFIGURED.value, event))
+
+        await self._db.run(put, (TUNINGS, MODEL_EVENTS))
 
     async def take_interrupted(self) -> tuple[Optimised, ...]:
         """The optimisations whose process is gone, each told once: to one of the processes that ask."""

@@ -18,7 +18,7 @@ from tui.core.models import Model, ModelDetail, RunningModel
 from tui.core.names import normal, same
 from tui.core.record import record
 from tui.core.threads import in_daemon_thread
-from tui.core.tuning import RUNNER, Change, Facts, Optimised, OptimiseState, Proposal, advise, compare, propose
+from tui.core.tuning import RUNNER, Change, Facts, Optimised, OptimiseState, Proposal, Smaller, advise, compare, propose
 from tui.providers.base import Provider
 from tui.services.chat.sending import options_of
 from tui.services.library import tuning_measure
@@ -154,7 +154,7 @@ def _whole(value: Any) -> int | None:
         return None
 
 
-def _smaller(settings: Settings, facts: Facts, model: Model, detail: ModelDetail | None) -> tuple[str, ...]:
+def _smaller(settings: Settings, facts: Facts, model: Model, detail: ModelDetail | None) -> tuple[Smaller, ...]:
     """Smaller quantizations that fit, where `optimise.quantize` wants them: made here of whole weights, or to be pulled."""
     if not settings.optimise.quantize:
         return ()
@@ -163,12 +163,13 @@ def _smaller(settings: Settings, facts: Facts, model: Model, detail: ModelDetail
         for level in LEVELS:
             small = expected_size(model.size or 0, model.quantization, level, head_share(detail))
             if replace(facts, weights=small).fit(facts.context).verdict in (Verdict.GOOD, Verdict.TIGHT):
-                found.append(f"{level.name}: ~{size(small, binary=facts.binary)} would fit; loss {level.loss}. Q quantizes it")
+                words = f"{level.name}, made here: ~{size(small, binary=facts.binary)}, would fit; loss: {level.loss}"
+                found.append(Smaller(level.name, False, small, words))
         return tuple(found)
     return _to_pull(facts, model)
 
 
-def _to_pull(facts: Facts, model: Model) -> tuple[str, ...]:
+def _to_pull(facts: Facts, model: Model) -> tuple[Smaller, ...]:
     """The largest tag of the same model in the catalogue that is smaller and fits."""
     from tui.providers.library import load_library
 
@@ -186,8 +187,9 @@ def _to_pull(facts: Facts, model: Model) -> tuple[str, ...]:
     best = max(of_the_same or smaller, key=lambda other: other.bytes or 0, default=None)
     if best is None:
         return ()
-    what = "" if of_the_same else "a smaller model of the same family, "
-    return (f"{name}:{best.tag}: {what}{size(best.bytes, binary=facts.binary)}, would fit. It can be pulled from the catalogue",)
+    what = "to be pulled" if of_the_same else "a smaller one of the same family, to be pulled"
+    words = f"{name}:{best.tag}, {what}: {size(best.bytes, binary=facts.binary)}, would fit"
+    return (Smaller(f"{name}:{best.tag}", True, best.bytes or 0, words),)
 
 
 # --- optimising ------------------------------------------------------------------------------------------------------

@@ -28,8 +28,11 @@ _LOOK = 0.25
 """Seconds between two looks; nothing is drawn where nothing moved."""
 
 
-class OptimiseDialog(ModalScreen[None]):
-    """The proposals for one model as a diff, the measurement, and how it ended. Closing it stops nothing."""
+class OptimiseDialog(ModalScreen[str | None]):
+    """The proposals for one model as a diff, the measurement, and how it ended. Closing it stops nothing.
+
+    The result is "quantize" or the name of a model to pull where a smaller quantization is wanted instead, else None.
+    """
 
     DEFAULT_CSS = """
     OptimiseDialog {
@@ -48,6 +51,8 @@ class OptimiseDialog(ModalScreen[None]):
         Binding("space", "mark", "mark", id="optimise.mark", tooltip="Try this change, or not"),
         Binding("x", "stop", "stop", id="optimise.stop", tooltip="Stop the measurement; everything is put back"),
         Binding("r", "again", "again", id="optimise.again", tooltip="Look again"),
+        Binding("Q", "smaller(False)", "quantize", show=False, id="optimise.quantize", tooltip="Make a smaller quantization that fits"),
+        Binding("p", "smaller(True)", "pull", show=False, id="optimise.pull", tooltip="Pull a smaller quantization that fits"),
     ]
 
     def __init__(self, services: Services, provider: str, model: str, name: str) -> None:
@@ -149,6 +154,13 @@ class OptimiseDialog(ModalScreen[None]):
         """Stop the measurement."""
         if self._services.library.tuning.run.value is not None:
             self._services.library.tuning.stop()
+
+    def action_smaller(self, pull: bool) -> None:
+        """Have a smaller quantization instead, where one is offered."""
+        found = self.found
+        offered = [one for one in found.smaller if one.pull is pull] if isinstance(found, Proposal) else []
+        if offered:
+            self.dismiss(offered[0].name if pull else "quantize")
 
     def action_leave(self) -> None:
         """Close."""

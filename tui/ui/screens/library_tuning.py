@@ -79,7 +79,19 @@ class TuningVerbs(LibraryBase):
         from tui.ui.dialogs.optimise import OptimiseDialog
 
         model = self.chosen[0]
-        self.ask(OptimiseDialog(self.services, model.provider, model.key, model.name))
+
+        def done(wanted: str | None) -> None:
+            if wanted == "quantize":
+                if reason := self.refusal("quantize"):
+                    self.say(reason)
+                else:
+                    self.action_quantize()
+            elif wanted:
+                from tui.ui.dialogs.pull import PullDialog
+
+                self.ask(PullDialog(self.services, wanted, provider=model.provider, asked_by="library"))
+
+        self.ask(OptimiseDialog(self.services, model.provider, model.key, model.name), done)
 
     def action_quantize(self) -> None:
         """Ask for the levels."""

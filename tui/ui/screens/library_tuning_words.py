@@ -64,8 +64,9 @@ def optimise_lines(
             lines += _change(change, change.key in marked, width, ascii=ascii)
         if not found.changes:
             lines += _wrapped("There is nothing to propose: it is loaded as well as it can be, as far as can be told.", width, "")
-        for text in found.smaller:
-            lines += [BoardLine(), *_wrapped(f"Smaller: {text}.", width, "accent")]
+        for smaller in found.smaller:
+            key = "p pulls it" if smaller.pull else "Q quantizes"
+            lines += [BoardLine(), *_wrapped(f"{smaller.words}. {key}.", width, "accent")]
     if run is not None:
         lines += [BoardLine(), *_running(run, now[1], width)]
     elif last is not None:
