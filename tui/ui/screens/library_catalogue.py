@@ -32,7 +32,7 @@ class CatalogueTable(Rows[CatalogueModel]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "pull", id="rows.open", tooltip="pull this model: the largest of it that fits"),
-        Binding("p", "screen.pull", "pull", show=False, id="catalogue.pull", tooltip="pull this model: the largest of it that fits"),
+        Binding("p", "open", "pull", show=False, id="catalogue.pull", tooltip="pull this model: the largest of it that fits"),
         Binding("i", "screen.tags", "tags", id="catalogue.tags", tooltip="all tags of this model, to pull another one"),
         Binding("b", "screen.best", "best here", id="catalogue.best", tooltip="only what is recommended for this machine, or all"),
         Binding("r", "screen.refresh_list", "newer list", id="catalogue.refresh", tooltip="fetch a newer list of models"),
@@ -91,17 +91,20 @@ class CatalogueView(LibraryView[CatalogueModel]):
         return catalogue_view.columns(self.screen.fits, width, binary=self.screen.binary)
 
     def shown(self) -> None:
-        """The list is read when it is first looked at."""
+        """The list is read when it is first looked at; what is recommended is worked out each time."""
+        self._recommend()
         if self.table.items != list(self.library.models):
             self._fill()
 
     def _fill(self) -> None:
+        self._recommend()
         self.table.set_items(self.library.models)
         self.screen.apply_filter()
 
     def narrow(self, text: str) -> None:
         """Words and terms; with `only_best`, of what is recommended."""
-        self._recommend()
+        if not self._best:
+            self._recommend()
         best = {one.name.partition(":")[0] for one in self._best}
         words, holds = catalogue_view.accepts(text, self.screen.fits, self.installed)
         if self.only_best:
@@ -111,7 +114,7 @@ class CatalogueView(LibraryView[CatalogueModel]):
             self.table.set_filter(words, holds)
 
     def _recommend(self) -> None:
-        """What to run here, worked out when the list is shown or filtered: it must not jump with each sample."""
+        """What to run here, worked out when the list is shown: it must not jump with each sample."""
         machine, settings = self.screen.fits.machine, self.screen.services.config.current.value.models
         if machine is None:
             self._best = ()
@@ -142,7 +145,7 @@ class CatalogueView(LibraryView[CatalogueModel]):
     def counts(self) -> list[Part]:
         """See `LibraryView`: how many, and how old the list is."""
         rows, date, now = self.table, self.library.snapshot, time.time()
-        count = f"{rows.shown} of {rows.total}" if rows.shown != rows.total else f"{rows.total} models"
+        count = f"{rows.shown} of {rows.total}" if rows.shown != rows.total else f"{rows.total} model{'s' if rows.total != 1 else ''}"
         roomy = self.screen.size.width >= 110
         old = of_words(date, now) if roomy else age_words(date, now)
         parts: list[Part] = [("refreshing ", "$text-accent")] if self._list.busy else []
@@ -181,7 +184,7 @@ class CatalogueView(LibraryView[CatalogueModel]):
 class CatalogueVerbs(LibraryBase):
     """Pulling, and the list of what can be pulled."""
 
-    VERBS = frozenset({"pull", "tags", "best"})
+    VERBS = frozenset({"pull"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "pull", "pull", id="library.pull", tooltip="pull a model by name, or the one of the catalogue under the cursor"),
     ]

@@ -28,7 +28,7 @@ class HubTable(Rows[Row]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "files, pull", id="rows.open", tooltip="the files of a repository; of a file, pull it"),
-        Binding("p", "screen.pull", "pull", show=False, id="hub.pull", tooltip="pull this file"),
+        Binding("p", "open", "pull", show=False, id="hub.pull", tooltip="pull this file"),
         Binding("r", "screen.search_again", "again", id="hub.again", tooltip="ask Hugging Face again"),
     ]
 
