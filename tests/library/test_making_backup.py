@@ -124,7 +124,7 @@ async def test_without_the_folder_the_weights_are_not_in_it_and_that_is_said(kit
     elsewhere = build({"providers": {"box": {"kind": "ollama", "url": kitchen.url, "location": "elsewhere"}}})
     models = await collect(box, (await box.models())[:1], elsewhere, {})
     index = write_backup(tmp_path / "b", models, {}, 1e9, "paddock test")
-    assert not index.models[0].whole and "without weights (its server's folder is not on this machine" in saved_words(index)
+    assert not index.models[0].whole and "without weights (the models folder of box is not known: it runs elsewhere)" in saved_words(index)
     assert not any(entry.name.startswith("blobs/") for entry in index.files)
     text = (tmp_path / "b" / "models" / "0001.Modelfile").read_text("utf-8")
     assert f"FROM {NAME}" in text and "PARAMETER temperature 0.6" in text

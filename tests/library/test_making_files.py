@@ -140,7 +140,7 @@ def test_the_weights_are_named_where_they_can_be_read(tmp_path: Path) -> None:
     url = "http://127.0.0.1:1"
     settings = build({"providers": {"box": {"url": url, "models_folder": str(tmp_path)}, "far": {"url": url, "location": "elsewhere"}}})
     made = Modelfile((f"/of/the/server/{blob.name}",))
-    assert weights_path(Endpoint("box", "ollama", url), made, settings, {}) == blob
+    assert weights_path(Endpoint("box", "ollama", url), made, settings, tmp_path) == blob
     for endpoint, one, words in (
         (Endpoint("far", "ollama", url), made, "not on this machine"),
         (Endpoint("demo", "ollama", url), made, "demo has no weights"),
@@ -148,10 +148,10 @@ def test_the_weights_are_named_where_they_can_be_read(tmp_path: Path) -> None:
         (Endpoint("box", "ollama", url), Modelfile(("/x/sha256-" + "b" * 64,)), "may not be read"),
     ):
         with pytest.raises(PaddockError, match=words):
-            weights_path(endpoint, one, settings, {})
+            weights_path(endpoint, one, settings, None if endpoint.name == "far" else tmp_path)
     blob.write_bytes(b"no weights")
     with pytest.raises(PaddockError, match="or is no GGUF"):
-        weights_path(Endpoint("box", "ollama", url), made, settings, {})
+        weights_path(Endpoint("box", "ollama", url), made, settings, tmp_path)
 
 
 # --- the part ------------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ from tui.services.library.backup_words import holds_key, model_words, saved_word
 from tui.services.library.backup_write import ToSave, configuration, write_backup
 from tui.services.library.baking import bake
 from tui.services.library.configuring import KEEP_ALIVE, checked, configured, set_options, table_of
-from tui.services.library.exporting import modelfile_text, weights_path, write_text
+from tui.services.library.exporting import find_folder, modelfile_text, weights_path, write_text
 from tui.services.library.keep_now import find
 from tui.text import clean_block, clean_name, strip_line
 
@@ -242,7 +242,9 @@ async def export(context: Context) -> int:
     provider, model = await context.with_model(context.args.model, context.args.on)
     made = await provider.made_of(model.key)
     if context.args.gguf:
-        path = await in_daemon_thread(lambda: weights_path(provider.endpoint, made, context.settings))
+        folder, _why = await find_folder(provider, context.settings)
+        at = folder.path if folder is not None else None
+        path = await in_daemon_thread(lambda: weights_path(provider.endpoint, made, context.settings, at))
         _printed(context, "gguf", str(path))
         return DONE
     text = modelfile_text(model.key, made)

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tui.core.capabilities import Capability
 from tui.core.errors import FailureKind, PaddockError
@@ -20,7 +20,7 @@ from tui.services.library.backup_form import MAX_MODELS, Index, SavedModel, blob
 from tui.services.library.backup_read import Archive, FolderArchive, small, unpack, unreadable
 from tui.services.library.backup_write import ToSave
 from tui.services.library.baking import created
-from tui.services.library.exporting import folder_of, modelfile_text
+from tui.services.library.exporting import find_folder, modelfile_text
 from tui.services.library.keep_now import find, keep_version
 from tui.store.files import make_folder, sync_folder
 from tui.text import clean_name
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from tui.providers.base import Provider
     from tui.providers.ollama_folder import FolderModel, ModelsFolder
 
-_NOT_READ: Final = "its server's folder is not on this machine, or may not be read"
 Told = Callable[[int, int, str], None]
 
 
@@ -47,24 +46,12 @@ async def collect(
     wanted = list(models)
     if len(wanted) > MAX_MODELS:
         raise PaddockError.of(f"A backup holds at most {MAX_MODELS} models", provider.endpoint.name, "Choose fewer", FailureKind.REFUSED)
-    folder, why = await _folder(provider, settings, environ)
+    folder, why = await find_folder(provider, settings, environ)
     found = []
     for model in wanted:
         made = await provider.made_of(model.key)
         found.append(await in_daemon_thread(lambda model=model, made=made: _to_save(provider, model, made, folder, why)))  # type: ignore[misc]
     return tuple(found)
-
-
-async def _folder(provider: Provider, settings: Settings, environ: Mapping[str, str]) -> tuple[ModelsFolder | None, str]:
-    from tui.providers.ollama_folder import FolderReader
-
-    path = folder_of(provider.endpoint, settings, environ)
-    if path is None:
-        return None, _NOT_READ
-    try:
-        return await in_daemon_thread(lambda: FolderReader(path).read()), ""
-    except PaddockError as error:
-        return None, error.failure.what
 
 
 def _to_save(provider: Provider, model: Model, made: Modelfile, folder: ModelsFolder | None, why: str) -> ToSave:

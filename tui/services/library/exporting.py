@@ -12,21 +12,31 @@ from typing import TYPE_CHECKING, Final
 
 from tui.core.errors import FailureKind, PaddockError, limit_of
 from tui.core.modelfile import Modelfile, write_modelfile
+from tui.core.threads import in_daemon_thread
 from tui.services.registry import DEMO
-from tui.services.space import models_folder, runs_here
+from tui.services.space import runs_here
 from tui.store.files import sync_folder
 from tui.text import clean_name
 
 if TYPE_CHECKING:
     from tui.config.settings import Settings
     from tui.core.models import Endpoint
+    from tui.providers.base import Provider
+    from tui.providers.ollama_folder import ModelsFolder
 
 _DIGEST: Final = re.compile(r"sha256[-:]([0-9a-f]{64})\Z")
 
 
-def folder_of(endpoint: Endpoint, settings: Settings, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Where a server of this machine keeps its models, as far as known; the demo keeps none."""
-    return None if endpoint.name == DEMO else models_folder(endpoint, settings, environ)
+async def find_folder(provider: Provider, settings: Settings, environ: Mapping[str, str] = os.environ) -> tuple[ModelsFolder | None, str]:
+    """What lies in the models folder of a server of this machine; or why that is not known, as the end of a sentence."""
+    from tui.services.library.disk_read import DiskReader
+
+    if provider.endpoint.name == DEMO:
+        return None, "the demo has none"
+    listed = await provider.models()
+    look = await in_daemon_thread(lambda: DiskReader(environ).look(provider.endpoint, settings, listed))
+    what = look.failure.what if look.failure is not None else ""
+    return look.folder, what[:1].lower() + what[1:]
 
 
 def modelfile_text(name: str, made: Modelfile) -> str:
@@ -41,21 +51,27 @@ def modelfile_text(name: str, made: Modelfile) -> str:
     return write_modelfile(replace(made, sources=(name,), adapters=(), draft=None, notes=()), "\n".join(lines))
 
 
-def weights_path(endpoint: Endpoint, made: Modelfile, settings: Settings, environ: Mapping[str, str] = os.environ) -> Path:
-    """The file on this machine that holds a model's weights as GGUF; it belongs to the server.
+def weights_path(endpoint: Endpoint, made: Modelfile, settings: Settings, folder: Path | None) -> Path:
+    """The file on this machine that holds a model's weights as GGUF; it belongs to the server. Blocks.
+
+    Args:
+        endpoint: The server.
+        made: What the model is made of.
+        settings: The running settings.
+        folder: Where the server keeps its models, as far as known.
 
     Raises:
         PaddockError: The server runs elsewhere, does not name it, or its folder may not be read.
     """
     where = endpoint.name
-    if not runs_here(endpoint, settings) or endpoint.name == DEMO:
-        what = "The weights are not on this machine" if endpoint.name != DEMO else "The demo has no weights"
-        raise PaddockError.of(what, where, "Export it where the server runs", FailureKind.UNSUPPORTED)
+    if endpoint.name == DEMO:
+        raise PaddockError.of("The demo has no weights", where, "Export it where a server runs", FailureKind.UNSUPPORTED)
+    if folder is None and not runs_here(endpoint, settings):
+        raise PaddockError.of("The weights are not on this machine", where, "Export it where the server runs", FailureKind.UNSUPPORTED)
     source = next(iter(made.sources), "")
     match = _DIGEST.search(source)
     if match is None:
         raise PaddockError.of("The server does not name one file with the weights", where, "Pull it as a GGUF", FailureKind.UNSUPPORTED)
-    folder = folder_of(endpoint, settings, environ)
     places = [Path(source), *([folder / "blobs" / f"sha256-{match[1]}"] if folder is not None else [])]
     for path in places:
         with contextlib.suppress(OSError):
@@ -63,11 +79,9 @@ def weights_path(endpoint: Endpoint, made: Modelfile, settings: Settings, enviro
                 with path.open("rb") as file:
                     if file.read(4) == b"GGUF":
                         return path
-    shown = clean_name(str(places[-1]), 1000)
     what = "The file with the weights may not be read by you, or is no GGUF"
-    raise PaddockError.of(
-        what, shown, "Join the group of the server's account, or set models_folder of the provider", FailureKind.FORBIDDEN
-    )
+    remedy = "Join the group of the server's account, or set models_folder of the provider"
+    raise PaddockError.of(what, clean_name(str(places[-1]), 1000), remedy, FailureKind.FORBIDDEN)
 
 
 def write_text(path: Path, text: str, *, overwrite: bool = False) -> Path:

@@ -180,13 +180,15 @@ class Making(Part):
 
     async def _find_weights(self, provider: str, model: str) -> None:
         from tui.core.threads import in_daemon_thread
-        from tui.services.library.exporting import weights_path
+        from tui.services.library.exporting import find_folder, weights_path
         from tui.text import clean_name
 
         host, connection = self._host, self._host.provider(provider)
         self.exported.set("")
         made = await connection.made_of(model)
-        path = await in_daemon_thread(lambda: weights_path(connection.endpoint, made, host.settings(), host.environ))
+        folder, _why = await find_folder(connection, host.settings(), host.environ)
+        at = folder.path if folder is not None else None
+        path = await in_daemon_thread(lambda: weights_path(connection.endpoint, made, host.settings(), at))
         self.exported.set(clean_name(str(path), 1000))
         host.say(f"The weights of {model} are {self.exported.value}; the file is the server's, copy it and leave it there")
 
