@@ -77,3 +77,33 @@ def test_cursor_and_marks_stay_on_their_items_whatever_happens(seed: int) -> Non
         assert {some.key_of(row) for row in range(len(now)) if some.is_marked(row)} == some.marks & set(now)
         assert some.marked_hidden == len(some.marks - set(now))
         assert [item.split()[0] for item in some.marked_items] == [item.split()[0] for item in some.items if item.split()[0] in some.marks]
+
+
+def test_what_is_marked_is_told_anew_after_each_change() -> None:
+    """The list is kept between changes: none may leave an old one behind."""
+    made = rows(6)
+
+    def told() -> tuple[list[str], int]:
+        return [item.split()[0] for item in made.marked_items], made.marked_hidden
+
+    made.mark()
+    first = told()
+    assert len(first[0]) == 1
+    made.row = 2
+    made.mark_range()
+    made.row = 4
+    assert len(told()[0]) == 4  # an open range counts
+    made.anchor = None
+    assert told() == first  # and goes as it came
+    made.mark_all()
+    assert len(told()[0]) == 6
+    made.narrow("nothing holds this")
+    assert told()[1] == 6
+    made.narrow("")
+    assert told()[1] == 0
+    made.fill(made.items[2:])
+    assert len(told()[0]) == 4
+    assert made.replace(made.items[0])
+    assert len(told()[0]) == 4
+    made.clear_marks()
+    assert told() == ([], 0)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Final, Generic, TypeVar
 
 from tui.core.capabilities import ABILITY_WORDS, Ability
@@ -115,6 +116,7 @@ class Look(Generic[T]):
     update: Callable[[T], bool] = _no
 
 
+@lru_cache(4096)
 def parameter_count(text: str) -> float | None:
     """`8.2B` as a number, `8x7b` as all of them; None where it says none."""
     found = _PARAMETERS.match(text)

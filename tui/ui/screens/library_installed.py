@@ -33,7 +33,7 @@ from tui.ui.widgets.rows import Rows
 _MANY: Final = 1000
 """Models from which on what moved is filtered and sorted anew at most each `_AGAIN` seconds."""
 _AGAIN: Final = 5.0
-_AT_ONCE: Final = 0.012
+_AT_ONCE: Final = 0.008
 """Seconds of verdicts that a key waits for."""
 _PAUSE: Final = 0.03
 _STILL: Final = frozenset({"word", "size", "on", "quant"})

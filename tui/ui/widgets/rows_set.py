@@ -32,6 +32,8 @@ class RowSet(Generic[T]):
         self._at: dict[Hashable, int] = {}
         self._texts: list[str] | None = None
         self._marks: set[Hashable] = set()
+        self._marked: list[T] | None = None
+        self._hidden: int | None = None
 
     # --- items, filter, order
 
@@ -52,6 +54,7 @@ class RowSet(Generic[T]):
         if index is None:
             return False
         self.items[index] = item
+        self._marked = None
         if self._texts is not None:
             self._texts[index] = self._text(item).casefold()
         return True
@@ -92,6 +95,7 @@ class RowSet(Generic[T]):
 
     def _arrange(self, held: Hashable | None) -> None:
         """Work out which items are shown in what order, and put the cursor back on what it stood on."""
+        self._marked = self._hidden = None
         view: Sequence[int] = range(len(self.items))
         if self._words:
             texts = self._folded()
@@ -152,20 +156,31 @@ class RowSet(Generic[T]):
 
     @property
     def marked_items(self) -> list[T]:
-        """The marked items in the order given, those hidden by the filter included."""
+        """The marked items in the order given, those hidden by the filter included; kept, as every key may ask for it."""
+        if self._marked is not None and self.anchor is None:
+            return self._marked
         marks = self.marks
-        return [item for item in self.items if self._key(item) in marks] if marks else []
+        found = [item for item in self.items if self._key(item) in marks] if marks else []
+        if self.anchor is None:  # an open range moves with the cursor
+            self._marked = found
+        return found
 
     @property
     def marked_hidden(self) -> int:
         """How many marked items the filter hides."""
+        if self._hidden is not None and self.anchor is None:
+            return self._hidden
         marks = self.marks
-        return len(marks) - sum(1 for index in self.view if self._key(self.items[index]) in marks) if marks else 0
+        hidden = len(marks) - sum(1 for index in self.view if self._key(self.items[index]) in marks) if marks else 0
+        if self.anchor is None:
+            self._hidden = hidden
+        return hidden
 
     def mark(self) -> None:
         """Mark the item under the cursor, or unmark it."""
         if self.highlighted is not None:
             self._marks ^= {self.key_of(self.row)}
+            self._marked = self._hidden = None
 
     def mark_range(self) -> None:
         """Begin a range at the cursor, or mark what lies between."""
@@ -174,11 +189,13 @@ class RowSet(Generic[T]):
         else:
             self._marks |= self._range()
             self.anchor = None
+        self._marked = self._hidden = None
 
     def mark_all(self) -> None:
         """Mark all rows shown, or unmark them where all are marked."""
         keys = {self._key(self.items[index]) for index in self.view}
         self.anchor = None
+        self._marked = self._hidden = None
         self._marks = self._marks - keys if keys <= self._marks else self._marks | keys
 
     def clear_marks(self) -> bool:
@@ -186,6 +203,7 @@ class RowSet(Generic[T]):
         had = bool(self._marks) or self.anchor is not None
         self._marks.clear()
         self.anchor = None
+        self._marked = self._hidden = None
         return had
 
     def _range(self) -> set[Hashable]:
