@@ -213,7 +213,7 @@ async def test_a_check_shows_where_it_is_and_can_be_ended(world: World, monkeypa
     view = world.disk.checks.value
     assert (view.provider, view.model, view.waiting) == ("box", "a:1", 1)
     assert view.total == 2 * (1000 + len("config of a:1"))
-    world.disk.stop_verify()
+    await world.disk.aclose()
     await until(lambda: not world.disk.checks.value.model)
     go.set()
     assert not world.disk.checks.value.results

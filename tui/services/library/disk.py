@@ -267,16 +267,6 @@ class Disk(Part):
         """Check the blobs of models, one model after another; `checks` tells how it goes, and esc ends it."""
         self._host.post(self._verify, tuple(keys))
 
-    def stop_verify(self) -> None:
-        """End the check."""
-
-        async def stop() -> None:
-            if self._checking is not None:
-                self._to_check.clear()
-                self._checking.cancel()
-
-        self._host.post(stop)
-
     async def _verify(self, keys: Sequence[ModelKey]) -> None:
         now = self.checks.value
         self._to_check += [key for key in keys if key not in self._to_check and key != (now.provider, now.model)]

@@ -78,7 +78,8 @@ def item_note(item: DiskItem, use: DiskUse, now: float, *, binary: bool = False)
     if item.kind in (DiskKind.MODELS, DiskKind.VERSIONS, DiskKind.TRASH):
         parts = [f"emptied {day(item.at, now)}"] if item.kind is DiskKind.TRASH and item.at is not None else []
         parts += [f"until {day(item.at, now)}"] if item.kind is DiskKind.VERSIONS and item.at is not None else []
-        parts += [f"shares with {with_whom(item.shared_with)}"] if item.shared_with else []
+        shared = (item.size or 0) - (item.freed or 0)
+        parts += [f"shares with {with_whom(item.shared_with)}"] if item.shared_with and shared * 1000 >= (item.size or 0) else []
         return ", ".join(parts)
     if item.kind is DiskKind.PARTIALS:
         of = f", of {size(item.total, binary=binary)}" if item.total else ""
