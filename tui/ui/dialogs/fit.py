@@ -158,8 +158,10 @@ class FitDialog(ModalScreen[None]):
         return replace(table, rows=tuple(rows))
 
     def _to_start(self, contexts: Sequence[int]) -> None:
-        """The cursor begins on the model itself, at the context that the tables are for."""
-        row = next((at for at, one in enumerate(self._table.rows) if same(one.variant.name, self._called)), 0)
+        """The cursor begins on the model itself, else on the largest that fits, at the context that the tables are for."""
+        rows = self._table.rows
+        fits = next((at for at, one in enumerate(rows) if one.largest is not None), 0)
+        row = next((at for at, one in enumerate(rows) if same(one.variant.name, self._called)), fits)
         column = max((at for at, context in enumerate(contexts) if context <= _AT), default=0)
         self.query_one(Grid).move_to(row, column)
 

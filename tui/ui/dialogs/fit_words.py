@@ -13,7 +13,7 @@ from tui.ui.widgets.grid import Part
 
 __all__ = ["cell_of", "cell_text", "cell_words", "head_of", "heading", "legend", "machine_text", "served_text"]
 
-_SIZE: Final = 8
+_SIZE: Final = 7
 
 
 def cell_text(context: int) -> str:
@@ -32,16 +32,16 @@ def head_of(row: FitRow, width: int, *, ascii: bool = False, binary: bool = Fals
     installed = variant.source is Source.INSTALLED
     mark = ("*" if ascii else "●") if installed else " "
     label = label_of(variant)
-    room = width - 3 - _SIZE
+    room = width - 4 - _SIZE
     about = "~" if variant.source is Source.COMPUTED else ""
     label = label if len(label) <= room else f"{label[: room - 1]}{'~' if ascii else '…'}"
     weight = f"{about}{size(variant.subject.weights, binary=binary)}"
-    return (f"{mark} ", "ok"), (f"{label:<{room}} ", "" if variant.name else "dim"), (f"{weight:>{_SIZE}}", "dim")
+    return (f"{mark} ", "ok"), (f"{label:<{room}} ", "" if variant.name else "dim"), (f"{weight:>{_SIZE}} ", "dim")
 
 
 def heading(width: int) -> str:
     """Above the heads."""
-    return f"  {'MODEL':<{width - 3 - _SIZE}} {'SIZE':>{_SIZE}}"
+    return f"  {'MODEL':<{width - 4 - _SIZE}} {'SIZE':>{_SIZE}}"
 
 
 def cell_words(row: FitRow, fit: Fit | None, context: int, machine: Machine, *, binary: bool = False) -> str:
