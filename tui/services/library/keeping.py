@@ -207,6 +207,8 @@ class Keeping(Part):
         for provider in dict.fromkeys(provider for provider, _key in keys):
             self._allowed(provider, Capability.DELETE, "Deleting for good")
             wanted = [one for one in self.kept.value if (one.provider, one.key) in keys and one.provider == provider]
+            if not wanted:
+                raise PaddockError.of("It is gone already", provider, "Nothing is left to do", FailureKind.NOT_FOUND)
 
             async def work(mover: Mover, wanted: Sequence[KeptModel] = wanted) -> None:
                 for one in wanted:

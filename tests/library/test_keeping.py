@@ -1,0 +1,222 @@
+"""The trash, names and versions as the app has them: a whole hub over a simulated server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chat.live import Loop, Ollama, provider, started, until
+from tui.config.paths import find_paths
+from tui.core.clock import SYSTEM
+from tui.core.errors import Failure
+from tui.core.kept import KeptKind, kept_name
+from tui.core.library import EventKind
+from tui.core.options import AppOptions
+from tui.services import hub as hub_module
+from tui.services import jobs as jobs_module
+from tui.services.hub import Hub
+from tui.store.model_events import ModelEvents
+from tui.store.model_moves import ModelMoves, MoveKind
+
+QWEN, PHI = "aa" * 32, "bb" * 32
+LAB = ("lab", "qwen3:8b")
+
+
+@pytest.fixture
+def server() -> Iterator[Ollama]:
+    loop = Loop()
+    one = Ollama()
+    with started(loop, one):
+        yield one
+    loop.close()
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Ollama) -> Iterator[Callable[..., Hub]]:
+    """Opens hubs, each in a home of its own unless told otherwise."""
+    monkeypatch.setattr(hub_module, "DATABASE_EVERY", 0.01)
+    monkeypatch.setattr(hub_module, "CONFIG_EVERY", 0.01)
+    monkeypatch.setattr(jobs_module, "spawn_worker", lambda *_more: None)
+    monkeypatch.setattr(jobs_module, "logout_note", lambda: "")
+    made: list[Hub] = []
+
+    def open_hub(config: str = "", home: str = "home") -> Hub:
+        environ = {"PADDOCK_HOME": str(tmp_path / home), "HOME": str(tmp_path), "PATH": "/nonexistent"}
+        paths = find_paths(environ=environ)
+        paths.config_file.parent.mkdir(parents=True, exist_ok=True)
+        paths.config_file.write_text(f"[general]\ndiscover = false\n{config}\n{provider(server.url)}", "utf-8")
+        hub = Hub(paths, AppOptions(), environ, start_sampler=False)
+        made.append(hub)
+        hub.open()
+        until(lambda: hub.ready.value and hub.registry.models.value)
+        return hub
+
+    yield open_hub
+    for hub in made:
+        hub.close(5.0)
+
+
+def said(hub: Hub, text: str) -> str:
+    found: str = until(lambda: next((notice.text for notice in hub.notices.value if text in notice.text), None), text)
+    return found
+
+
+def audited(hub: Hub) -> list[tuple[str, str, str]]:
+    lines = (hub.paths.state / "audit.jsonl").read_text("utf-8").splitlines()
+    return [(entry["what"], entry["target"], entry["result"]) for entry in map(json.loads, lines)]
+
+
+def events(hub: Hub, model: str) -> list[Any]:
+    assert hub.database is not None
+    return list(ModelEvents(hub.database, SYSTEM).of("lab", model))
+
+
+def test_deleted_hidden_and_undone(make: Callable[..., Hub], server: Ollama) -> None:
+    hub = make()
+    server.loaded["qwen3:8b"] = 1
+    hub.library.keeping.delete([LAB])
+    assert said(hub, "in the trash") == "qwen3:8b: in the trash; z brings it back"
+    (one,) = until(lambda: hub.library.keeping.kept.value)
+    assert (one.original, one.kind, one.digest) == ("qwen3:8b", KeptKind.TRASH, QWEN)
+    assert one.goes_at is not None and one.goes_at - one.at == 7 * 86_400
+    assert [model.key for model in hub.registry.models.value] == ["phi4:14b"]
+    until(lambda: hub.registry.state("lab").models == 1)  # type: ignore[union-attr]
+    assert audited(hub)[:2] == [("unload", "lab/qwen3:8b", "ok"), ("delete", "lab/qwen3:8b", "ok")]
+    assert until(lambda: hub.library.keeping.undoable.value) == "bring back qwen3:8b"
+    hub.library.keeping.undo()
+    said(hub, "qwen3:8b is back on lab")
+    until(lambda: server.names == {"phi4:14b": PHI, "qwen3:8b": QWEN})
+    until(lambda: len(hub.registry.models.value) == 2 and not hub.library.keeping.kept.value)
+    assert hub.library.keeping.undoable.value == ""
+    assert [event.kind for event in events(hub, "qwen3:8b")] == [EventKind.RESTORED, EventKind.DELETED]
+    hub.library.keeping.undo()
+    said(hub, "There is nothing to undo")
+
+
+def test_many_are_deleted_and_those_that_are_gone_are_said(make: Callable[..., Hub], server: Ollama) -> None:
+    hub = make()
+    hub.library.keeping.delete([LAB, ("lab", "nosuch:1b"), ("lab", "phi4:14b")], now=True)
+    said(hub, "nosuch:1b is gone already")
+    assert said(hub, "deleted for good") == "qwen3:8b and phi4:14b: deleted for good"
+    assert server.names == {}
+    assert hub.library.keeping.undoable.value == ""
+
+
+def test_without_a_trash_it_is_for_good(make: Callable[..., Hub], server: Ollama) -> None:
+    hub = make('[models]\ntrash = "0s"')
+    assert not hub.library.keeping.has_trash("lab")
+    hub.library.keeping.delete([LAB])
+    said(hub, "qwen3:8b: deleted for good")
+    assert server.names == {"phi4:14b": PHI}
+
+
+def test_two_apps_delete_at_once_and_both_see_the_trash(make: Callable[..., Hub], server: Ollama) -> None:
+    one, two = make(), make(home="other")
+    for hub in (one, two):
+        hub.library.keeping.delete([LAB])
+    until(lambda: all(any("in the trash" in notice.text for notice in hub.notices.value) for hub in (one, two)))
+    assert "qwen3:8b" not in server.names and QWEN in server.names.values()
+    for hub in (one, two):
+        hub.registry.refresh("lab")
+    until(lambda: all(hub.library.keeping.kept.value for hub in (one, two)))
+    two.library.keeping.restore("lab", two.library.keeping.kept.value[0].key)
+    said(two, "qwen3:8b is back")
+    assert server.names["qwen3:8b"] == QWEN
+
+
+def test_rename_is_undone_and_lists_of_settings_follow(make: Callable[..., Hub], server: Ollama) -> None:
+    hub = make('[models]\npinned = ["qwen3:8b", "phi4:14b"]\npreferred = ["lab/qwen3:8b"]')
+    hub.library.keeping.rename("lab", "qwen3:8b", "mine")
+    assert said(hub, "is now named") == "qwen3:8b is now named mine:latest; models.pinned and models.preferred now say so, too"
+    assert server.names == {"phi4:14b": PHI, "mine:latest": QWEN}
+    models = hub.config.current.value.models
+    assert (models.pinned, models.preferred) == (("mine:latest", "phi4:14b"), ("lab/mine:latest",))
+    assert [event.text for event in events(hub, "mine")] == ["from qwen3:8b"]
+    until(lambda: hub.library.keeping.undoable.value)
+    hub.library.keeping.undo()
+    said(hub, "mine:latest is now named qwen3:8b")
+    assert server.names == {"phi4:14b": PHI, "qwen3:8b": QWEN}
+    assert hub.config.current.value.models.pinned == ("qwen3:8b", "phi4:14b")
+
+
+def test_a_copy_and_a_name_that_is_taken(make: Callable[..., Hub], server: Ollama) -> None:
+    hub = make()
+    hub.library.keeping.copy("lab", "qwen3:8b", "mine")
+    said(hub, "qwen3:8b is also named mine:latest")
+    until(lambda: len(hub.registry.models.value) == 3)
+    hub.library.keeping.copy("lab", "qwen3:8b", "PHI4:14b")
+    said(hub, "There is a model named phi4:14b already")
+    hub.library.keeping.copy("lab", "qwen3:8b", "--host=0.0.0.0")
+    said(hub, "not a valid name")
+    assert server.asked("/api/copy") == 1
+
+
+def test_versions_come_back_and_are_compared(make: Callable[..., Hub], server: Ollama) -> None:
+    version = kept_name(KeptKind.VERSION, "qwen3:8b", 1_700_000_000)
+    server.names[version] = "ee" * 32
+    hub = make()
+    keeping = hub.library.keeping
+    (one,) = until(lambda: keeping.kept.value)
+    assert (one.kind, one.goes_at) == (KeptKind.VERSION, None)
+    keeping.compare("lab", version, "qwen3:8b")
+    found = until(lambda: keeping.comparisons.value.get(("lab", version, "qwen3:8b")) is not None)
+    assert found and not isinstance(keeping.comparisons.value["lab", version, "qwen3:8b"], Failure)
+    keeping.bring_back("lab", version)
+    assert said(hub, "earlier version again") == "qwen3:8b on lab is the earlier version again; the other one is kept"
+    assert server.names["qwen3:8b"] == "ee" * 32 and QWEN in server.names.values()
+    until(lambda: keeping.undoable.value)
+    keeping.undo()
+    until(lambda: server.names["qwen3:8b"] == QWEN)
+    until(lambda: [one.digest for one in keeping.kept.value] == ["ee" * 32])
+    keeping.drop([("lab", keeping.kept.value[0].key)])
+    said(hub, "qwen3:8b: deleted for good")
+    until(lambda: not keeping.kept.value)
+    assert server.names == {"phi4:14b": PHI, "qwen3:8b": QWEN}
+
+
+def test_the_next_start_says_what_was_interrupted_and_empties_what_is_due(make: Callable[..., Hub], server: Ollama) -> None:
+    old = kept_name(KeptKind.TRASH, "old:1", 1_600_000_000)
+    server.names.update({old: "e1" * 32, "mine:latest": QWEN})
+    first = make()
+
+    async def noted() -> None:
+        assert first.database is not None
+        moves = ModelMoves(first.database)
+        await moves.begin(server.url, MoveKind.RENAME, "qwen3:8b", "mine:latest")
+        await moves.done(await moves.begin(server.url, MoveKind.TRASH, "old:1", old))
+
+    first.engine.submit(noted).result(10)
+    first.close(5.0)
+    hub = make()
+    said(hub, "A rename was interrupted: qwen3:8b and mine:latest are the same model under two names")
+    said(hub, "Out of the trash of lab, deleted for good: old:1")
+    until(lambda: not hub.library.keeping.kept.value)
+    assert set(server.names) == {"phi4:14b", "qwen3:8b", "mine:latest"}
+
+
+@pytest.mark.parametrize("access", ["use", "look"])
+def test_security_access_is_kept(make: Callable[..., Hub], server: Ollama, access: str) -> None:
+    old = kept_name(KeptKind.TRASH, "old:1", 1_600_000_000)
+    server.names[old] = "e1" * 32
+    hub = make(f'[security]\naccess = "{access}"')
+    keeping = hub.library.keeping
+    until(lambda: keeping.kept.value)
+    keeping.delete([LAB])
+    keeping.rename("lab", "qwen3:8b", "mine")
+    keeping.drop([("lab", old)])
+    until(lambda: sum("security.access" in notice.text for notice in hub.notices.value) == 3)
+    assert all(request.method == "GET" for request in server.requests)
+
+
+def test_P73_a_model_that_stays_in_memory_is_not_deleted(make: Callable[..., Hub], server: Ollama) -> None:
+    server.loaded["qwen3:8b"] = 1
+    server.stubborn = 10**6
+    hub = make()
+    hub.registry._patience = 0.1
+    hub.library.keeping.delete([LAB])
+    said(hub, "still loaded")
+    assert server.names == {"phi4:14b": PHI, "qwen3:8b": QWEN}
