@@ -184,6 +184,7 @@ async def test_it_is_measured_kept_and_told(app: App) -> None:
     (event,) = ModelEvents(app.host.database).of("box", "a")
     assert event.text == "optimised: num_ctx the server chooses -> 8192, num_batch the server chooses -> 1024"
     log = (app.host.paths.state / "audit.jsonl").read_text()
+    assert '"what": "measure", "target": "box/a:latest"' in log
     assert "optimise" in log and "num_ctx the server chooses -> 8192" in log
 
 

@@ -258,6 +258,7 @@ async def _allowed(tools: Tools, model: Model) -> None:
         raise PaddockError.of(what, where, "Wait until it is done", FailureKind.BUSY)
     if (failure := await tools.may_load(model)) is not None:
         raise PaddockError(failure)
+    tools.audit.write("measure", f"{where}/{model.key}")
 
 
 def _as(tools: Tools, when: str) -> Told:
