@@ -196,6 +196,24 @@ async def test_the_pane_says_origin_disk_and_damage(fake: FakeServices) -> None:
         assert fake.called("want") == [()]
 
 
+async def test_a_damaged_manifest_is_named_and_nothing_is_called_unused(fake: FakeServices) -> None:
+    rows = (*use().rows[:3], DiskRow("ollama", DiskKind.UNUSED, known=False))
+    trouble = "manifests/registry.ollama.ai/library/broken/1: it is not JSON"
+    fake.library.disk.uses.set({"ollama": replace(use(damaged=True, troubles=(trouble,)), rows=rows)})
+    app = ScreenHost(LibraryScreen(fake))
+    async with app.run_test(size=(110, 30)) as pilot:
+        await disk_view(app, pilot)
+        await pilot.press("G")
+        await pilot.pause()
+        text = " ".join(screen_text(app).split())
+        assert "not known: not all manifests can be read" in text
+        assert "ollama deletes nothing at its start either" in text
+        assert trouble in text
+        await pilot.press("d")
+        await pilot.pause()
+        assert any("nothing to delete" in notice.message for notice in app._notifications)
+
+
 async def test_the_menu_leads_to_the_disk(fake: FakeServices) -> None:
     app = ScreenHost(LibraryScreen(fake))
     async with app.run_test(size=(100, 30)) as pilot:
