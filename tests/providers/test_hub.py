@@ -13,9 +13,10 @@ import pytest
 
 from tests.support.fault_server import Exchange, FaultServer
 from tui.core.errors import FailureKind, PaddockError
+from tui.core.hub import HubFile, HubRepo
 from tui.providers import hub as hub_module
 from tui.providers import redirects
-from tui.providers.hub import HUB, Hub, HubFile, HubRepo, files_of, hub_url, quant_of, repo_of
+from tui.providers.hub import HUB, Hub, files_of, hub_url, quant_of, repo_of
 
 REPO = {
     "id": "org/Model-GGUF",

@@ -10,8 +10,8 @@ import pytest
 from tui.core.capabilities import Ability
 from tui.core.errors import FailureKind, PaddockError
 from tui.providers import library_json
-from tui.providers.library import is_unusual, load_library
-from tui.providers.library_json import age, read_json, write_json
+from tui.providers.library import age, is_unusual, load_library
+from tui.providers.library_json import read_json, write_json
 
 NOW = 1_795_320_000.0  # 22 Nov 2026
 

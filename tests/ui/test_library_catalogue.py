@@ -11,7 +11,7 @@ from tests.support.fake_services import FakeServices, ScreenHost
 from tests.support.screen import screen_lines, screen_text, until
 from tests.ui.library_data import fill, model, models
 from tui.core.errors import Failure
-from tui.providers.hub import HubFile, HubFiles, HubPage, HubRepo
+from tui.core.hub import HubFile, HubFiles, HubPage, HubRepo
 from tui.providers.library import CatalogueModel, CatalogueTag, library_of
 from tui.services.library.catalogue import CatalogueView, HubView
 from tui.ui.dialogs.pull import PullDialog

@@ -16,8 +16,8 @@ from tui.core.errors import PaddockError
 from tui.core.filtering import Term
 from tui.core.filtering import parse as parse_filter
 from tui.core.fit import Subject, Verdict, judge, need_of
+from tui.core.hub import HubFile, HubRepo
 from tui.core.names import normal
-from tui.providers.hub import HubFile, HubRepo
 from tui.providers.library import CODE, CatalogueModel, CatalogueTag, Library
 from tui.services.library.catalogue_hub import open_hub
 from tui.services.library.catalogue_list import newest, refreshed_from, refreshed_installed, write_copy

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import calendar
 import csv
 import re
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 from functools import lru_cache
@@ -21,6 +23,8 @@ _SIZE_TAG: Final = re.compile(r"(?:e|\d+x)?\d+(?:\.\d+)?[bm](?:-a\d+b)?\Z")
 _CHIPS: Final = {word: Ability(word) for word in ("vision", "tools", "thinking", "embedding", "audio", "insert", "image")}
 _CODE: Final = re.compile(r"cod(?:e|ing)|starcoder|codestral|devstral|codex|sql", re.IGNORECASE)
 _PLAIN_NAME: Final = re.compile(r"[\x21-\x7e]+\Z")
+DAY: Final = 86_400.0
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 CODE: Final = "code"
 """The word for models made for code."""
 
@@ -231,3 +235,24 @@ def _model(name: str, row: Mapping[str, str], tags: tuple[CatalogueTag, ...]) ->
 def _number(row: Mapping[str, str], key: str) -> int | None:
     text = row.get(key) or ""
     return int(text) if text.isdecimal() and len(text) < 17 else None
+
+
+def date_of(value: object) -> str:
+    """`2026-08-21`, or empty."""
+    if not isinstance(value, str) or _DATE.match(value) is None:
+        return ""
+    try:
+        time.strptime(value, "%Y-%m-%d")
+    except ValueError:
+        return ""
+    return value
+
+
+def day_start(date: str) -> float:
+    """Epoch seconds of a day's beginning, UTC."""
+    return float(calendar.timegm(time.strptime(date, "%Y-%m-%d")))
+
+
+def age(date: str, now: float) -> int | None:
+    """Whole days since the day of a list, UTC; None where it has none."""
+    return max(0, int((now - day_start(date)) // DAY)) if date_of(date) else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,7 +11,7 @@ from tui.core.capabilities import Ability
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, parse
 from tui.core.record import record
-from tui.providers.library import CatalogueModel, CatalogueTag, Library, abilities_of, library_of
+from tui.providers.library import DAY, CatalogueModel, CatalogueTag, Library, abilities_of, date_of, day_start, library_of
 from tui.providers.streams import decode_json, int_of, list_of, map_of, text_of
 from tui.text import clean_label, clean_name, size
 
@@ -24,9 +23,7 @@ MAX_TAGS: Final = 60_000
 """Of all models together; an object costs some 300 bytes."""
 MAX_SIZE: Final = 10**15
 MAX_CONTEXT: Final = 10**9
-DAY: Final = 86_400.0
 
-_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{12})[0-9a-f]{0,52}\Z")
 _REMEDY: Final = "Ask who keeps that list; docs/catalogue-json.md says what it must hold"
 
@@ -61,10 +58,10 @@ def read_json(body: bytes, where: str, now: float, *, source: str = "") -> Read:
         raise _refused("What is there is no list of models", where)
     if value.get("version") != VERSION:
         raise _refused(f"The list of models has another version ({clean_name(str(value.get('version')), 20)}) than {VERSION}", where)
-    date = _date(value.get("date"))
+    date = date_of(value.get("date"))
     if not date:
         raise _refused("The list of models does not say of which day it is", where)
-    if _seconds(date) > now + 2 * DAY:
+    if day_start(date) > now + 2 * DAY:
         raise _refused(f"The list of models is from the future: of {date}", where)
     if len(value["models"]) > MAX_MODELS:
         raise _refused(f"The list has more than {MAX_MODELS:,} models", where)
@@ -141,7 +138,7 @@ def _tag(item: Mapping[str, Any], date: str) -> CatalogueTag | None:
     except PaddockError:
         return None
     digest = _DIGEST.match(text_of(item.get("digest")))
-    dated = _date(item.get("date"))
+    dated = date_of(item.get("date"))
     return CatalogueTag(
         name,
         _whole(item.get("size"), MAX_SIZE),
@@ -157,28 +154,6 @@ def _tag(item: Mapping[str, Any], date: str) -> CatalogueTag | None:
 def _whole(value: Any, most: int) -> int | None:
     number = int_of(value) if not isinstance(value, bool) else None
     return number if number is not None and 0 <= number <= most else None
-
-
-def _date(value: Any) -> str:
-    """`2026-08-21`, or empty."""
-    if not isinstance(value, str) or _DATE.match(value) is None:
-        return ""
-    try:
-        time.strptime(value, "%Y-%m-%d")
-    except ValueError:
-        return ""
-    return value
-
-
-def _seconds(date: str) -> float:
-    import calendar
-
-    return float(calendar.timegm(time.strptime(date, "%Y-%m-%d")))
-
-
-def age(date: str, now: float) -> int | None:
-    """Whole days since the day of a list, UTC; None where it has none."""
-    return max(0, int((now - _seconds(date)) // DAY)) if _date(date) else None
 
 
 def write_json(library: Library) -> bytes:

@@ -15,7 +15,8 @@ from tui.services.library.host import LibraryHost
 from tui.services.library.part import Part
 
 if TYPE_CHECKING:
-    from tui.providers.hub import Hub, HubFiles, HubRepo
+    from tui.core.hub import HubFiles, HubRepo
+    from tui.providers.hub import Hub
     from tui.providers.library import Library
     from tui.services.library.catalogue_list import Refreshed
     from tui.store.db import Database

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable
 
 from tui.core.filtering import Filter, Look, Term, parameter_count, predicate
 from tui.core.filtering import parse as parse_filter
-from tui.providers.library import CatalogueModel, CatalogueTag
-from tui.providers.library_json import age
+from tui.providers.library import CatalogueModel, CatalogueTag, age
 
 Pair = tuple[CatalogueModel, CatalogueTag | None]
 Fitting = Callable[[CatalogueModel, CatalogueTag], bool]

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from tui.providers.hub import HubFile, HubRepo
+from tui.core.hub import HubFile, HubRepo
 from tui.services.library.catalogue import HubView
 from tui.ui.frame import Part
 from tui.ui.screens import library_hub_words

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from tui.core.fit import Fit, Subject
+from tui.core.hub import HubFile, HubRepo
 from tui.core.record import record
-from tui.providers.hub import HubFile, HubRepo
 from tui.text import clean_name, duration, size, tokens
 from tui.ui.screens.catalogue_view import UNUSUAL, millions
 from tui.ui.screens.fits import TONES, Fits, need_text, words
