@@ -16,10 +16,10 @@ from tests.support.models_folder import HOUR, Folder, FolderServer
 from tui.core.clock import ManualClock
 from tui.core.disk import Verdict
 from tui.core.errors import FailureKind, PaddockError
-from tui.core.models import Endpoint
+from tui.core.models import Endpoint, Model
 from tui.providers.factory import make_provider
 from tui.providers.ollama_folder import FolderReader
-from tui.services.library import disk_clean, disk_verify
+from tui.services.library import disk_clean, disk_use, disk_verify
 from tui.services.library.disk_clean import clean_files
 from tui.services.library.disk_verify import Found, Reading, Task, check, earlier
 from tui.store.blob_checks import BlobCheck
@@ -231,7 +231,7 @@ def test_only_what_is_still_unused_goes(folder: Folder) -> None:
     folder.partial("b" * 64, 1_000_000, 30_000)
     (folder.blobs / "sha256-12345").write_bytes(b"upload")
     keys = [lost, used, f"sha256:{'b' * 64}", "sha256-12345", "sha256:never", "../manifests"]
-    done = clean_files(folder.path, keys, [], _now(folder), working=False)
+    done = clean_files(folder.path, keys, [], folder.listed(), _now(folder), working=False)
     assert set(done.gone) == {lost, f"sha256:{'b' * 64}", "sha256-12345"}
     assert dict(done.left) == dict.fromkeys((used, "sha256:never", "../manifests"), "it is not there any more, or a model uses it")
     assert done.freed >= 20_000 + 30_000
@@ -246,10 +246,10 @@ def test_what_is_young_wanted_or_being_written_stays(folder: Folder) -> None:
     partial = f"sha256:{'b' * 64}"
     folder.partial("b" * 64, 1000, 10)
     now = _now(folder)
-    why = dict(clean_files(folder.path, [lost, partial], [partial], now, working=True).left)
+    why = dict(clean_files(folder.path, [lost, partial], [partial], (), now, working=True).left)
     assert why[lost].startswith("the queue works for this server")
     assert why[partial].startswith("a pull of the queue wants it")
-    why = dict(clean_files(folder.path, [lost, partial], [], now - 3 * HOUR + 30, working=False).left)
+    why = dict(clean_files(folder.path, [lost, partial], [], (), now - 3 * HOUR + 30, working=False).left)
     assert why[lost].startswith("it is younger than an hour")
     assert why[partial] == "it is being written"
     assert len(list(folder.blobs.iterdir())) == 3
@@ -259,10 +259,22 @@ def test_nothing_goes_while_a_manifest_cannot_be_read(folder: Folder) -> None:
     lost = folder.blob(b"lost")
     folder.write("bad:1", b"{")
     with pytest.raises(PaddockError) as caught:
-        clean_files(folder.path, [lost], [], _now(folder), working=False)
+        clean_files(folder.path, [lost], [], folder.listed(), _now(folder), working=False)
     assert caught.value.failure.kind is FailureKind.REFUSED
     assert "library/bad/1" in caught.value.failure.where
     assert (folder.blobs / lost.replace(":", "-")).exists()
+
+
+def test_nothing_goes_while_the_server_lists_what_the_folder_lacks(folder: Folder) -> None:
+    folder.model("a:1", model=b"w")
+    lost = folder.blob(b"lost")
+    other = Model("box", "new:1", "new:1", 1, "d")
+    with pytest.raises(PaddockError) as caught:
+        clean_files(folder.path, [lost], [], (*folder.listed(), other), _now(folder), working=False)
+    assert "no manifest of new:1" in caught.value.failure.what
+    assert (folder.blobs / lost.replace(":", "-")).exists()
+    assert not disk_use.unused_row("box", (*folder.listed(), other), FolderReader(folder.path).read()).known
+    assert disk_use.unused_row("box", folder.listed(), FolderReader(folder.path).read()).known
 
 
 def test_D_a_file_that_cannot_be_deleted_is_named(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,6 +284,6 @@ def test_D_a_file_that_cannot_be_deleted_is_named(folder: Folder, monkeypatch: p
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(disk_clean.Path, "unlink", refused)
-    done = clean_files(folder.path, [lost], [], _now(folder), working=False)
+    done = clean_files(folder.path, [lost], [], folder.listed(), _now(folder), working=False)
     assert done.left == ((lost, "Operation not permitted"),)
     assert (done.freed, done.gone) == (0, ())

@@ -206,7 +206,7 @@ async def test_a_damaged_manifest_is_named_and_nothing_is_called_unused(fake: Fa
         await pilot.press("G")
         await pilot.pause()
         text = " ".join(screen_text(app).split())
-        assert "not known: not all manifests can be read" in text
+        assert "not known: a manifest is lacking" in text
         assert "ollama deletes nothing at its start either" in text
         assert trouble in text
         await pilot.press("d")

@@ -199,8 +199,9 @@ async def _files(context: Context, disk: _Disk, keys: Sequence[str], jobs: Seque
     name, path = disk.use.provider, disk.look.folder.path
     busy = [digest for digest, job in disk_use.queued(jobs, name).items() if not job.state.ended]
     working = any(job.state.running for job in jobs if job.endpoint.name == name)
+    listed = await disk.provider.models()
     with context.audit.noting("clean", f"{name}: {len(keys)} files"):
-        return await in_daemon_thread(lambda: clean_files(path, keys, busy, time.time(), working=working))
+        return await in_daemon_thread(lambda: clean_files(path, keys, busy, listed, time.time(), working=working))
 
 
 def _show(context: Context, disks: Sequence[_Disk], kinds: set[DiskKind] | None = None) -> int:

@@ -385,12 +385,12 @@ class Disk(Part):
         path, jobs = look.folder.path, self._host.jobs.view.value.jobs
         busy = [digest for digest, job in disk_use.queued(jobs, provider).items() if not job.state.ended]
         working = any(job.state.running for job in jobs if job.endpoint.name == provider)
-        now = self._host.clock.time()
+        now, listed = self._host.clock.time(), self._listed().get(provider, [])
         done: list[Cleaned] = []
 
         async def work() -> None:
             with self._host.audit.noting("clean", f"{provider}: {len(keys)} files"):
-                done.append(await in_daemon_thread(lambda: clean_files(path, keys, busy, now, working=working)))
+                done.append(await in_daemon_thread(lambda: clean_files(path, keys, busy, listed, now, working=working)))
 
         await self._host.activity(f"cleaning {provider}", provider, work)
         self._soon()

@@ -9,13 +9,17 @@ from __future__ import annotations
 import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.partials import SPARED
 from tui.core.record import record
 from tui.providers.ollama_folder import FolderReader, ModelsFolder
+from tui.services.library.disk_use import missing
 from tui.text import clean_name
+
+if TYPE_CHECKING:
+    from tui.core.models import Model
 
 WRITTEN: Final = 120.0
 """Seconds since the last change of an unfinished download within which somebody may still be writing it."""
@@ -36,13 +40,16 @@ class Cleaned:
     left: tuple[tuple[str, str], ...] = ()
 
 
-def clean_files(path: Path, keys: Collection[str], busy: Collection[str], now: float, *, working: bool) -> Cleaned:
+def clean_files(
+    path: Path, keys: Collection[str], busy: Collection[str], listed: Collection[Model], now: float, *, working: bool
+) -> Cleaned:
     """Delete unfinished downloads and unused blobs; blocks.
 
     Args:
         path: The models folder.
         keys: Their digests; of uploads that were not finished the file's name.
         busy: Digests that pulls of the queue are about to use.
+        listed: What the server lists: all of it must be in the folder, or its blobs would look unused.
         now: Epoch seconds.
         working: The queue works for this server now, so that a blob without a model may get one in a moment.
 
@@ -50,6 +57,9 @@ def clean_files(path: Path, keys: Collection[str], busy: Collection[str], now: f
         PaddockError: The folder, or a part of it that may name these blobs, cannot be read.
     """
     folder = FolderReader(path).read()
+    if lacks := missing(listed, folder):
+        what = f"Nothing was deleted: the folder has no manifest of {lacks}, which the server lists"
+        raise PaddockError.of(what, clean_name(str(path)), "Refresh, and check models_folder of the provider", FailureKind.REFUSED)
     if not folder.whole:
         what = "Nothing was deleted: not all manifests can be read, so a model may use these files"
         where = f"{clean_name(str(path))}: {folder.troubles[0].where}" if folder.troubles else clean_name(str(path))

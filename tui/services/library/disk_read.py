@@ -208,7 +208,7 @@ def use_of(
     parts = disk_use.parts_by_folder(models, folder) if folder is not None else disk_use.parts_by_digest(models, weights)
     rows = disk_use.model_rows(provider, models, parts, empties)
     if folder is not None or any(model.digest for model in models):  # an Ollama: others have no downloads of their own
-        rows = (*rows, disk_use.partial_row(provider, folder, jobs), disk_use.unused_row(provider, folder))
+        rows = (*rows, disk_use.partial_row(provider, folder, jobs), disk_use.unused_row(provider, models, folder))
     use = DiskUse(provider, rows, failure=look.failure, free=look.free, keeps=look.keeps, version=version, read_at=now)
     if folder is not None:
         troubles = tuple(f"{trouble.where}: {trouble.why}" for trouble in folder.troubles)

@@ -210,9 +210,15 @@ def partial_row(provider: str, folder: ModelsFolder | None, jobs: Sequence[Job])
     return DiskRow(provider, DiskKind.PARTIALS, tuple(items), total, total, known=known)
 
 
-def unused_row(provider: str, folder: ModelsFolder | None) -> DiskRow:
-    """Blobs no model uses, and uploads that were not finished."""
-    if folder is None or not folder.whole:
+def missing(models: Iterable[Model], folder: ModelsFolder) -> str:
+    """One of the models that a server lists and whose manifest is not in the folder, or empty."""
+    there = {plain(model.name) for model in folder.models}
+    return next((model.name for model in models if not model.remote and plain(model.key) not in there), "")
+
+
+def unused_row(provider: str, models: Iterable[Model], folder: ModelsFolder | None) -> DiskRow:
+    """Blobs no model uses, and uploads that were not finished; not known while a model may be missing in the folder."""
+    if folder is None or not folder.whole or missing(models, folder):
         return DiskRow(provider, DiskKind.UNUSED, known=False)
     items = [
         DiskItem(

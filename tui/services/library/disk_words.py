@@ -41,7 +41,7 @@ def what(row: DiskRow) -> str:
 def note(row: DiskRow, use: DiskUse, now: float, *, binary: bool = False) -> str:
     """What else there is to say of a row."""
     if not row.known:
-        return "not known: the server does not tell" if not use.exact else "not known: not all manifests can be read"
+        return "not known: the server does not tell" if not use.exact else "not known: a manifest is lacking"
     if row.kind is DiskKind.MODELS:
         about = "" if use.exact else "about "
         heavy = row.shared * 1000 >= (row.size or 0) > 0  # some KB of licences that many share are not worth a word

@@ -105,7 +105,7 @@ def facts(entry: Entry, use: DiskUse, view: CheckView, cannot: str, now: float, 
 def _row_facts(row: DiskRow, use: DiskUse, cannot: str, now: float, *, binary: bool) -> list[Fact]:
     name = clean_name(use.provider)
     if not row.known and use.exact:
-        words = "Not every manifest can be read: a model that is not known may use what looks unused, so nothing is called that."
+        words = "A manifest is damaged, cannot be read or is not there: its model may use what looks unused, so nothing is called that."
         keeps = f"{name} deletes nothing at its start either, as long as one is damaged." if use.damaged else ""
         return [Fact("here", words), Fact("", keeps)]
     if not row.known:
