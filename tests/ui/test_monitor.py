@@ -394,17 +394,23 @@ async def test_another_screen_ends_what_is_measured_for_this_one(fake: FakeServi
     app = ScreenHost(LibraryScreen(fake))
     app.add_mode("monitor", lambda: MonitorScreen(fake))
     app.add_mode("other", lambda: LibraryScreen(fake))
+
+    def wanted() -> object:
+        """What the Monitor wants; the Library wants other things, of its disk."""
+        return next((args for args in reversed(fake.called("want")) if args[:1] == ("monitor",)), None)
+
     async with app.run_test(size=(80, 24)) as pilot:
         await app.switch_mode("monitor")
-        await until(lambda: fake.called("want") and fake.called("want")[-1] == ("monitor", (GPU_PROCESSES,)))
+        await until(lambda: wanted() == ("monitor", (GPU_PROCESSES,)))
         await pilot.press("L")
         await shown(app, "Load a model")
-        assert fake.called("want")[-1] == ("monitor", (GPU_PROCESSES,))  # its bars are drawn in the dialog
+        assert wanted() == ("monitor", (GPU_PROCESSES,))  # its bars are drawn in the dialog
         await pilot.press("escape")
+        await until(lambda: isinstance(app.screen, MonitorScreen))
         await app.switch_mode("other")
-        await until(lambda: fake.called("want")[-1] == ("monitor", ()))
+        await until(lambda: wanted() == ("monitor", ()))
         await app.switch_mode("monitor")
-        await until(lambda: fake.called("want")[-1] == ("monitor", (GPU_PROCESSES,)))
+        await until(lambda: wanted() == ("monitor", (GPU_PROCESSES,)))
 
 
 async def test_T07_dialogs_fit_the_smallest_size(fake: FakeServices) -> None:
