@@ -41,7 +41,7 @@ class ColumnsDialog(ModalScreen[str | None]):
 
     DEFAULT_CSS = """
     ColumnsDialog {
-        align: right middle;
+        align: right bottom;
         .dialog { width: 52; max-width: 96%; height: auto; max-height: 96%; padding: 0 1; background: $panel; border: round $primary; }
         .dialog Static { width: 1fr; height: auto; }
         .dialog .hint { color: $text-muted; }
@@ -75,7 +75,7 @@ class ColumnsDialog(ModalScreen[str | None]):
     def on_mount(self) -> None:
         """Fill the list, mark what is shown."""
         rows = self.query_one(ChosenRows)
-        rows.styles.height = max(3, min(len(self._order), self.app.size.height - 7))
+        rows.styles.height = max(3, min(len(self._order), self.app.size.height - 14))
         self._fill(self._shown)
         rows.focus()
         self.call_after_refresh(self._begin)
