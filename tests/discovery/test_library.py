@@ -67,6 +67,37 @@ def test_abilities_and_ranges() -> None:
     assert coder.licence == "apache-2.0"
 
 
+def test_code_models_are_there_at_four_and_eight_bits() -> None:
+    library = load_library()
+    wanted = {
+        "codellama:7b-code-q4_K_M": ("Q4_K_M", 4_100_000_000), "codellama:7b-code-q8_0": ("Q8_0", 7_200_000_000),
+        "codellama:13b-instruct-q4_K_M": ("Q4_K_M", 7_900_000_000), "codellama:34b-code-q8_0": ("Q8_0", 36_000_000_000),
+        "tinyllama:1.1b-chat-v1-q4_K_M": ("Q4_K_M", 669_000_000), "tinyllama:1.1b-chat-v1-q8_0": ("Q8_0", 1_200_000_000),
+    }  # fmt: skip
+    for name, facts in wanted.items():
+        tag = library.tag_of(name)
+        assert tag is not None
+        assert (tag.quant, tag.bytes) == facts
+        assert tag.dated == "2026-03-22" and len(tag.digest12) == 12 and not tag.estimated
+    codellama = library.model("codellama")
+    assert codellama is not None
+    assert codellama.code and Ability.INSERT in codellama.capabilities and codellama.size_range == "7b to 70b"
+    assert "codellama:7b-code-q8_0" in library.complete("codellama:7b-code-q8")
+    same = library.tag_of("codellama:13b")
+    assert same is not None and same.quant == "Q4_0"  # one digest with 13b-instruct-q4_0
+
+
+def test_tags_have_sizes_and_models_have_what_they_can() -> None:
+    library = load_library()
+    sized = [tag for model in library.models for tag in model.tags if not tag.cloud]
+    assert all(tag.bytes for tag in sized)
+    assert all(model.capabilities for model in library.models)
+    assert sum(1 for model in library.models if model.licence) == 101
+    for ability in (Ability.VISION, Ability.TOOLS, Ability.THINKING, Ability.EMBEDDING, Ability.INSERT):
+        assert any(ability in model.capabilities for model in library.models)
+    assert not any(model.unusual for model in library.models)
+
+
 def test_lines_that_make_no_sense_are_left_out_and_text_is_cleaned() -> None:
     lines = [
         "model,tag,bytes,context,licence,snapshot",
@@ -90,14 +121,26 @@ def test_the_script_makes_the_table(tmp_path: Path) -> None:
     )
     tags = "name,tag,digest12,download_bytes_approx,context_tokens,cloud"
     (tmp_path / "tags.csv").write_text(f"{tags}\nm,latest,aa,100,2048,no\nm,8b,aa,100,2048,no\nm,cloud,bb,,,yes\n")
-    script = [sys.executable, str(ROOT / "scripts" / "make_catalogue.py"), str(tmp_path / "library.csv"), str(tmp_path / "tags.csv")]
+    (tmp_path / "more.csv").write_text(
+        f"{tags},snapshot\nm,8b,zz,1,1,no,2026-03-22\nm,8b-chat-q8_0,cc,200,2048,no,2026-03-22\nm,8b-q4_1,aa,100,2048,no,2026-08-21\n"
+    )
+    tables = [str(tmp_path / name) for name in ("library.csv", "tags.csv", "more.csv")]
+    script = [sys.executable, str(ROOT / "scripts" / "make_catalogue.py"), *tables]
     made = subprocess.run(script, capture_output=True, text=True, check=True).stdout
     rows = list(csv.DictReader(made.splitlines()))
     assert [(row["model"], row["tag"], row["bytes"], row["cloud"]) for row in rows] == [
         ("m", "latest", "123", ""),
         ("m", "8b", "123", ""),
         ("m", "cloud", "", "yes"),
+        ("m", "8b-chat-q8_0", "200", ""),
+        ("m", "8b-q4_1", "123", ""),
         ("n", "", "", ""),
+    ]
+    assert [(row["tag"], row["tag_quant"], row["dated"]) for row in rows if row["tag_quant"]] == [
+        ("latest", "Q4", ""),
+        ("8b", "Q4", ""),
+        ("8b-chat-q8_0", "Q8_0", "2026-03-22"),
+        ("8b-q4_1", "Q4", ""),
     ]
     library = read_library(made.splitlines())
     first = library.models[0]
