@@ -20,6 +20,7 @@ from tui.core.observe import Observable
 from tui.core.tuning import OptimiseState, Proposal
 from tui.hardware.sample import Cpu, Gpu, Memory, Sample
 from tui.services.api import MonitorView
+from tui.services.library.fits import FitTables
 from tui.services.library.tuning import Tuning
 from tui.store.model_events import ModelEvents
 from tui.store.tunings import Tunings
@@ -59,7 +60,7 @@ class App:
         self.refused: Failure | None = None
         self.reason = ""
         self.host.watching.can = lambda _provider, _capability: self.reason
-        self.part = Tuning(self.host)
+        self.part = Tuning(self.host, FitTables(self.host))
 
     async def _may_load(self, _provider: str, _model: str) -> Failure | None:
         return self.refused
@@ -225,7 +226,7 @@ async def test_what_fails_says_that_nothing_was_changed(app: App) -> None:
 async def test_S01_the_next_start_tells_of_an_optimisation_that_was_killed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     await Tunings(app.host.database).begin("box", "a:latest", CHANGES)
     monkeypatch.setattr("tui.store.tunings.alive", lambda _who: False)
-    again = Tuning(app.host)
+    again = Tuning(app.host, FitTables(app.host))
     await again.open(app.host.database)
     assert app.host.said == ["Optimising a:latest on box was interrupted before it was done; no setting was changed"]
     assert again.optimised.value["box", "a:latest"].state == OptimiseState.INTERRUPTED

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tui.core.fit import Card, Machine, Served, Shape, Verdict
+from tui.core.fit import Card, Lessons, Load, Machine, Served, Shape, Subject, Verdict
 from tui.core.models import RunningModel
 from tui.core.tuning import Facts, Measured, advise, automatic_context, compare, layers_that_fit, propose
 
@@ -22,7 +22,8 @@ def machine(vram: float, ram: float = 32, gpus: int = 1) -> Machine:
 
 
 def facts(here: Machine, **more: Any) -> Facts:
-    return Facts(**{"weights": 4_920_738_944, "shape": SHAPE, "machine": here, "cores": 8, "trained": 131_072, **more})
+    subject = Subject(4_920_738_944, more.pop("shape", SHAPE), more.pop("trained", 131_072))
+    return Facts(**{"subject": subject, "machine": here, "cores": 8, **more})
 
 
 def proposed(given: Facts) -> dict[str, tuple[int | None, int]]:
@@ -96,6 +97,18 @@ def test_a_loaded_model_does_not_stand_in_its_own_way() -> None:
 def test_nothing_is_known_of_the_shape() -> None:
     assert proposed(facts(machine(24), shape=None))
     assert "num_gpu" not in proposed(facts(machine(4), shape=None, options={"num_gpu": 5}))
+
+
+def test_what_loads_taught_decides() -> None:
+    here, context = machine(9), {"num_ctx": 16_384}
+    assert facts(here, options=context).fit(16_384).verdict is Verdict.TIGHT
+    weights = 4_920_738_944
+    load = Load("box", "a", "d", 16_384, "f16", 1, "llama", weights, 7 * GB, 2 * GB, 8 * GB, 8 * GB)
+    taught = facts(here, options=context, lessons=Lessons([load]))
+    known = replace(taught, subject=replace(taught.subject, provider="box", digest="d"))
+    assert known.need(16_384).total == 8 * GB
+    assert known.fit(16_384).verdict is Verdict.SLOW
+    assert known.need(16_384, 1024).total > 8 * GB
 
 
 def test_the_context_the_server_gives_by_itself() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 from tui.cli.context import Context
@@ -13,6 +13,7 @@ from tui.cli.output import DONE, FAILED, emit, line, message, table
 from tui.core.capabilities import Capability
 from tui.core.clock import SYSTEM
 from tui.core.errors import Failure, FailureKind, PaddockError
+from tui.core.fit import NOTHING, Lessons
 from tui.core.jobs import JobKind
 from tui.core.levels import LEVELS, LevelFigures, expected_size, head_share, level_name, level_named
 from tui.core.models import Location, Model, ModelDetail, Origin, ProviderState, ProviderStatus
@@ -21,6 +22,7 @@ from tui.core.tuning import Optimised, OptimiseState, Proposal
 from tui.hardware.sample import Sample
 from tui.providers.base import Provider
 from tui.services.library import tuning_work
+from tui.services.library.fits_words import served_for
 from tui.services.library.tuning_words import figures, not_quantizable, ordered, outcome, quantizable, siblings
 from tui.services.machine import machine_of
 from tui.services.monitor.profile_words import rate
@@ -76,19 +78,29 @@ async def _proposal(context: Context, provider: Provider, model: Model) -> Propo
     if machine is None or not model.size:
         what = f"The size of {model.name} is not known" if machine is not None else "This machine's memory is not known"
         raise PaddockError.of(what, provider.endpoint.name, "See paddock doctor", FailureKind.NOT_FOUND)
-    server = tuning_work.ServerFacts(provider.endpoint.name, provider.endpoint.kind, (await provider.check()).version)
+    served = served_for(context.settings.optimise, provider.endpoint.kind, (await provider.check()).version)
+    here = tuning_work.Here(machine, sample.cpu.physical, served, _lessons(context))
     loaded = next((one for one in running if same(one.key, model.key)), None)
-    return tuning_work.propose_for(context.settings, server, model, await _detail(provider, model), machine, sample.cpu.physical, loaded)
+    return tuning_work.propose_for(context.settings, here, model, await _detail(provider, model), loaded)
 
 
 async def _sample(context: Context) -> Sample:
     """This machine now; the demo's is its own."""
-    from tui.cli.monitoring import sampler_of, samples
+    from tui.cli.monitoring import measure
 
-    async with aclosing(samples(sampler_of(context, frozenset(), 0.5), frozenset())) as found:
-        async for sample in found:
-            return sample
-    raise PaddockError.of("This machine could not be measured", "sampler", "See paddock doctor", FailureKind.INTERNAL)
+    return await measure(context, frozenset())
+
+
+def _lessons(context: Context) -> Lessons:
+    """What loads taught; nothing where the database cannot be read."""
+    from tui.store.load_memory import LoadMemory
+
+    if not context.paths.database.exists():
+        return NOTHING
+    try:
+        return Lessons(LoadMemory(context.database(write=False)).all())
+    except PaddockError:
+        return NOTHING
 
 
 async def _detail(provider: Provider, model: Model) -> ModelDetail | None:

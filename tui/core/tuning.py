@@ -10,7 +10,23 @@ from dataclasses import field, replace
 from typing import Final
 
 from tui.core.errors import Failure
-from tui.core.fit import SERVED, Card, Fit, Machine, Need, Served, Shape, Verdict, estimate, judge, place
+from tui.core.fit import (
+    NOTHING,
+    SERVED,
+    Card,
+    Fit,
+    Lessons,
+    Machine,
+    Need,
+    Served,
+    Shape,
+    Subject,
+    Verdict,
+    estimate,
+    judge,
+    need_of,
+    place,
+)
 from tui.core.levels import Answer
 from tui.core.models import RunningModel
 from tui.core.record import record
@@ -90,27 +106,36 @@ class Facts:
     """What a proposal is made of.
 
     Attributes:
-        weights: Bytes.
+        subject: The model, as estimates know it.
         machine: This machine's memory as it is now.
         cores: Physical ones, None where not known.
         options: In force for the model: of the settings, else of the model itself.
         fixed: Options that `[chat.options]` sets for all models: they win, so nothing is proposed for them.
         running: The model where it is loaded.
-        trained: Context length in tokens, None where not known.
+        lessons: What loads taught.
         served: How the server runs it.
         binary: Sizes in GiB.
     """
 
-    weights: int
-    shape: Shape | None
+    subject: Subject
     machine: Machine
     cores: int | None = None
     options: Mapping[str, int] = field(default_factory=dict)
     fixed: frozenset[str] = frozenset()
     running: RunningModel | None = None
-    trained: int | None = None
+    lessons: Lessons = NOTHING
     served: Served = SERVED
     binary: bool = False
+
+    @property
+    def shape(self) -> Shape | None:
+        """Where it is known."""
+        return self.subject.shape
+
+    @property
+    def trained(self) -> int | None:
+        """Context length in tokens, None where not known."""
+        return self.subject.context or (self.subject.shape.trained_context if self.subject.shape is not None else None)
 
     @property
     def room(self) -> Machine:
@@ -141,8 +166,14 @@ class Facts:
         return min(asked or automatic_context(self.machine), self.trained or 1 << 62)
 
     def need(self, context: int, batch: int = BATCH) -> Need:
-        """Bytes at a context."""
-        return estimate(self.weights, self.shape, context, replace(self.served, batch=batch))
+        """Bytes at a context, corrected by what loads taught."""
+        need = need_of(self.subject, context, replace(self.served, batch=BATCH), self.lessons)
+        return (
+            need if batch == BATCH else replace(need, compute=need.compute + self._buffers(context, batch) - self._buffers(context, BATCH))
+        )
+
+    def _buffers(self, context: int, batch: int) -> int:
+        return estimate(self.subject.weights, self.shape, context, replace(self.served, batch=batch)).compute
 
     def fit(self, context: int, batch: int = BATCH) -> Fit:
         """The verdict at a context, without this model as it is loaded now."""
@@ -254,12 +285,11 @@ def advise(facts: Facts) -> tuple[str, ...]:
         return ()
     context = facts.context
     need, served = facts.need(context), replace(facts.served, kv_type="q8_0", flash=True)
-    smaller = estimate(facts.weights, facts.shape, context, served)
-    saved = need.kv_cache - smaller.kv_cache
+    saved = need.kv_cache - estimate(facts.subject.weights, facts.shape, context, served).kv_cache
     if saved < WORTH:
         return ()
     before = facts.fit(context).verdict
-    after = judge(smaller, facts.room, served).verdict
+    after = judge(replace(need, kv_cache=need.kv_cache - saved), facts.room, served).verdict
     then = ", and then all of it fits" if before in (Verdict.SLOW, Verdict.NO) and after in (Verdict.GOOD, Verdict.TIGHT) else ""
     words = f"would save ~{size(saved, binary=facts.binary)} of cache at {tokens(context)} tokens{then}, at hardly any loss"
     return (

@@ -13,6 +13,7 @@ from tui.core.models import Model, Severity
 from tui.core.names import normal, same
 from tui.core.observe import Observable
 from tui.services.api import ModelKey
+from tui.services.library.fits import FitTables
 from tui.services.library.host import LibraryHost
 from tui.services.library.part import Part
 
@@ -39,8 +40,9 @@ class Tuning(Part):
         levels: What was measured of levels, by provider and normal name of their base.
     """
 
-    def __init__(self, host: LibraryHost) -> None:
+    def __init__(self, host: LibraryHost, fits: FitTables) -> None:
         super().__init__(host)
+        self._fits = fits
         self.proposals: Observable[Mapping[ModelKey, Proposal | Failure]] = Observable({})
         self.run: Observable[TuneRun | None] = Observable(None)
         self.optimised: Observable[Mapping[ModelKey, Optimised]] = Observable({})
@@ -124,7 +126,7 @@ class Tuning(Part):
         self.proposals.set({**self.proposals.value, (provider, model): found})
 
     async def _proposal(self, provider: str, model: str) -> Proposal:
-        from tui.services.library.tuning_work import ServerFacts, propose_for, refusal, with_abilities
+        from tui.services.library.tuning_work import Here, propose_for, refusal, with_abilities
         from tui.services.machine import is_here, machine_of
 
         host, settings = self._host, self._host.settings()
@@ -143,9 +145,9 @@ class Tuning(Part):
             what = "The server does not say its size" if machine is not None else "There are no figures of this machine yet"
             raise PaddockError.of(what, provider, "Wait a moment, then try again", FailureKind.NOT_FOUND)
         detail = await self._detail(provider, listed)
-        server = ServerFacts(provider, state.endpoint.kind, state.version)
+        here = Here(machine, sample.cpu.physical, self._fits.served_of(provider), self._fits.lessons.value)
         running = next((one for one in host.watching.running.value if one.provider == provider and same(one.key, listed.key)), None)
-        return propose_for(settings, server, listed, detail, machine, sample.cpu.physical, running)
+        return propose_for(settings, here, listed, detail, running)
 
     async def _detail(self, provider: str, model: Model) -> ModelDetail | None:
         """What `show` gives; without it proposals are made by the size alone."""

@@ -12,7 +12,7 @@ from tui.core.capabilities import Ability, Capability
 from tui.core.chat import ConversationSettings
 from tui.core.clock import Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
-from tui.core.fit import Machine, Served, Verdict, served_by, shape_of
+from tui.core.fit import NOTHING, SERVED, Lessons, Machine, Served, Subject, Verdict, subject_of
 from tui.core.levels import LEVELS, LevelFigures, agree, expected_size, head_share, is_full
 from tui.core.models import Model, ModelDetail, RunningModel
 from tui.core.names import normal, same
@@ -61,17 +61,20 @@ class Tools:
 
 
 @record(frozen=True)
-class ServerFacts:
-    """A server, as far as it decides how models run: its name, kind and version."""
+class Here:
+    """This machine and the server, as far as they decide what is good for a model.
 
-    name: str
-    kind: str
-    version: str = ""
+    Attributes:
+        machine: Its memory now.
+        cores: Physical ones, None where not known.
+        served: How the server runs models.
+        lessons: What loads taught.
+    """
 
-    def served(self, settings: Settings) -> Served:
-        """How it runs models."""
-        wanted = settings.optimise
-        return served_by(self.kind, self.version, kv_type=wanted.kv_cache, flash=wanted.flash_attention, slots=wanted.parallel)
+    machine: Machine
+    cores: int | None = None
+    served: Served = SERVED
+    lessons: Lessons = NOTHING
 
 
 # --- proposing -------------------------------------------------------------------------------------------------------
@@ -89,24 +92,14 @@ def refusal(provider: Provider, model: Model) -> str:
     return ""
 
 
-def propose_for(
-    settings: Settings,
-    state: ServerFacts,
-    model: Model,
-    detail: ModelDetail | None,
-    machine: Machine,
-    cores: int | None,
-    running: RunningModel | None,
-) -> Proposal:
+def propose_for(settings: Settings, here: Here, model: Model, detail: ModelDetail | None, running: RunningModel | None) -> Proposal:
     """What could be better for a model on this machine; nothing is asked of anybody.
 
     Args:
         settings: The running ones.
-        state: The server.
+        here: Machine and server.
         model: Its size must be known.
         detail: What `show` gave.
-        machine: This machine's memory now.
-        cores: Physical cores.
         running: The model where it is loaded.
     """
     options = options_of(settings, model.key, ConversationSettings())
@@ -114,18 +107,8 @@ def propose_for(
     own = dict(detail.options) if detail is not None else {}
     known = {name: value for name in RUNNER if (value := _whole(options.get(name, own.get(name)))) is not None}
     fixed = frozenset(name for name in RUNNER if settings.chat.options.sent().get(name) is not None)
-    facts = Facts(
-        weights=model.size or 0,
-        shape=shape_of(detail) if detail is not None else None,
-        machine=machine,
-        cores=cores,
-        options=known,
-        fixed=fixed,
-        running=running,
-        trained=model.context or (detail.context if detail is not None else None),
-        served=state.served(settings),
-        binary=binary,
-    )
+    subject = subject_of(model, detail) or Subject(model.size or 0)
+    facts = Facts(subject, here.machine, here.cores, known, fixed, running, here.lessons, here.served, binary)
     fit = facts.fit(facts.context)
     words = {Verdict.GOOD: "fits well", Verdict.TIGHT: "fits tightly", Verdict.AFTER_UNLOAD: "fits after an unload"}
     over = f"does not fit: {size(fit.over, binary=binary)} over"
@@ -133,7 +116,7 @@ def propose_for(
     said = {Verdict.NO: over, Verdict.SLOW: slow}.get(fit.verdict) or words.get(fit.verdict, fit.verdict.value)
     loaded = ", as it is loaded now; measuring loads it anew and puts that back" if running is not None else ""
     return Proposal(
-        state.name,
+        model.provider,
         model.key,
         f"{said} at {facts.context:,} tokens of context{loaded}",
         propose(facts),
@@ -162,7 +145,10 @@ def _smaller(settings: Settings, facts: Facts, model: Model, detail: ModelDetail
         found = []
         for level in LEVELS:
             small = expected_size(model.size or 0, model.quantization, level, head_share(detail))
-            if replace(facts, weights=small).fit(facts.context).verdict in (Verdict.GOOD, Verdict.TIGHT):
+            if replace(facts, subject=replace(facts.subject, weights=small, digest="")).fit(facts.context).verdict in (
+                Verdict.GOOD,
+                Verdict.TIGHT,
+            ):
                 words = f"{level.name}, made here: ~{size(small, binary=facts.binary)}, would fit; loss: {level.loss}"
                 found.append(Smaller(level.name, False, small, words))
         return tuple(found)
@@ -180,8 +166,8 @@ def _to_pull(facts: Facts, model: Model) -> tuple[Smaller, ...]:
     smaller = [
         other
         for other in entry.tags
-        if other.bytes and other.bytes < facts.weights and not other.cloud
-        and replace(facts, weights=other.bytes, shape=None).fit(facts.context).verdict is Verdict.GOOD
+        if other.bytes and other.bytes < facts.subject.weights and not other.cloud
+        and replace(facts, subject=Subject(other.bytes)).fit(facts.context).verdict is Verdict.GOOD
     ]  # fmt: skip
     of_the_same = [other for other in smaller if tag.split("-")[0] in other.tag.split("-")]
     best = max(of_the_same or smaller, key=lambda other: other.bytes or 0, default=None)

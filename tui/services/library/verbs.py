@@ -35,7 +35,7 @@ class Library:
         self.disk = Disk(host, self.events, self.updates, self.keeping)
         self.catalogue = Catalogue(host)
         self.making = Making(host, self.keeping, self.events)
-        self.tuning = Tuning(host)
+        self.tuning = Tuning(host, self.fits)
 
     @property
     def parts(self) -> tuple[Part, ...]:
