@@ -76,18 +76,18 @@ class KeptDialog(ModalScreen[None]):
     def _columns(self) -> list[Column[KeptModel]]:
         return [
             Column("name", "NAME", lambda one: one.original, min=14, flex=3, sort_key=lambda one: one.original.casefold()),
-            Column("what", "WHAT", lambda one: Cell(self._what(one), "dim"), width=15),
-            Column("on", "ON", lambda one: one.provider, min=6, max=16, flex=1),
-            Column("size", "SIZE", lambda one: size(one.size, binary=self._binary), width=7, align="right", sort_key=lambda one: one.size),
+            Column("what", "WHAT", lambda one: Cell(self._what(one), "dim"), width=11),
             Column("since", "SINCE", lambda one: ago(one.at, time.time()), width=10, align="right", sort_key=lambda one: one.at),
-            Column("goes", "GOES", lambda one: Cell(self._goes(one), "dim"), width=10, min_screen_width=64),
+            Column("size", "SIZE", lambda one: size(one.size, binary=self._binary), width=7, align="right", sort_key=lambda one: one.size),
+            Column("goes", "GOES", lambda one: Cell(self._goes(one), "dim"), width=10),
+            Column("on", "ON", lambda one: one.provider, min=6, max=16, flex=1),
         ]
 
     def _what(self, one: KeptModel) -> str:
         if one.kind is KeptKind.TRASH:
-            return "in the trash"
+            return "in trash"
         now = self._installed(one)
-        return "same as now" if now is not None and now.digest and now.digest == one.digest else "earlier version"
+        return "same as now" if now is not None and now.digest and now.digest == one.digest else "version"
 
     @staticmethod
     def _goes(one: KeptModel) -> str:

@@ -20,6 +20,7 @@ from tui.ui.screens import (
     library_columns,
     library_disk_words,
     library_history_words,
+    library_kept_words,
     library_tuning_words,
     library_updates_words,
 )
@@ -242,7 +243,9 @@ class InstalledView(LibraryView[Model]):
         disk = library_disk_words.installed(self.screen.services, item, time.time(), binary=self.screen.binary)
         events = self.screen.services.library.events.history.value.get((item.provider, item.key), ())
         history = library_history_words.facts(events, self.known.profile(item), time.time())
-        return [facts[0], *library_updates_words.facts(update, item, time.time(), binary=self.screen.binary), *disk, *facts[1:], *history]
+        kept = library_kept_words.facts(item, self.screen.services.library.keeping.kept.value, binary=self.screen.binary)
+        new = library_updates_words.facts(update, item, time.time(), binary=self.screen.binary)
+        return library_columns.in_order([*facts, *new, *disk, *kept, *history])
 
     def rested(self, item: Model) -> None:
         """Ask about the model under the cursor; where its columns are there, about one of those in view after it, and so on."""

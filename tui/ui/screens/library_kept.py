@@ -14,23 +14,12 @@ from tui.core.kept import KeptKind, kept_of
 from tui.core.library import KeptModel
 from tui.core.models import Model
 from tui.core.names import normal, parse
-from tui.services.library.keeping_words import Deleting, delete_question, freed, kept_words, versions_in
+from tui.services.library.keeping_words import Deleting, delete_question, freed, versions_in
 from tui.services.pins import pinned
 from tui.ui.screens.library_base import LibraryBase
-from tui.ui.widgets.detail import Fact
 
 _NEEDS: Final = {"copy": Capability.COPY, "delete": Capability.DELETE, "rename": Capability.DELETE, "versions": Capability.SHOW}
 _OWN: Final = frozenset({*_NEEDS, "undo", "trash"})
-
-
-def facts(item: Model, kept: Sequence[KeptModel], *, binary: bool = False) -> list[Fact]:
-    """The earlier versions of a model."""
-    now = time.time()
-    versions = versions_in([one for one in kept if one.provider == item.provider], item.key)
-    if not versions:
-        return []
-    newest, more = versions[0], f", and {len(versions) - 1} older" if len(versions) > 1 else ""
-    return [Fact("version", f"an earlier one is kept ({kept_words(newest, now, binary=binary)}){more}; v brings it back", "$text-muted")]
 
 
 class KeptVerbs(LibraryBase):
