@@ -19,7 +19,7 @@ from tui.ui.widgets.columns import Column
 from tui.ui.widgets.detail import Fact
 from tui.ui.widgets.rows import Rows
 
-_ASK = "/ searches Hugging Face for GGUF files; nothing is sent before enter."
+_ASK = "/ searches Hugging Face for GGUF files; nothing is sent while you type."
 _WIDE = frozenset({"F16", "FP16", "BF16", "F32", "FP32"})
 
 
