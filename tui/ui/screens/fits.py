@@ -42,6 +42,8 @@ TONES: Final = {
     Verdict.SLOW: "warn",
     Verdict.NO: "bad",
 }
+_SPEED: Final = 9
+"""Cells that a speed has in the tables."""
 ALIKE: Final = 0.02
 """Share by which a model may be placed differently and still be as fast as it was measured."""
 
@@ -66,6 +68,7 @@ class Fits:
     profiles: Mapping[ModelKey, Profile] = field(default_factory=dict)
     optimise: Optimise | None = None
     rooms: Mapping[str, int] = field(default_factory=dict)
+    binary: bool = False
     _judged: dict[ModelKey, Fit | None] = field(default_factory=dict)
     _served: dict[str, Served] = field(default_factory=dict)
 
@@ -83,6 +86,7 @@ class Fits:
             services.config.current.value.optimise,
             {name: one.vram for name, one in services.config.current.value.providers.items() if one.vram},
         )
+        self.binary = services.config.current.value.appearance.units == "binary"
         taught = learned.lessons.value is self.lessons and learned.seen.value is self.seen
         known = (self.machine, self.providers, self.loaded, self.details, self.pace, self.profiles, self.optimise, self.rooms)
         if taught and new == known:
@@ -171,7 +175,7 @@ class Fits:
         fit = self.of(model)
         if fit is None:
             return Cell("loaded", "ok") if self.is_loaded(model) else Cell("–", "dim")
-        return Cell(words(fit), TONES.get(fit.verdict, ""))
+        return Cell(words(fit, binary=self.binary), TONES.get(fit.verdict, ""))
 
 
 def with_measured(fit: Fit, profile: Profile | None) -> Fit:
@@ -189,7 +193,9 @@ def words(fit: Fit, *, binary: bool = False) -> str:
     if fit.verdict is Verdict.NO:
         return f"no: {size(fit.over, binary=binary)} over"
     if fit.verdict is Verdict.SLOW:
-        return f"slow, {rate_text(fit)}" if fit.rate else f"slow, {fit.cpu_share * 100:.0f} % CPU"
+        speed = rate_text(fit)
+        speed = speed if len(speed) <= _SPEED else speed.replace(" tok/s", "/s")
+        return f"slow, {speed}" if speed else f"slow, {fit.cpu_share * 100:.0f} % CPU"
     return fit.verdict.value
 
 
