@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from tests.cli.conftest import Run, provider
+from tests.chat.live import until
+from tests.cli.conftest import Background, Run, provider, start_ollama
 from tests.support.fault_server import Exchange, FaultServer
 from tui.cli import library_tuning
 from tui.core import tuning
+from tui.core.tuning import OptimiseState
+from tui.demo.server import Pace
 from tui.hardware.sample import Cpu, Gpu, Memory, Sample
 from tui.services.library import tuning_measure
+from tui.services.library.tuning_words import interrupted
+from tui.store.db import Database
+from tui.store.tunings import Tunings
 
 GB = 10**9
 FULL = "llama3.2:1b-instruct-fp16"
@@ -176,3 +188,28 @@ def test_H07_a_server_that_dies_in_the_middle(run: Run, server: FaultServer) -> 
     assert said.code == 1
     assert "reset" in said.err or "lost" in said.err
     assert not said.out.rstrip().endswith("kept")
+
+
+def test_S01_a_killed_command_leaves_nothing_changed_and_is_told_of(
+    run: Run, background: Background, home: Path, tmp_path_factory: Any
+) -> None:
+    url, end = start_ollama(background, tmp_path_factory.mktemp("slow"), Pace(pull=40e9, tokens=4, load=0.01))
+    environ = {**os.environ, "OLLAMA_HOST": url, "PADDOCK_MONITOR__GPU": "false"}
+    command = [sys.executable, "-m", "tui", "optimise", "llama3.2:3b", "--apply"]
+    child = subprocess.Popen(command, cwd=Path(__file__).parents[2], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: httpx.get(f"{url}/api/ps", timeout=5).json()["models"], "it never loaded the model", 30)
+        child.kill()
+        child.wait(10)
+        assert not (home / "config.toml").exists()
+        (loaded,) = httpx.get(f"{url}/api/ps", timeout=5).json()["models"]
+        left = datetime.fromisoformat(loaded["expires_at"]).timestamp() - time.time()
+        assert left <= 121
+    finally:
+        child.kill()
+        end()
+    database = Database(home / "data" / "paddock.db")
+    (row,) = asyncio.run(Tunings(database).take_interrupted())
+    database.close()
+    assert (row.model, row.state) == ("llama3.2:3b", OptimiseState.INTERRUPTED)
+    assert "no setting was changed" in interrupted(row)

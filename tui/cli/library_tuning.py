@@ -23,7 +23,7 @@ from tui.hardware.sample import Sample
 from tui.providers.base import Provider
 from tui.services.library import tuning_work
 from tui.services.library.fits_words import served_for
-from tui.services.library.tuning_words import figures, not_quantizable, ordered, outcome, quantizable, siblings
+from tui.services.library.tuning_words import figures, interrupted, not_quantizable, ordered, outcome, quantizable, siblings
 from tui.services.machine import machine_of
 from tui.services.monitor.profile_words import rate
 from tui.services.space import runs_here
@@ -171,6 +171,8 @@ async def _tools(context: Context, provider: Provider) -> AsyncIterator[tuning_w
 
     database = context.database()
     kept = None if database.read_only else Tunings(database)
+    for row in await kept.take_interrupted() if kept is not None else ():
+        message(f"{interrupted(row)}.")
     yield tuning_work.Tools(provider, context.config, kept, context.audit, SYSTEM, may_load, told)
 
 

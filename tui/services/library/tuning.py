@@ -53,14 +53,14 @@ class Tuning(Part):
 
     async def open(self, database: Database) -> None:
         """Read what is kept; an optimisation whose process was ended is said."""
+        from tui.services.library.tuning_words import interrupted
         from tui.store.tunings import Tunings
 
         self._table = Tunings(database, self._host.clock)
         self._writes = not database.read_only
         if self._writes:
             for row in await self._table.take_interrupted():
-                text = f"Optimising {row.model} on {row.provider} was interrupted before it was done; no setting was changed"
-                self._host.say(text, Severity.WARNING)
+                self._host.say(interrupted(row), Severity.WARNING)
         self._read()
 
     async def changed(self, topics: frozenset[str]) -> None:

@@ -71,6 +71,11 @@ def ordered(models: Sequence[Model]) -> tuple[Model, ...]:
     return tuple(sorted(models, key=lambda model: (not is_full(model.quantization), -(model.size or 0), model.key)))
 
 
+def interrupted(row: Optimised) -> str:
+    """What is said of an optimisation whose process was ended."""
+    return f"Optimising {row.model} on {row.provider} was interrupted before it was done; no setting was changed"
+
+
 def outcome(row: Optimised) -> str:
     """How an optimisation ended, in a sentence."""
     changes = ", ".join(f"{change.key} {change.new}" for change in row.changes)
