@@ -16,7 +16,7 @@ from tui.core.monitor import Profile
 from tui.services.monitor.profile_words import cost, rate, speed
 from tui.text import duration, size, tokens
 from tui.ui.screens import library_updates_words
-from tui.ui.screens.fits import CONTEXT, Fits, need_text
+from tui.ui.screens.fits import CONTEXT, Fits, known_text, need_text
 from tui.ui.screens.library_known import licence_line
 from tui.ui.screens.library_updates_words import update_order
 from tui.ui.widgets.columns import Cell, Column
@@ -206,6 +206,9 @@ def model_facts(
     out.append(_needs(model, fits, state, binary=binary))
     if profile is not None:
         out.append(Fact("here", f"{speed(profile)}\n{cost(profile, binary=binary)}".strip()))
+    fit, room = fits.of(model), fits.room(model.provider)
+    if fit is not None and room is not None:
+        out.append(Fact("figures", known_text(fit, room), "$text-muted"))
     known = detail if isinstance(detail, ModelDetail) else None
     abilities = ability_words(known.abilities or model.abilities if known else model.abilities)
     line = [abilities or "not said"]
@@ -227,6 +230,38 @@ def model_facts(
     else:
         out += _more(known)
     return [fact for fact in out if fact.text]
+
+
+_ORDER: Final = (
+    "old",
+    "runs",
+    "needs",
+    "detail",
+    "can",
+    "update",
+    "origin",
+    "disk",
+    "here",
+    "",
+    "is",
+    "requires",
+    "options",
+    "system",
+    "template",
+)
+"""Labels from above; the empty one is the place of all others."""
+
+
+def in_order(facts: Sequence[Fact]) -> list[Fact]:
+    """What everybody has to say of a model, the pressing first; what has no label of its own stays below what it goes on from."""
+    groups: list[list[Fact]] = []
+    for fact in facts:
+        if groups and fact.label in ("", "try"):
+            groups[-1].append(fact)
+        else:
+            groups.append([fact])
+    place = {label: number for number, label in enumerate(_ORDER)}
+    return [fact for group in sorted(groups, key=lambda group: place.get(group[0].label, place[""])) for fact in group]
 
 
 def _needs(model: Model, fits: Fits, state: ProviderState | None, *, binary: bool) -> Fact:
