@@ -63,7 +63,7 @@ class World:
         self.host.watching.kept.set(tuple(one for one in self.folder.listed() if ".paddock/" in one.key))
 
     async def looked(self) -> Any:
-        self.disk.want(whole=True)
+        self.disk.attend(whole=True)
         await until(lambda: "box" in self.disk.uses.value)
         return self.disk.uses.value["box"]
 
@@ -170,7 +170,7 @@ async def test_verify_tells_damage_notes_it_and_remembers(world: World) -> None:
     again = Disk(world.host, world.other, world.other, world.other)  # type: ignore[arg-type]
     assert world.host.database is not None
     await again.open(world.host.database)
-    again.want()
+    again.attend()
     await until(lambda: len(again.checks.value.results) == 2)
     assert again.checks.value.results["box", "bad:1"].verdict is Verdict.DAMAGED
     await again.aclose()

@@ -161,7 +161,7 @@ async def test_what_a_person_looks_at_stays_while_branches_change(fake: FakeServ
     async with app.run_test(size=(80, 24)) as pilot:
         await shown(app, "question 39")
         await pilot.press("tab", *["K"] * 25)
-        await shown(app, "question 14")
+        await until(lambda: screen_lines(app)[2].startswith("> you") and "question 14" in screen_lines(app)[3])
         seen = screen_lines(app)[2:12]
         fake.chat.view.set(view(*talk[:30], answer("another end", number=50), branches={30: (30, 51)}))
         await until(lambda: app.screen.transcript.message_at(app.screen.transcript.line_count - 1) == 50)

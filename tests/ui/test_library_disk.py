@@ -193,7 +193,7 @@ async def test_the_pane_says_origin_disk_and_damage(fake: FakeServices) -> None:
         assert "origin hf.co/org/repo; not scanned: nobody vouches for it; previous version kept" in text
         assert "disk deleting frees 19.6 of 19.9 GB (300 MB shared with qwen2.5-coder:7b)" in text
         assert "checked DAMAGED: weights 12ab: it is cut off. Delete it" in text
-        assert fake.called("want") == [()]
+        assert fake.called("attend") == [()]
 
 
 async def test_a_damaged_manifest_is_named_and_nothing_is_called_unused(fake: FakeServices) -> None:

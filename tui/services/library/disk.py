@@ -91,7 +91,7 @@ class Disk(Part):
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
 
-    def want(self, *, whole: bool = False) -> None:
+    def attend(self, *, whole: bool = False) -> None:
         """Somebody looks: read the folders, and again whenever something moves. `whole`: at all of the disk."""
         self._host.post(self._want, whole)
 
@@ -109,7 +109,7 @@ class Disk(Part):
 
     def refresh(self) -> None:
         """Read the folders anew."""
-        self.want()
+        self.attend()
 
     def _jobs_moved(self) -> None:
         signature = tuple((job.id, job.state, job.wish) for job in self._host.jobs.view.value.jobs)

@@ -72,14 +72,14 @@ class DiskView(LibraryView[Entry]):
     def start(self) -> None:
         """Follow the disks and the checks."""
         disk = self.screen.services.library.disk
-        disk.want()
+        disk.attend()
         sources: tuple[Observable[Any], ...] = (disk.uses, disk.checks)
         for source in sources:
             self.screen.follow(source, lambda _value: self._moved(), fps=4)
 
     def shown(self) -> None:
         """What costs a request a model is asked for now."""
-        self.screen.services.library.disk.want(whole=True)
+        self.screen.services.library.disk.attend(whole=True)
         self._moved()
 
     def _moved(self) -> None:
