@@ -15,6 +15,7 @@ from tests.support.fake_services import FakeServices, ScreenHost
 from tests.ui import library_data
 from tui.core.models import Model
 from tui.ui.screens.library import LibraryScreen
+from tui.ui.screens.library_installed import InstalledView
 
 COUNT = 10_000
 
@@ -42,8 +43,10 @@ async def measure() -> dict[str, float]:
 
             screen = app.screen
             assert isinstance(screen, LibraryScreen)
-            out["first paint"] = took(lambda: screen._draw_models(models))
-            table = screen._models
+            view = screen.views[0]
+            assert isinstance(view, InstalledView)
+            out["first paint"] = took(lambda: view._draw_models(models))
+            table = view.table
             out["cursor key"] = statistics.median([took(lambda: table.action_move(1)) for _ in range(50)])
             out["page key"] = statistics.median([took(lambda: table.action_page(1)) for _ in range(50)])
             out["first filter key"] = took(lambda: table.set_filter("f"))

@@ -200,7 +200,7 @@ def words(fit: Fit, *, binary: bool = False) -> str:
 
 
 def need_text(fit: Fit, machine: Machine, context: int, *, binary: bool = False) -> str:
-    """`19.9 weights + 2.1 cache + 0.6 = ~22.6 GB at 8k; 16.4 GB VRAM free`, and how that is known; `~` marks an estimate."""
+    """`19.9 weights + 2.1 cache + 0.6 = ~22.6 GB at 8k; 16.4 GB VRAM free`; `~` marks an estimate."""
     need = fit.need
     if need is None:
         return ""
@@ -212,6 +212,14 @@ def need_text(fit: Fit, machine: Machine, context: int, *, binary: bool = False)
     free = machine.gpu_free if machine.gpus else machine.ram_free
     kind = "VRAM" if machine.gpus else "RAM"
     about = "" if need.measured else "~"
-    told = [BASIS[need.basis], rate_text(fit), f"{fit.cpu_share * 100:.0f} % of it on the CPU" if machine.gpus and fit.cpu_share else ""]
-    whole = f"{parts} = {about}{need.total / base:.1f} {unit} at {context // 1024}k; {free / base:.1f} {unit} {kind} free"
-    return f"{whole}\n{', '.join(part for part in told if part)}"
+    return f"{parts} = {about}{need.total / base:.1f} {unit} at {context // 1024}k; {free / base:.1f} {unit} {kind} free"
+
+
+def known_text(fit: Fit, machine: Machine) -> str:
+    """`by formula, ~102 tok/s expected`: how the figures are known, and what they mean for the speed."""
+    if fit.need is None:
+        return ""
+    speed = rate_text(fit)
+    speed += " expected" if speed and not fit.measured_rate else ""
+    share = f"{fit.cpu_share * 100:.0f} % of it on the CPU" if machine.gpus and fit.cpu_share else ""
+    return ", ".join(part for part in (BASIS[fit.need.basis], share, speed) if part)
