@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -16,7 +17,10 @@ from tui.providers.library import CatalogueModel, CatalogueTag, library_of
 from tui.services.library.catalogue import CatalogueView, HubView
 from tui.ui.dialogs.pull import PullDialog
 from tui.ui.dialogs.tags import TagsDialog
+from tui.ui.screens import catalogue_view
+from tui.ui.screens.fits import Fits
 from tui.ui.screens.library import LibraryScreen
+from tui.ui.screens.library_hub_words import More
 
 SIZES = [(80, 24), (120, 40), (60, 16)]
 REPO = HubRepo(
@@ -235,3 +239,45 @@ async def test_installed_models_are_marked_in_the_catalogue(fake: FakeServices) 
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("right_square_bracket", "slash", *"codellama", "enter")
         await until(lambda: screen_lines(app)[3].startswith(" ● codellama"))
+
+
+async def test_a_filter_judges_each_tag_once_while_memory_stays(fake: FakeServices, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[str] = []
+    real = catalogue_view.fits_well
+
+    def noted(one: CatalogueModel, tag: CatalogueTag, fits: Fits) -> bool:
+        judged.append(f"{one.name}:{tag.tag}")
+        return real(one, tag, fits)
+
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("right_square_bracket")
+        await until(lambda: "235 models" in screen_lines(app)[1])
+        view = app.first.view
+        monkeypatch.setattr(catalogue_view, "fits_well", noted)
+        view.narrow("fits")
+        asked = len(judged)
+        assert asked > 200
+        view.narrow("fits")
+        assert len(judged) < asked + 100  # those of the rows that are drawn
+        view.screen.fits.machine = replace(view.screen.fits.machine, gpu_free=1, ram_free=1)
+        view.narrow("fits")
+        assert view.table.shown == 0
+
+
+async def test_the_hubs_tables_are_sorted_and_more_stays_last(fake: FakeServices) -> None:
+    app = host(fake)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(app, pilot)
+        fake.library.catalogue.hub.set(HubView("hub", "m", (GATED, REPO), "/api/models?cursor=2"))
+        await until(lambda: "org/Model-8B-GGUF" in screen_text(app))
+        table = app.first.table
+        for column in ("name", "parameters", "pulls", "changed", "context"):
+            table.sort_by(column)
+            assert isinstance(table.shown_items[-1], More)
+        table.sort_by("pulls")
+        assert table.shown_items[0] is REPO
+        fake.library.catalogue.hub.set(HubView("hub", "m", (REPO,), "", REPO.key, HubFiles(REPO, FILES)))
+        await until(lambda: "Q8_0" in screen_text(app))
+        table.sort_by("size")
+        assert table.shown_items[0] is FILES[2]

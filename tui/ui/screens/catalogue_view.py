@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 FITTING: Final = (Verdict.GOOD, Verdict.TIGHT, Verdict.AFTER_UNLOAD)
 MOST_TAGS: Final = 40
 """Tags in the pane; the dialog has all of them."""
+ALIKE: Final = 0.02
+"""Share by which free memory may differ while verdicts of a filter stay."""
 UNUSUAL: Final = "unusual name: it holds characters that only look like those one types"
 
 
@@ -82,9 +84,33 @@ def fitting(library: Library, fits: Fits) -> list[tuple[CatalogueModel, Catalogu
 # --- the filter -------------------------------------------------------------------------------------------------------
 
 
-def accepts(text: str, fits: Fits, installed: frozenset[str]) -> tuple[str, Callable[[CatalogueModel], bool] | None]:
-    """See `catalogue_search.accepts`."""
-    return catalogue_search.accepts(text, lambda model, tag: fits_well(model, tag, fits), installed)
+class Verdicts:
+    """Whether tags fit, remembered while this machine's free memory stays about the same: a filter asks for all of them at each key."""
+
+    def __init__(self, fits: Fits) -> None:
+        self._fits = fits
+        self._free = (0, 0)
+        self._seen: dict[tuple[str, str], bool] = {}
+
+    def well(self, model: CatalogueModel, tag: CatalogueTag) -> bool:
+        """See `fits_well`."""
+        key = (model.name, tag.tag)
+        if key not in self._seen:
+            self._seen[key] = fits_well(model, tag, self._fits)
+        return self._seen[key]
+
+    def accepts(self, text: str, installed: frozenset[str]) -> tuple[str, Callable[[CatalogueModel], bool] | None]:
+        """See `catalogue_search.accepts`."""
+        machine = self._fits.machine
+        free = (machine.gpu_free, machine.ram_free) if machine is not None else (-1, -1)
+        if any(abs(new - old) > ALIKE * max(new, old) for new, old in zip(free, self._free, strict=True)):
+            self.forget()
+            self._free = free
+        return catalogue_search.accepts(text, self.well, installed)
+
+    def forget(self) -> None:
+        """Another list: of the same names others may be meant."""
+        self._seen.clear()
 
 
 # --- columns ----------------------------------------------------------------------------------------------------------

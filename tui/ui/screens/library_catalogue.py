@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from textual.binding import Binding, BindingType
 
 from tui.core.capabilities import Capability
 from tui.core.names import normal
-from tui.providers.library import CatalogueModel, CatalogueTag, Library
+from tui.providers.library import CatalogueModel, CatalogueTag, Library, library_of
 from tui.services.api import pullers
 from tui.services.library.catalogue import CatalogueView as ListView
 from tui.services.library.catalogue_search import age_words, of_words
@@ -23,8 +23,10 @@ from tui.ui.widgets.columns import Column
 from tui.ui.widgets.detail import Fact
 from tui.ui.widgets.rows import Rows
 
-_BEST: int = 24
+_BEST: Final = 24
 """How many models are recommended."""
+_MOST: Final = 600
+"""Models of a list that are looked at for that, the first of it."""
 
 
 class CatalogueTable(Rows[CatalogueModel]):
@@ -50,6 +52,7 @@ class CatalogueView(LibraryView[CatalogueModel]):
         self.only_best = False
         self._best: tuple[Recommendation, ...] = ()
         self._list = ListView()
+        self._verdicts = catalogue_view.Verdicts(self.screen.fits)
         return CatalogueTable(
             self.columns(80),
             key=lambda model: model.name,
@@ -97,6 +100,7 @@ class CatalogueView(LibraryView[CatalogueModel]):
             self._fill()
 
     def _fill(self) -> None:
+        self._verdicts.forget()
         self._recommend()
         self.table.set_items(self.library.models)
         self.screen.apply_filter()
@@ -106,7 +110,7 @@ class CatalogueView(LibraryView[CatalogueModel]):
         if not self._best:
             self._recommend()
         best = {one.name.partition(":")[0] for one in self._best}
-        words, holds = catalogue_view.accepts(text, self.screen.fits, self.installed)
+        words, holds = self._verdicts.accepts(text, self.installed)
         if self.only_best:
             inner = holds
             self.table.set_filter(words, lambda model: model.name in best and (inner is None or inner(model)))
@@ -119,8 +123,11 @@ class CatalogueView(LibraryView[CatalogueModel]):
         if machine is None:
             self._best = ()
             return
+        library = self.library
+        if len(library.models) > _MOST:
+            library = library_of(library.models[:_MOST], library.snapshot)
         self._best = recommended(
-            self.library,
+            library,
             machine,
             preferred=settings.preferred,
             excluded=settings.excluded,

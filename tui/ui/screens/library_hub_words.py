@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from tui.core.fit import Fit, Subject
 from tui.core.hub import HubFile, HubRepo
@@ -10,8 +11,10 @@ from tui.core.record import record
 from tui.text import clean_name, duration, size, tokens
 from tui.ui.screens.catalogue_view import UNUSUAL, millions
 from tui.ui.screens.fits import TONES, Fits, need_text, words
-from tui.ui.widgets.columns import Cell, Column
+from tui.ui.widgets.columns import Cell, Column, Drawn
 from tui.ui.widgets.detail import Fact
+
+T = TypeVar("T")
 
 
 @record(frozen=True)
@@ -40,33 +43,41 @@ def access(repo: HubRepo) -> str:
     return "private" if repo.private else "gated" if repo.gated else ""
 
 
+def _repo(render: Callable[[HubRepo], T]) -> Callable[[Row], T | None]:
+    """What something says of a repository; nothing of the row that fetches more, which so stays the last."""
+    return lambda row: render(row) if isinstance(row, HubRepo) else None
+
+
+def _file(render: Callable[[HubFile], T]) -> Callable[[Row], T | None]:
+    """What something says of a file."""
+    return lambda row: render(row) if isinstance(row, HubFile) else None
+
+
+def _text(value: Callable[[Row], str | None]) -> Callable[[Row], Drawn]:
+    return lambda row: value(row) or ""
+
+
+def _repo_name(row: Row) -> Cell:
+    if isinstance(row, HubRepo):
+        return Cell(row.name, "warn" if row.unusual else "")
+    return Cell("more: enter asks for the next page", "accent", rest=True)
+
+
 def repo_columns(width: int, now: float) -> list[Column[Row]]:
     """The columns of repositories."""
 
-    def of(row: Row) -> HubRepo | None:
-        return row if isinstance(row, HubRepo) else None
+    def figure(key: str, title: str, text: Callable[[HubRepo], str], value: Callable[[HubRepo], float | None], cells: int) -> Column[Row]:
+        return Column(key, title, _text(_repo(text)), width=cells, align="right", sort_key=_repo(value), descending=True)
 
-    def name(row: Row) -> Cell:
-        if isinstance(row, More):
-            return Cell("more: enter asks for the next page", "accent", rest=True)
-        repo = of(row)
-        return Cell(repo.name, "warn" if repo.unusual else "") if repo is not None else Cell("")
-
-    def told(text: object) -> Cell:
-        return Cell("" if text is None else str(text))
-
+    context = figure("context", "CONTEXT", lambda repo: tokens(repo.context), lambda repo: repo.context, 7)
     return [
-        Column("name", "REPOSITORY", name, min=30, flex=4, max=60),
-        Column("parameters", "PARAMS", lambda row: told(billions(r.parameters) if (r := of(row)) else None), width=6, align="right"),
-        Column("pulls", "PULLS", lambda row: told(millions(r.downloads) if (r := of(row)) else None), width=7, align="right"),
-        Column("changed", "CHANGED", lambda row: told(_ago(r, now) if (r := of(row)) else None), width=7, align="right"),
-        Column("access", "ACCESS", lambda row: Cell(access(r) if (r := of(row)) else "", "warn"), width=7),
-        *(
-            [Column[Row]("context", "CONTEXT", lambda row: told(tokens(r.context) if (r := of(row)) else None), width=7, align="right")]
-            if width >= 96
-            else []
-        ),
-        Column("licence", "LICENCE", lambda row: told((r.licence or "–") if (r := of(row)) else None), min=7, flex=1, max=24),
+        Column("name", "REPOSITORY", _repo_name, min=30, flex=4, max=60, sort_key=_repo(lambda repo: repo.key.lower())),
+        figure("parameters", "PARAMS", lambda repo: billions(repo.parameters), lambda repo: repo.parameters, 6),
+        figure("pulls", "PULLS", lambda repo: millions(repo.downloads), lambda repo: repo.downloads, 7),
+        figure("changed", "CHANGED", lambda repo: _ago(repo, now), lambda repo: repo.updated_at, 7),
+        Column("access", "ACCESS", lambda row: Cell(access(row) if isinstance(row, HubRepo) else "", "warn"), width=7),
+        *([context] if width >= 96 else []),
+        Column("licence", "LICENCE", _text(_repo(lambda repo: repo.licence or "–")), min=7, flex=1, max=24),
     ]
 
 
@@ -77,31 +88,25 @@ def _ago(repo: HubRepo, now: float) -> str:
 def file_columns(repo: HubRepo, fits: Fits, *, binary: bool = False) -> list[Column[Row]]:
     """The columns of a repository's files."""
 
-    def of(row: Row) -> HubFile | None:
-        return row if isinstance(row, HubFile) else None
-
-    def name(row: Row) -> Cell:
-        file = of(row)
-        return Cell(file.name.rpartition("/")[2], "warn" if file.unusual else "" if file.pull else "dim") if file else Cell("")
-
     def fit_cell(row: Row) -> Cell:
-        file = of(row)
-        if file is None:
-            return Cell("")
-        fit = fit_of(repo, file, fits)
-        if not file.pull:
-            return Cell(file.why, "dim")
+        if not isinstance(row, HubFile) or not row.pull:
+            return Cell(row.why if isinstance(row, HubFile) else "", "dim")
+        fit = fit_of(repo, row, fits)
         return Cell(words(fit, binary=binary), TONES.get(fit.verdict, "")) if fit is not None else Cell("–", "dim")
 
-    def known(text: object) -> str:
-        return str(text)
+    def name(row: Row) -> Cell:
+        if not isinstance(row, HubFile):
+            return Cell("")
+        return Cell(row.name.rpartition("/")[2], "warn" if row.unusual else "" if row.pull else "dim")
 
+    weight = _text(_file(lambda file: size(file.size, binary=binary)))
+    parts = _text(_file(lambda file: str(file.parts) if file.parts > 1 else ""))
     return [
-        Column("quant", "QUANT", lambda row: known(f.quant or "–") if (f := of(row)) else "", width=9),
-        Column("size", "SIZE", lambda row: known(size(f.size, binary=binary)) if (f := of(row)) else "", width=7, align="right"),
+        Column("quant", "QUANT", _text(_file(lambda file: file.quant or "–")), width=9, sort_key=_file(lambda file: file.quant or None)),
+        Column("size", "SIZE", weight, width=7, align="right", sort_key=_file(lambda file: file.size), descending=True),
         Column("fits", "FITS AT 8k", fit_cell, min=18, max=30, flex=1),
-        Column("parts", "PARTS", lambda row: known(f.parts if f.parts > 1 else "") if (f := of(row)) else "", width=5, align="right"),
-        Column("name", "FILE", name, min=20, flex=3),
+        Column("parts", "PARTS", parts, width=5, align="right"),
+        Column("name", "FILE", name, min=20, flex=3, sort_key=_file(lambda file: file.name.lower())),
     ]
 
 
