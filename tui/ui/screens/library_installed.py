@@ -21,7 +21,6 @@ from tui.ui.screens import (
     library_disk_words,
     library_history_words,
     library_kept_words,
-    library_tuning_words,
     library_updates_words,
 )
 from tui.ui.screens.fits import machine_of
@@ -238,14 +237,22 @@ class InstalledView(LibraryView[Model]):
             profile=self.known.profile(item),
             rank=self.known.rank(item),
         )
-        facts = library_tuning_words.added(facts, self.screen.services, item, time.time())
         update = library_updates_words.state_of(self.screen.services.library.updates.states.value, item)
         disk = library_disk_words.installed(self.screen.services, item, time.time(), binary=self.screen.binary)
         events = self.screen.services.library.events.history.value.get((item.provider, item.key), ())
         history = library_history_words.facts(events, self.known.profile(item), time.time())
         kept = library_kept_words.facts(item, self.screen.services.library.keeping.kept.value, binary=self.screen.binary)
         new = library_updates_words.facts(update, item, time.time(), binary=self.screen.binary)
-        return library_columns.in_order([*facts, *new, *disk, *kept, *history])
+        return library_columns.in_order([*facts, *new, *disk, *kept, *self._tuned(item), *history])
+
+    def _tuned(self, item: Model) -> list[Fact]:
+        """What was measured of it on purpose; the words are read where there is any."""
+        tuning = self.screen.services.library.tuning
+        if not tuning.optimised.value and not tuning.levels.value:
+            return []
+        from tui.ui.screens import library_tuning_words
+
+        return library_tuning_words.facts(self.screen.services, item, time.time())
 
     def rested(self, item: Model) -> None:
         """Ask about the model under the cursor; where its columns are there, about one of those in view after it, and so on."""

@@ -178,9 +178,3 @@ def facts(services: Any, model: Model, now: float) -> list[Fact]:
             out.append(Fact("level", f"{share}, measured {duration(max(0.0, now - mine.at))} ago"))
             break
     return out
-
-
-def added(found: Sequence[Fact], services: Any, model: Model, now: float) -> list[Fact]:
-    """The facts of the pane with those of `facts`, behind how the model did here."""
-    at = next((index + 1 for index, fact in enumerate(found) if fact.label == "here"), min(1, len(found)))
-    return [*found[:at], *facts(services, model, now), *found[at:]]
