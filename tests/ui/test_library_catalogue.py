@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
 from tests.support.fake_services import FakeServices, ScreenHost
 from tests.support.screen import screen_lines, screen_text, until
-from tests.ui.library_data import fill, model, models
+from tests.ui.library_data import GB, fill, model, models
 from tui.core.errors import Failure
+from tui.core.fit import Machine
 from tui.core.hub import HubFile, HubFiles, HubPage, HubRepo
 from tui.providers.library import CatalogueModel, CatalogueTag, library_of
 from tui.services.library.catalogue import CatalogueView, HubView
@@ -260,7 +260,7 @@ async def test_a_filter_judges_each_tag_once_while_memory_stays(fake: FakeServic
         assert asked > 200
         view.narrow("fits")
         assert len(judged) < asked + 100  # those of the rows that are drawn
-        view.screen.fits.machine = replace(view.screen.fits.machine, gpu_free=1, ram_free=1)
+        view.screen.fits.machine = Machine(GB, 1, GB, 1, 1)
         view.narrow("fits")
         assert view.table.shown == 0
 
