@@ -129,6 +129,9 @@ def test_an_exported_modelfile_makes_the_model_again(ollama: str, run: Run, tmp_
     assert said.code == 0 and f"again:latest: made from {NAME}." in said.err
     (job,) = queued(run)
     assert job["kind"] == "create" and job["arguments"]["from"] == NAME and job["arguments"]["parameters"]["seed"] == 7
+    file.write_text("FROM nothere:1b")
+    said = run("create", "other", "--from", str(file))
+    assert said.code == 1 and "Fetch it first: paddock pull nothere:1b" in said.err and len(queued(run)) == 1
     said = run("export", NAME, "--gguf")
     assert said.code == 1 and "may not be read by you" in said.err
 

@@ -83,6 +83,8 @@ def test_what_is_taken_out_needs_the_blobs() -> None:
     for source in ("qwen3:8b", "/m/blobs/sha256-zz", ""):
         with pytest.raises(PaddockError, match="top_k cannot be taken out of x"):
             create_fields("x", replace(made, sources=(source,)), old, old.with_option("top_k", None))
+    with pytest.raises(PaddockError, match="would lose something else: heat is left out"):
+        create_fields("x", replace(made, notes=("heat is left out: it is not known here",)), old, old.with_option("top_k", None))
     two = replace(made, sources=(made.sources[0], "/m/sha256:" + "b" * 64), adapters=("/m/sha256-" + "c" * 64,))
     assert blobs_of(two) == {
         "files": {"model.gguf": "sha256:" + "a" * 64, "model1.gguf": "sha256:" + "b" * 64},

@@ -203,6 +203,9 @@ async def test_an_import_is_queued_and_a_taken_name_asked_about(desk: tuple[Maki
     making.look_at(str(tmp_path / "model.pt"))
     await until(lambda: isinstance(making.source.value, Failure))
     assert not host.failures
+    making.make("box", "third", Source("Modelfile", "x", "Modelfile", base="nothere:1b"))
+    await until(lambda: host.failures)
+    assert "nothere:1b is not installed on box" in str(host.failures[0]) and len(queue.added) == 2, "nothing is fetched unasked"
 
 
 async def test_a_backup_and_back_through_the_part(desk: tuple[Making, Host, Queue], kitchen: Kitchen, tmp_path: Path) -> None:

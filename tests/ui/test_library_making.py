@@ -79,6 +79,30 @@ async def test_an_option_goes_into_the_configuration_after_a_diff(fake: FakeServ
         assert fake.called("configure") == [("qwen3:8b", {"num_ctx": 8192, "keep_alive": "10m"})]
 
 
+async def test_a_text_is_written_in_the_users_editor(fake: FakeServices, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def edited(_app: object, text: str, _state: Path, **_more: object) -> str:
+        return f"{text}\n\tmore"
+
+    monkeypatch.setattr("tui.ui.widgets.external_editor.edit_text", edited)
+    app = host(fake)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.pause()
+        await on(app, pilot)
+        await pilot.press("e", "tab")
+        fake.library.making.made.set({KEY: MADE})
+        await until(lambda: "0.6" in screen_text(app))
+        form(app).move_to_key("template")
+        await pilot.press("enter", "ctrl+e")
+        await until(lambda: "more" in screen_text(app))
+        await pilot.press("ctrl+s")
+        assert app.screen._new["same"].template == "{{ .Prompt }}\n\tmore", "tabs stay"  # type: ignore[attr-defined]
+        monkeypatch.undo()
+        monkeypatch.delenv("VISUAL", raising=False)
+        monkeypatch.setenv("EDITOR", "")
+        await pilot.press("enter", "ctrl+e")
+        await until(lambda: "No editor is set" in screen_text(app))
+
+
 async def test_texts_are_baked_into_the_model_or_a_new_one(fake: FakeServices) -> None:
     app = host(fake)
     async with app.run_test(size=(100, 30)) as pilot:

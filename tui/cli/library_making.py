@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tui.cli.waiting import redraws, worse
 from tui.core.capabilities import Capability
 from tui.core.clock import SYSTEM
 from tui.core.errors import FailureKind, PaddockError
+from tui.core.library import EventKind
 from tui.core.models import Model
 from tui.core.names import normal, same
 from tui.core.recipe import DiffLine, Recipe, difference, drawn, recipe_of, shown
@@ -157,8 +159,17 @@ async def _baked(context: Context) -> int:
         return REFUSED if _unasked(context) else DONE
     with context.audit.noting("configure", f"{provider.endpoint.name}/{model.key}", to=target):
         done = await bake(provider, model.key, target, old, new, SYSTEM, replaces=False)
+    await _noted(context, provider, done.name, EventKind.CONFIGURED, f"out of {model.key}", done.digest)
     _said(context, {"model": done.name, "digest": done.digest, "kept": done.kept}, f"{done.name} is configured.")
     return DONE
+
+
+async def _noted(context: Context, provider: Provider, model: str, kind: EventKind, text: str, digest: str = "") -> None:
+    """Into the history of the model; where the database cannot be written it is not kept."""
+    from tui.store.model_events import ModelEvents
+
+    with contextlib.suppress(PaddockError):
+        await ModelEvents(context.writable()).add(provider.endpoint.name, model, kind, text, digest)
 
 
 async def _text_of(given: str) -> str:
@@ -401,6 +412,7 @@ async def _restore(context: Context, provider: Provider, archive: Archive, name:
         return FAILED
     told.end()
     done.append(name)
+    await _noted(context, provider, name, EventKind.RESTORED, "from a backup")
     message(f"{name} is restored on {provider.endpoint.name}{'; what was there is an earlier version' if kept else ''}.")
     return DONE
 

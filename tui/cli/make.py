@@ -18,7 +18,7 @@ from tui.core.jobs import JobKind
 from tui.core.names import normal, parse, same
 from tui.providers.base import Provider
 from tui.services.asks import OFFLINE
-from tui.services.library.importing import Source, look_at, may_be_path
+from tui.services.library.importing import Source, installed_base, look_at, may_be_path
 from tui.text import clean_name
 
 _FULL: Final = ("F16", "F32", "BF16", "")
@@ -70,6 +70,8 @@ async def import_(context: Context) -> int:
 
 async def _from_source(context: Context, name: str, source: Source, fields: Mapping[str, Any]) -> int:
     provider = await maker(context)
+    if source.base:
+        installed_base(source, await provider.models(), provider.endpoint.name)
     if not await _free(context, provider, name):
         return FAILED
     if not context.json:

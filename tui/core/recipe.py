@@ -127,13 +127,17 @@ def create_fields(source: str, made: Modelfile, old: Recipe, new: Recipe) -> dic
         new: As it is to be.
 
     Raises:
-        PaddockError: Something is to be taken out, and the server does not name the weights by their digests.
+        PaddockError: Something is to be taken out, and the server does not name the weights by their digests, or the model has parameters
+            that are not known here.
     """
     options = {name: value for name, value in new.options.items() if old.options.get(name) != value}
     texts = {name: getattr(new, name) for name in ("system", "template") if getattr(new, name) != getattr(old, name)}
     gone = [name for name in old.options if name not in new.options] + [name for name, text in texts.items() if not text]
     if not gone:
         return {"from": source, **({"parameters": options} if options else {}), **texts}
+    if made.notes:
+        what = f"{', '.join(gone)} cannot be taken out of {source}, as that would lose something else: {made.notes[0]}"
+        raise PaddockError.of(what, source, "Set it to the value the server would use without it", FailureKind.UNSUPPORTED)
     whole = replace(made, parameters=_parameters(new), system=new.system or None, template=new.template or None)
     files = blobs_of(whole)
     if files is None:

@@ -66,6 +66,8 @@ async def bake(
     source, there = find(models, model), find(models, target)
     if source is None:
         raise gone(model, where)
+    if source.remote:
+        raise PaddockError.of(f"{source.name} runs in a cloud: nothing can be made from it", where, "Choose another model")
     if there is not None and not replaces and not same(target, source.key):
         raise PaddockError.of(f"There is a model named {target} already", where, "Choose another name", FailureKind.REFUSED)
     made = await provider.made_of(source.key)

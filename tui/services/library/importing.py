@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.jobs import JobKind
@@ -14,8 +14,12 @@ from tui.core.modelfile import SIZE_LIMIT, Modelfile, decode, parse_modelfile
 from tui.core.names import normal, parse
 from tui.core.record import record
 from tui.core.threads import in_daemon_thread
+from tui.services.library.keep_now import find
 from tui.services.library.weights import Weights, looks_like_path, weights_of
 from tui.text import clean_name
+
+if TYPE_CHECKING:
+    from tui.core.models import Model
 
 _LEVEL: Final = re.compile(r"(.+?)[-._](i?q[0-9][a-z0-9_]*|f16|bf16|f32|fp16)\Z", re.IGNORECASE)
 _PART: Final = re.compile(r"-[0-9]{5}-of-[0-9]{5}\Z")
@@ -56,6 +60,17 @@ class Source:
         if "parameters" in self.fields and more and "parameters" in more:
             fields["parameters"] = {**self.fields["parameters"], **more["parameters"]}
         return {**({"from": self.base} if self.base else {}), **{group: dict(files) for group, files in self.groups.items()}, **fields}
+
+
+def installed_base(source: Source, models: Iterable[Model], where: str) -> None:
+    """Refuse a Modelfile whose model is not installed: the server would fetch it unasked, whatever its size.
+
+    Raises:
+        PaddockError: It is not there.
+    """
+    if source.base and find(models, source.base) is None:
+        what = f"{source.base} is not installed on {where}, and the Modelfile is made from it"
+        raise PaddockError.of(what, source.path, f"Fetch it first: paddock pull {source.base}", FailureKind.NOT_FOUND)
 
 
 def is_modelfile(text: str) -> bool:

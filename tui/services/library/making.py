@@ -356,6 +356,7 @@ class Making(Part):
 
     async def _make(self, provider: str, name: str, source: Source) -> None:
         from tui.core.names import parse
+        from tui.services.library.importing import installed_base
         from tui.services.library.keep_now import find, keep_version
 
         host, name = self._host, str(parse(name))
@@ -363,7 +364,9 @@ class Making(Part):
         state = host.watching.state(provider)
         assert state is not None  # `_able` knows it
         connection = host.provider(provider)
-        there = find(await connection.models(), name)
+        models = await connection.models()
+        installed_base(source, models, provider)
+        there = find(models, name)
         if there is not None:
             text = f"{name} is installed on {provider}. Replace it? What is there stays as an earlier version."
             if await host.ask(text, (("keep", "Leave it"), ("replace", "Replace"))) != "replace":
