@@ -501,3 +501,18 @@ async def test_X01_hostile_texts_stay_literal_on_page_comparison_menu_and_column
         await pilot.press("space", "space", "space", "equals_sign")
         await until(lambda: isinstance(app.screen, CompareModels))
         assert clean()
+
+
+async def test_X23_a_name_that_only_looks_usual_is_marked(fake: FakeServices) -> None:
+    """Its escapes are shown wherever it stands; the pane and the page say what it is."""
+    fill(fake)
+    key = "ll\u0430ma3:8b"
+    fake.registry.models.set((replace(model("x"), name=clean_name(key), key=key), *models()))
+    app = host(fake)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(lambda: "ll‹U+0430›ma3:8b" in screen_text(app))
+        assert "unusual  the name holds characters that cannot be seen" in screen_text(app)
+        await pilot.press("j")
+        await until(lambda: "unusual" not in screen_text(app))
+        await pilot.press("k", "i")
+        await until(lambda: isinstance(app.screen, ModelPage) and "only look like" in screen_text(app))

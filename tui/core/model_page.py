@@ -11,9 +11,11 @@ from typing import Any, Final
 from tui.core.capabilities import ABILITY_WORDS
 from tui.core.fit import TYPE_BITS
 from tui.core.models import Model, ModelDetail
+from tui.core.names import unusual
 from tui.core.record import record
 from tui.text import clean_block, clean_label, clean_name, count, size
 
+UNUSUAL: Final = "the name holds characters that cannot be seen, or only look like those one types"
 _VALUE: Final = 200
 """Characters of a value of the metadata that are shown."""
 _NAMES: Final = {
@@ -63,6 +65,7 @@ def _model(model: Model, detail: ModelDetail | None, *, binary: bool) -> Iterato
     changed = model.modified_at or known.modified_at
     rows = (
         ("model", model.name),
+        ("unusual", UNUSUAL if unusual(model.key) else ""),
         ("provider", model.provider),
         ("runs at", f"{clean_name(known.remote_host) or 'a cloud'}: what you write leaves this machine" if model.remote else ""),
         ("size", f"{size(model.size, binary=binary)} ({count(model.size)} bytes)" if model.size is not None else ""),

@@ -79,6 +79,11 @@ def normal(text: str) -> str:
         return clean_name(text)
 
 
+def unusual(text: str) -> bool:
+    """Whether a name holds what cannot be seen, or what only looks like the letters one types (X23)."""
+    return not (text.isascii() and text.isprintable()) and clean_name(text, len(text) + 1) != text
+
+
 def same(one: str, other: str) -> bool:
     """Whether two spellings mean one model (`a`, `a:latest`, `library/a`, other case)."""
     if one == other:

@@ -11,8 +11,10 @@ from rich.cells import cell_len
 from tui.core.capabilities import ABILITY_WORDS, Ability
 from tui.core.errors import Failure
 from tui.core.filtering import parameter_count
+from tui.core.model_page import UNUSUAL
 from tui.core.models import Model, ModelDetail, ProviderState
 from tui.core.monitor import Profile
+from tui.core.names import unusual
 from tui.services.monitor.profile_words import cost, rate, speed
 from tui.text import duration, size, tokens
 from tui.ui.screens import library_updates_words
@@ -74,7 +76,8 @@ def every(known: Known, stale: Container[str] = (), *, binary: bool = False) -> 
     def name(model: Model) -> Cell:
         first = known.is_default(model)
         marked = first and len(model.name) <= _SHORT  # of a longer one the end of the name is worth more; the pane says it
-        return Cell(f"{model.name}*" if marked else model.name, "dim" if model.provider in stale else "accent" if first else "")
+        tone = "dim" if model.provider in stale else "warn" if unusual(model.key) else "accent" if first else ""
+        return Cell(f"{model.name}*" if marked else model.name, tone)
 
     first = profiled(lambda profile: profile.first_token)
     columns: list[Column[Model]] = [
@@ -203,6 +206,8 @@ def model_facts(
         out.append(Fact("old", f"{since}{stale.sentence()}", "$text-warning"))
         if stale.remedy:
             out.append(Fact("try", stale.remedy, "$text-warning"))
+    if unusual(model.key):
+        out.append(Fact("unusual", UNUSUAL, "$text-warning"))
     out.append(_needs(model, fits, state, binary=binary))
     if profile is not None:
         out.append(Fact("here", f"{speed(profile)}\n{cost(profile, binary=binary)}".strip()))
@@ -234,6 +239,7 @@ def model_facts(
 
 _ORDER: Final = (
     "old",
+    "unusual",
     "runs",
     "needs",
     "detail",
