@@ -239,3 +239,14 @@ def test_cards_of_different_sizes_are_seen_one_by_one() -> None:
     subject = replace(SUBJECT, weights=16 * GB)
     assert largest_context(subject, uneven) is not None
     assert (largest_context(subject, uneven) or 0) != (largest_context(subject, even) or 0)
+
+
+def test_what_is_loaded_is_unloaded_before_it_is_loaded_otherwise() -> None:
+    full = Machine(32 * GB, 20 * GB, 12 * GB, 4 * GB, 1, gpu_ours=7 * GB)
+    variant = Variant("8b", SUBJECT, Source.INSTALLED, SUBJECT.name)
+    (row,) = make_table([variant], (8192,), full).rows
+    (own,) = make_table([variant], (8192,), full, loaded={SUBJECT.name: 7 * GB}).rows
+    assert row.fits[0] is not None
+    assert own.fits[0] is not None
+    assert (row.fits[0].verdict, own.fits[0].verdict) == (Verdict.AFTER_UNLOAD, Verdict.GOOD)
+    assert (row.largest, own.largest) == (None, largest_context(SUBJECT, replace(full, gpu_free=11 * GB, gpu_ours=0)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 from typing import Any
 
 from tui.cli.context import Context, wrong_usage
@@ -39,12 +40,13 @@ WORDS = {word: ability for ability, word in ABILITY_WORDS.items()} | {ability.va
 
 @record(frozen=True)
 class Known:
-    """What estimates need: this machine, what loads taught, how fast memory is read, how the server runs models."""
+    """What estimates need: this machine, what loads taught, how fast memory is read, how the server runs models, what it has loaded."""
 
     machine: Machine
     lessons: Lessons
     pace: Pace
     served: Served = SERVED
+    loaded: Mapping[str, int] = field(default_factory=dict)
 
 
 async def fit(context: Context) -> int:
@@ -140,7 +142,8 @@ async def known_here(
     machine = machine_of(sample, [state] if state is not None else [], running)
     if machine is None:
         raise PaddockError.of("This machine's memory could not be measured", "", "See paddock doctor", FailureKind.INTERNAL)
-    return Known(machine, lessons, pace_of([gpu.name for gpu in sample.gpus], ran_of(profiles, models, details or {})), served)
+    pace = pace_of([gpu.name for gpu in sample.gpus], ran_of(profiles, models, details or {}))
+    return Known(machine, lessons, pace, served, {one.key: one.vram or 0 for one in running})
 
 
 async def _learned(context: Context) -> tuple[Lessons, dict[tuple[str, str], Any]]:
@@ -169,7 +172,7 @@ async def _offered(context: Context, name: str) -> int:
 def _tell(context: Context, title: str, provider: str, variants: Sequence[Variant], known: Known) -> int:
     asked = _context(context.args.context)
     contexts = (asked,) if asked else contexts_of(longest(variants), 7)
-    made = make_table(variants, contexts, known.machine, known.served, known.lessons, known.pace)
+    made = make_table(variants, contexts, known.machine, known.served, known.lessons, known.pace, known.loaded)
     fits = any(row.largest is not None for row in made.rows)
     if context.json:
         emit(as_object(title, provider, made, known))

@@ -6,6 +6,7 @@ Section 6.4 of the Ollama reference; a server may decide otherwise, so this is a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
@@ -221,6 +222,19 @@ def judge(need: Need, machine: Machine, served: Served = SERVED, *, loaded: bool
         share = min(1.0, later.ram / max(1, need.whole))
         return Fit(Verdict.SLOW, need, cpu_share=share, rate=expected_rate(need, share, pace), placement=later)
     return Fit(Verdict.NO, need, over=over)
+
+
+def freed(machine: Machine, ours: int) -> Machine:
+    """The machine once models of so many bytes on its GPUs are unloaded."""
+    held = machine.gpu_ours
+    if ours <= 0 or held <= 0:
+        return machine
+    cards = tuple(
+        replace(card, free=card.free + min(card.ours, ours * card.ours // held), ours=max(0, card.ours - ours * card.ours // held))
+        for card in machine.each()
+    )
+    free = sum(card.free for card in cards)
+    return replace(machine, gpu_free=free, gpu_ours=sum(card.ours for card in cards), cards=cards)
 
 
 def _easy(need: Need, placed: Placement, cards: Sequence[Card], margin: int) -> bool:

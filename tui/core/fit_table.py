@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
 from tui.core.fit_learn import NOTHING, Lessons, Subject, need_of
 from tui.core.fit_need import SERVED, Served
-from tui.core.fit_place import FITTING, Fit, Machine, Verdict, judge
+from tui.core.fit_place import FITTING, Fit, Machine, Verdict, freed, judge
 from tui.core.fit_speed import Pace
 from tui.core.record import record
 
@@ -150,16 +150,30 @@ def make_table(
     served: Served = SERVED,
     lessons: Lessons = NOTHING,
     pace: Pace | None = None,
+    loaded: Mapping[str, int] | None = None,
 ) -> FitTable:
-    """Judge every variant at every context: those of its own size first, heaviest first."""
+    """Judge every variant at every context: those of its own size first, heaviest first.
+
+    Args:
+        variants: The rows.
+        contexts: The columns.
+        machine: As it is now.
+        served: How the server runs models.
+        lessons: What loads taught.
+        pace: How fast this machine reads memory.
+        loaded: GPU bytes of what is loaded now, by the subject's name: it is unloaded before it is loaded otherwise.
+    """
+    held = loaded or {}
 
     def fit_at(subject: Subject, context: int) -> Fit:
-        return judge(need_of(subject, context, served, lessons), machine, served, pace=pace)
+        room = freed(machine, held.get(subject.name, 0)) if subject.digest else machine
+        return judge(need_of(subject, context, served, lessons), room, served, pace=pace)
 
     rows = []
     for variant in sorted(variants, key=lambda one: (one.other, -one.subject.weights)):
         subject = variant.subject
         fits = tuple(fit_at(subject, context) if context <= (subject.context or LONGEST) else None for context in contexts)
-        largest = largest_context(subject, machine, served, lessons)
+        room = freed(machine, held.get(subject.name, 0)) if subject.digest else machine
+        largest = largest_context(subject, room, served, lessons)
         rows.append(FitRow(variant, fits, largest, fit_at(subject, largest) if largest else None))
     return FitTable(tuple(contexts), tuple(rows))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tui.core.chat import ConversationSettings
-from tui.core.fit import SERVED, Basis, Machine, Need, Served, Shape, Verdict, judge, kv_cache, need_of, subject_of
+from tui.core.fit import SERVED, Basis, Machine, Need, Served, Shape, Verdict, freed, judge, kv_cache, need_of, subject_of
 from tui.core.models import Model, RunningModel
 from tui.core.monitor import Profile, Take
 from tui.core.names import same
@@ -112,7 +111,7 @@ def _placed(need: Need, gpus: Sequence[Gpu], machine: Machine, running: RunningM
         if gpu.memory_total and not gpu.lost and not gpu.unified
     }
     ours = running.vram or 0 if running is not None else 0  # it is unloaded before it is loaded again
-    machine = _without(machine, ours)
+    machine = freed(machine, ours)
     fit = judge(need, machine, served)
     total = max(0, need.total - ours)
     on_gpu = place(total, free, served.margin)
@@ -124,17 +123,6 @@ def _placed(need: Need, gpus: Sequence[Gpu], machine: Machine, running: RunningM
     else:
         missing = fit.over
     return Take(tuple(on_gpu.items()), ram, tokens, need.measured, missing, str(fit.verdict))
-
-
-def _without(machine: Machine, ours: int) -> Machine:
-    """The machine once a model of so many bytes is unloaded."""
-    held = max(1, machine.gpu_ours)
-    cards = tuple(
-        replace(card, free=card.free + min(card.ours, ours * card.ours // held), ours=max(0, card.ours - ours * card.ours // held))
-        for card in machine.each()
-    )
-    free = sum(card.free for card in cards)
-    return replace(machine, gpu_free=free, gpu_ours=sum(card.ours for card in cards), cards=cards)
 
 
 def place(total: int, free: dict[str, int], margin: int = SERVED.margin) -> dict[str, int]:

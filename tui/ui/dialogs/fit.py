@@ -121,7 +121,7 @@ class FitDialog(ModalScreen[None]):
         variants = tuple(self._variants())
         contexts = contexts_of(longest(variants))
         pace = self._fits.pace if machine is self._fits.machine else None
-        table = make_table(variants, contexts, machine, self._served, self._fits.lessons, pace)
+        table = make_table(variants, contexts, machine, self._served, self._fits.lessons, pace, self._held())
         self._table = self._with_speeds(table)
         told = f"{machine_text(machine, binary=self._binary)}; {served_text(self._served)}"
         self.query_one("#fit-machine", Static).update(Content(told))
@@ -147,6 +147,11 @@ class FitDialog(ModalScreen[None]):
         grid.styles.height = max(3, min(len(rows) + 1, self.size.height - others))
         titles = [*(cell_text(context) for context in contexts), "largest" if wide else "most"]
         grid.show(heading(lead), titles, rows, lead=lead, width=cell)
+
+    def _held(self) -> dict[str, int]:
+        """GPU bytes of what this provider has loaded."""
+        running = self._services.registry.running.value
+        return {one.key: one.vram or 0 for one in running if one.provider == self._provider}
 
     def _with_speeds(self, table: FitTable) -> FitTable:
         """Speeds that were measured stand for those expected."""
