@@ -28,6 +28,7 @@ from tests.sweep.night import spawn, until
 from tests.worker.fakes import CUT, END, MB, failed, step
 from tui.cli import pulls as pulls_command
 from tui.config.settings import Settings
+from tui.core.capabilities import Capability
 from tui.core.clock import SYSTEM, Clock, ManualClock
 from tui.core.errors import FailureKind
 from tui.core.events import JobStep
@@ -76,6 +77,8 @@ class Server:
 
 class Connection:
     """A provider at the server."""
+
+    capabilities = frozenset({Capability.PULL})
 
     def __init__(self, server: Server, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
