@@ -28,6 +28,7 @@ COUNT = 10_000
 FILTERS = ("f", "fa", "fam", "family39", "family39 ", "family39 >", "family39 >5", "family39 >5g", "family39 >5g !1b", "family39 >5g tools")
 TERMS = (">5g", "<8b", "tools", "!vision", "on:ollama", "quant:q4", "update", "loaded", "pinned", "fits")
 SORTS = ("name", "on", "size", "parameters", "quant", "update", "used", "speed", "context", "can", "changed", "fits")
+ROUNDS = 3
 KINDS = ("tools", "vision", "completion")
 
 
@@ -161,11 +162,21 @@ async def page(found: dict[str, float]) -> None:
 
 
 async def measure() -> dict[str, float]:
-    """Everything."""
-    found: dict[str, float] = {}
-    await table(found)
-    await page(found)
-    return found
+    """Everything, the median of three rounds; the worst stays the worst, and memory is that of the first."""
+    rounds = []
+    for _ in range(ROUNDS):
+        found: dict[str, float] = {}
+        await table(found)
+        await page(found)
+        rounds.append(found)
+    return {
+        name: max(one[name] for one in rounds)
+        if "worst" in name
+        else value
+        if "memory" in name
+        else statistics.median(one[name] for one in rounds)
+        for name, value in rounds[0].items()
+    }
 
 
 BUDGETS = {
