@@ -26,7 +26,7 @@ from tui.providers.base import Provider
 from tui.text import clean_block, clean_name
 
 STAYS: Final = "2m"
-LONGEST: Final = 48
+LONGEST: Final = 64
 """Tokens of an answer."""
 UNLOADS: Final = 60.0
 """Seconds an unload may take; running requests end first."""
