@@ -237,7 +237,7 @@ async def test_a_backup_and_back_through_the_part(desk: tuple[Making, Host, Queu
     making.back_up([("box", "nothere")], str(tmp_path / "c"))
     making.open_backup(str(tmp_path / "nothere"))
     await until(lambda: isinstance(making.opened.value, Failure) and len(host.failures) >= 2)
-    assert not (tmp_path / "c").exists()
+    assert not (tmp_path / "c").exists() and making.ended.value == 5 and making.progress.value is None
 
 
 async def test_exports_through_the_part(desk: tuple[Making, Host, Queue], tmp_path: Path) -> None:

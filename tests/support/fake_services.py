@@ -155,7 +155,7 @@ class FakeLibrary:
         self.fits = FakePart(calls, lessons=NOTHING, seen={}, pace=Pace())
         self.disk = FakeDisk(calls, shares={}, origins={}, uses={}, checks=CheckView())
         self.catalogue = FakePart(calls, view=CatalogueView(), hub=HubView())
-        self.making = FakePart(calls, made={}, progress=None, opened=None, source=None, exported="")
+        self.making = FakePart(calls, made={}, progress=None, ended=0, opened=None, source=None, exported="")
         self.tuning = FakePart(calls, proposals={}, run=None, optimised={}, levels={})
 
 

@@ -221,6 +221,7 @@ async def test_a_backup_is_followed_and_can_be_ended(fake: FakeServices) -> None
         await pilot.press("ctrl+x")
         assert fake.called("stop") == [()]
         making.progress.set(None)
+        making.ended.set(1)
         await until(lambda: isinstance(app.screen, LibraryScreen))
 
 

@@ -52,6 +52,7 @@ class Making(Part):
     Attributes:
         made: What models are made of, or why that is not known; asked for by `look`.
         progress: The backup that is being written or restored; one at a time.
+        ended: How many of them have ended, however they did.
         opened: The backup that was looked at last, or why it is none; None while it is read.
         source: What was found at the path that was looked at last, or why nothing; None while it is looked at.
         exported: Where the last export went.
@@ -61,6 +62,7 @@ class Making(Part):
         super().__init__(host)
         self.made: Observable[Mapping[ModelKey, Modelfile | Failure]] = Observable({})
         self.progress: Observable[Progress | None] = Observable(None)
+        self.ended: Observable[int] = Observable(0)
         self.opened: Observable[Opened | Failure | None] = Observable(None)
         self.source: Observable[Source | Failure | None] = Observable(None)
         self.exported: Observable[str] = Observable("")
@@ -196,7 +198,7 @@ class Making(Part):
 
     def back_up(self, models: Sequence[ModelKey], path: str) -> None:
         """Write models and all configuration to a folder or a tar; `progress` tells how far."""
-        self._host.post(self._back_up, tuple(models), path)
+        self._host.post(self._counted, self._back_up, tuple(models), path)
 
     async def _back_up(self, models: Sequence[ModelKey], path: str) -> None:
         from tui import __version__
@@ -255,7 +257,7 @@ class Making(Part):
 
     def restore(self, path: str, provider: str, names: Sequence[str], *, config: bool = False) -> None:
         """Compare all of a backup with its digests, then make these models of it again; a name that is taken is asked about."""
-        self._host.post(self._restore, path, provider, tuple(names), config)
+        self._host.post(self._counted, self._restore, path, provider, tuple(names), config)
 
     async def _restore(self, path: str, provider: str, names: Sequence[str], config: bool) -> None:
         from tui.core.threads import in_daemon_thread
@@ -301,6 +303,12 @@ class Making(Part):
         finally:
             if names:
                 host.watching.refresh(provider)
+
+    async def _counted(self, work: Callable[..., Awaitable[None]], *args: Any) -> None:
+        try:
+            await work(*args)
+        finally:
+            self.ended.set(self.ended.value + 1)
 
     def stop(self) -> None:
         """End the backup that is written or restored."""

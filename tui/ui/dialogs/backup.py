@@ -109,7 +109,7 @@ class _Following(ModalScreen[Any]):
 
 
 class ProgressDialog(_Following):
-    """How far a backup is; closes when it is done."""
+    """How far a backup is; to be made before it begins, closes when it has ended."""
 
     DEFAULT_CSS = f"ProgressDialog {{ {_CSS} }}"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -120,7 +120,8 @@ class ProgressDialog(_Following):
     def __init__(self, services: Any) -> None:
         super().__init__(services.library.making.progress)
         self._services = services
-        self._begun = False
+        self._before = services.library.making.ended.value
+        self._end: Follower[Any] | None = None
 
     def compose(self) -> ComposeResult:
         """What is done, how far, keys."""
@@ -129,13 +130,24 @@ class ProgressDialog(_Following):
             yield Static("", id="progress-bar", markup=False)
             yield Static(Content("esc goes on in the background   ctrl+x ends it: nothing half done stays"), classes="hint")
 
+    def on_mount(self) -> None:
+        """Close once it has ended, which may be before this is drawn."""
+        self._end = Follower(self, self._services.library.making.ended, self._ended, 0.1)
+        self._end.flush()
+
+    def on_unmount(self) -> None:
+        """End following."""
+        if self._end is not None:
+            self._end.stop()
+
+    def _ended(self, count: int) -> None:
+        if count > self._before:
+            self.dismiss(None)
+
     def take(self, value: Progress | None) -> None:
-        """Draw it, or close."""
+        """Draw it."""
         if value is None:
-            if self._begun:
-                self.dismiss(None)
             return
-        self._begun = True
         binary = self._services.config.current.value.appearance.units == "binary"
         share = min(1.0, value.done / value.total) if value.total else 0.0
         figures = f" {size(value.done, binary=binary)} of {size(value.total, binary=binary)}" if value.total else ""

@@ -60,7 +60,6 @@ class DiffDialog(ConfirmDialog):
     def on_mount(self) -> None:
         """Fill the diff; the safe answer has the focus."""
         self.call_after_refresh(self._fill)
-        super().on_mount()
 
     def _fill(self) -> None:
         board = self.query_one(Board)

@@ -134,7 +134,7 @@ class MakingVerbs(LibraryBase):
 
     def action_back_up(self) -> None:
         """The marked models, else the one under the cursor, and all configuration; asks where."""
-        from tui.ui.dialogs.backup import PathDialog, where
+        from tui.ui.dialogs.backup import PathDialog, ProgressDialog, where
 
         models = [model for model in self.chosen if not model.remote]
         names = models[0].name if len(models) == 1 else f"{len(models)} models" if models else ""
@@ -145,15 +145,11 @@ class MakingVerbs(LibraryBase):
 
         def done(path: str | None) -> None:
             if path is not None:
+                progress = ProgressDialog(self.services)
                 self.services.library.making.back_up([(model.provider, model.key) for model in models], path)
-                self._progress()
+                self.ask(progress)
 
         self.ask(PathDialog(what, where(models), hint=hint), done)
-
-    def _progress(self) -> None:
-        from tui.ui.dialogs.backup import ProgressDialog
-
-        self.ask(ProgressDialog(self.services))
 
     def action_restore_backup(self) -> None:
         """Ask which backup, then what of it."""
@@ -171,7 +167,7 @@ class MakingVerbs(LibraryBase):
         self.ask(PathDialog("Restore which backup?", "~/", hint="The folder or .tar that a backup wrote."), done)
 
     def _choose(self, opened: Opened) -> None:
-        from tui.ui.dialogs.backup import CONFIG, choices
+        from tui.ui.dialogs.backup import CONFIG, ProgressDialog, choices
         from tui.ui.widgets.confirm import MarkDialog
 
         provider = self._makers()[0]
@@ -180,8 +176,9 @@ class MakingVerbs(LibraryBase):
         def done(marked: Sequence[str] | None) -> None:
             if marked:
                 names = [name for name in marked if name != CONFIG]
+                progress = ProgressDialog(self.services)
                 self.services.library.making.restore(opened.path, provider, names, config=CONFIG in marked)
-                self._progress()
+                self.ask(progress)
 
         self.ask(MarkDialog(f"Restore on {provider}", offered), done)
 
