@@ -92,7 +92,7 @@ def test_deleted_hidden_and_undone(make: Callable[..., Hub], server: Ollama) -> 
     until(lambda: server.names == {"phi4:14b": PHI, "qwen3:8b": QWEN})
     until(lambda: len(hub.registry.models.value) == 2 and not hub.library.keeping.kept.value)
     assert hub.library.keeping.undoable.value == ""
-    assert [event.kind for event in events(hub, "qwen3:8b")] == [EventKind.RESTORED, EventKind.DELETED]
+    until(lambda: [event.kind for event in events(hub, "qwen3:8b")] == [EventKind.RESTORED, EventKind.DELETED])
     hub.library.keeping.undo()
     said(hub, "There is nothing to undo")
 
@@ -129,18 +129,23 @@ def test_two_apps_delete_at_once_and_both_see_the_trash(make: Callable[..., Hub]
 
 
 def test_rename_is_undone_and_lists_of_settings_follow(make: Callable[..., Hub], server: Ollama) -> None:
-    hub = make('[models]\npinned = ["qwen3:8b", "phi4:14b"]\npreferred = ["lab/qwen3:8b"]')
+    lists = '[models]\npinned = ["qwen3:8b", "phi4:14b"]\npreferred = ["lab/qwen3:8b"]'
+    hub = make(f'{lists}\n[models.options."qwen3:8b"]\nnum_ctx = 4096\nkeep_alive = "1h"')
     hub.library.keeping.rename("lab", "qwen3:8b", "mine")
-    assert said(hub, "is now named") == "qwen3:8b is now named mine:latest; models.pinned and models.preferred now say so, too"
+    assert said(hub, "is now named") == (
+        "qwen3:8b is now named mine:latest; models.pinned, models.preferred and models.options now say so, too"
+    )
     assert server.names == {"phi4:14b": PHI, "mine:latest": QWEN}
     models = hub.config.current.value.models
     assert (models.pinned, models.preferred) == (("mine:latest", "phi4:14b"), ("lab/mine:latest",))
-    assert [event.text for event in events(hub, "mine")] == ["from qwen3:8b"]
+    assert (models.options_of("mine"), models.keep_alive_of("mine"), models.options_of("qwen3:8b")) == ({"num_ctx": 4096}, "1h", {})
     until(lambda: hub.library.keeping.undoable.value)
+    assert [event.text for event in events(hub, "mine")] == ["from qwen3:8b"]
     hub.library.keeping.undo()
     said(hub, "mine:latest is now named qwen3:8b")
     assert server.names == {"phi4:14b": PHI, "qwen3:8b": QWEN}
-    assert hub.config.current.value.models.pinned == ("qwen3:8b", "phi4:14b")
+    models = hub.config.current.value.models
+    assert (models.pinned, models.options_of("qwen3:8b")) == (("qwen3:8b", "phi4:14b"), {"num_ctx": 4096})
 
 
 def test_a_copy_and_a_name_that_is_taken(make: Callable[..., Hub], server: Ollama) -> None:

@@ -20,6 +20,7 @@ from tui.core.names import parse, same
 from tui.providers.base import Provider
 from tui.services.library.keeping_diff import differences
 from tui.services.library.keeping_moves import Mover
+from tui.services.library.keeping_settings import follow
 from tui.services.library.keeping_trash import interrupted, kept_models, own_trash, settle
 from tui.services.library.keeping_words import Deleting, Freed, ago, day, delete_question, freed, listed, versions_in
 from tui.services.pins import pinned
@@ -119,8 +120,9 @@ async def mv(context: Context) -> int:
     await keeper.look(provider)
     moved = await keeper.mover(provider).rename(model.key, new)
     await keeper.note(provider, moved.target, EventKind.RENAMED, f"from {model.name}", model.digest)
-    if pinned(context.settings, provider.endpoint.name, model.name):
-        message(f"models.pinned still names {model.name}: paddock config set models.pinned changes that.")
+    alone = not any(name != provider.endpoint.name for name in context.settings.providers)
+    if changed := follow(context.config, provider.endpoint.name, model.key, moved.target, alone=alone):
+        message(f"{' and '.join(changed)} now say{'' if len(changed) > 1 else 's'} {moved.target}, too.")
     return said(context, f"{model.name} on {provider.endpoint.name} is now named {moved.target}.", model.name, provider.endpoint.name)
 
 

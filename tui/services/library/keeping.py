@@ -136,8 +136,9 @@ class Keeping(Part):
 
         restored: list[ModelKey] = []
         for provider in dict.fromkeys(provider for provider, _model in models):
+            self._allowed(provider, Capability.DELETE, f"Deleting {listed([model for name, model in models if name == provider])}")
+        for provider in dict.fromkeys(provider for provider, _model in models):
             keys = [model for name, model in models if name == provider]
-            self._allowed(provider, Capability.DELETE, f"Deleting {listed(keys)}")
             trash = not now and self.has_trash(provider)
             gone: list[Moved] = []
 
@@ -296,21 +297,18 @@ class Keeping(Part):
         await self._checked(f"renaming {model}", provider, (Capability.COPY, Capability.DELETE), work)
 
     async def _settings_follow(self, provider: str, old: str, new: str) -> str:
-        """Have the lists of settings that name a model name it anew, unless another provider has one of that name; says which did."""
+        """Have settings that name a model name it anew; says which did."""
         from tui.core.names import same
         from tui.core.threads import in_daemon_thread
+        from tui.services.library.keeping_settings import follow
+        from tui.services.library.keeping_words import listed
 
-        if any(model.provider != provider and same(model.key, old) for model in self._host.watching.models.value):
+        alone = not any(model.provider != provider and same(model.key, old) for model in self._host.watching.models.value)
+        try:
+            return listed(await in_daemon_thread(lambda: follow(self._host.config, provider, old, new, alone=alone)))
+        except PaddockError as error:
+            self._host.say(f"{new} is renamed; settings still name {old}: {error.failure.what}", Severity.WARNING, error.failure)
             return ""
-        models = self._host.settings().models
-        changed: dict[str, list[str]] = {}
-        for name, value in (("pinned", models.pinned), ("preferred", models.preferred)):
-            now = [new if same(one, old) else f"{provider}/{new}" if same(one, f"{provider}/{old}") else one for one in value]
-            if now != list(value):
-                changed[name] = now
-        for name, now in changed.items():
-            await in_daemon_thread(lambda key=f"models.{name}", now=now: self._host.config.set(key, now))  # type: ignore[misc]
-        return " and ".join(f"models.{name}" for name in changed)
 
     # --- versions -----------------------------------------------------------------------------------------------------
 

@@ -107,7 +107,11 @@ class Mover:
                 raise gone(source.name, self._where)
         versions = versions_of(models, source.key)
         for version, _kept in versions:
-            await self.drop(version.key)
+            try:
+                await self.drop(version.key)
+            except PaddockError as error:
+                what = f"{source.name} was deleted, and an earlier version of it is still kept: {error.failure.what}"
+                raise PaddockError(replace(error.failure, what=what)) from error
         return Moved(source, "", len(versions))
 
     async def drop(self, key: str, what: str = "delete for good") -> None:

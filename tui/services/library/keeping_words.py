@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from tui.core.kept import KeptKind, kept_of
@@ -44,18 +44,19 @@ def freed(doomed: Sequence[Model], everything: Iterable[Model], shares: Mapping[
     names = {(model.provider, normal(model.key).lower()) for model in doomed}
     digests = {(model.provider, model.digest) for model in doomed if model.digest}
     others: list[Model] = []
+    along: list[Model] = []
     for model in everything:
         if (model.provider, model.key) in going:
             continue
         kept = kept_of(model.key)
         version = kept is not None and kept.kind is KeptKind.VERSION and (model.provider, kept.original.lower()) in names
         if version or (kept is not None and kept.kind is KeptKind.TRASH and (model.provider, model.digest) in digests):
-            going.add((model.provider, model.key))
+            along.append(model)
         else:
             others.append(model)
     exact = [shares.get((model.provider, model.key)) for model in doomed]
     if exact and all(share is not None and share.exact for share in exact):
-        return _by_disk(doomed, going, shares)
+        return _by_disk([*doomed, *along], shares)
     stays = {(model.provider, model.digest) for model in others if model.digest}
     counted, total, unknown = set[tuple[str, str]](), 0, False
     for model in doomed:
@@ -70,19 +71,21 @@ def freed(doomed: Sequence[Model], everything: Iterable[Model], shares: Mapping[
     return Freed(total, "" if not total else "at least" if unknown else "up to")
 
 
-def _by_disk(doomed: Sequence[Model], going: Collection[tuple[str, str]], shares: Mapping[tuple[str, str], DiskShare]) -> Freed:
+def _by_disk(going: Sequence[Model], shares: Mapping[tuple[str, str], DiskShare]) -> Freed:
     """Own bytes, and those shared only with models that go as well, once for each group that shares them."""
-    total, groups, less = 0, dict[frozenset[tuple[str, str]], int](), False
-    for model in doomed:
-        share = shares[model.provider, model.key]
+    names = {(model.provider, model.key) for model in going}
+    total, groups, partly = 0, dict[frozenset[tuple[str, str]], int](), False
+    for model in going:
+        share = shares.get((model.provider, model.key))
+        if share is None or not share.exact:
+            partly = True
+            continue
         total += share.own
-        if share.shared:
-            group = frozenset((model.provider, name) for name in (model.key, *share.shared_with))
-            if group <= set(going):
-                groups[group] = max(groups.get(group, 0), share.shared)
-            else:
-                less = True
-    partly = less and len(doomed) > 1
+        group = frozenset((model.provider, name) for name in (model.key, *share.shared_with))
+        if share.shared and group <= names:
+            groups[group] = max(groups.get(group, 0), share.shared)
+        elif share.shared and len(group & names) > 1:
+            partly = True  # some of what these share is theirs alone
     return Freed(total + sum(groups.values()), "at least" if partly else "")
 
 

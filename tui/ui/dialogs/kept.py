@@ -123,8 +123,8 @@ class KeptDialog(ModalScreen[None]):
         if only is not None:
             kept = [one for one in kept if one.kind is KeptKind.VERSION and one.provider == only[0] and same(one.original, only[1])]
         rows.set_items(sorted(kept, key=lambda one: -one.at))
-        keys = "enter brings it back  d deletes for good  = compares  space marks"
-        self.query_one(".hint", Static).update(Content(f"{keys}{'' if only is not None else '  e empties the trash'}  esc back"))
+        keys = f"enter brings back  d deletes for good  = compares{'' if only is not None else '  e empties'}  esc back"
+        self.query_one(".hint", Static).update(Content(keys))
 
     @property
     def chosen(self) -> list[KeptModel]:
