@@ -60,8 +60,9 @@ def legend(table: FitTable, *, short: bool = False, binary: bool = False) -> str
     unit = "GiB" if binary else "GB"
     words = [f"{unit} needed"]
     words += ["! tight"] if Verdict.TIGHT in seen else []
-    words += ["* after an unload"] if Verdict.AFTER_UNLOAD in seen else []
-    words += [f"n/s slow{'' if short else ': tokens a second'}, partly on the CPU"] if Verdict.SLOW in seen else []
+    words += ["* after unload" if short else "* after an unload"] if Verdict.AFTER_UNLOAD in seen else []
+    slow = "n/s slow, partly CPU" if short else "n/s slow: tokens a second, partly on the CPU"
+    words += [slow] if Verdict.SLOW in seen else []
     words += [f"-n {'' if short else f'{unit} '}missing"] if Verdict.NO in seen else []
     return "  ".join(words)
 

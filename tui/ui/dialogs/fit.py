@@ -128,13 +128,15 @@ class FitDialog(ModalScreen[None]):
         ascii, width = uses_ascii(self, None), self.size.width
         meaning = legend(self._table, short=width < WIDE, ascii=ascii, binary=self._binary)
         self.query_one("#fit-legend", Static).update(Content(meaning))
-        self._draw_grid(contexts, ascii=ascii, wide=width >= WIDE)
+        room = max(20, min(width, WIDE) - 4)
+        lines = sum(-(-len(text) // room) for text in (told, meaning))
+        self._draw_grid(contexts, lines, ascii=ascii, wide=width >= WIDE)
         if self._first:
             self._first = False
             self._to_start(contexts)
         self._tell()
 
-    def _draw_grid(self, contexts: Sequence[int], *, ascii: bool, wide: bool) -> None:
+    def _draw_grid(self, contexts: Sequence[int], texts: int, *, ascii: bool, wide: bool) -> None:
         lead, cell = (36, 8) if wide else (28, 6)
         rows = [
             GridRow(
@@ -143,7 +145,7 @@ class FitDialog(ModalScreen[None]):
             )
             for row in self._table.rows
         ]
-        grid, others = self.query_one(Grid), 16 if self.size.height >= 30 else 11
+        grid, others = self.query_one(Grid), texts + (13 if self.size.height >= 36 else 8 if self.size.height < 24 else 9)
         grid.styles.height = max(3, min(len(rows) + 1, self.size.height - others))
         titles = [*(cell_text(context) for context in contexts), "largest" if wide else "most"]
         grid.show(heading(lead), titles, rows, lead=lead, width=cell)
