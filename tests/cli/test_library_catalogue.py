@@ -54,6 +54,11 @@ def test_tags_are_listed_with_their_quantizations(run: Run) -> None:
     ]
 
 
+def test_what_is_excluded_is_not_listed(run: Run, configure: Callable[[str], None]) -> None:
+    configure('[models]\nexcluded = ["codellama*"]\n')
+    assert names(run("search", "codellama")) == ["phind-codellama"]
+
+
 def test_what_fits_is_measured_here(run: Run, machine: None) -> None:
     said = run("search", "llama3.1", "--fits")
     assert said.code == 0 and names(said)[0] == "llama3.1"

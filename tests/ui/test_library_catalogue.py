@@ -281,3 +281,22 @@ async def test_the_hubs_tables_are_sorted_and_more_stays_last(fake: FakeServices
         await until(lambda: "Q8_0" in screen_text(app))
         table.sort_by("size")
         assert table.shown_items[0] is FILES[2]
+
+
+async def test_what_is_excluded_is_not_offered_and_what_is_too_large_not_filled_in(fake: FakeServices) -> None:
+    fake.config.set("models.excluded", ["llama3*", "qwen2.5-coder:0.5b"])
+    fake.config.set("models.max_size", "5 GB")
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("right_square_bracket")
+        await until(lambda: "deepseek-r1" in screen_lines(app)[3])
+        view = app.first.view
+        names = {item.name: item for item in view.table.items}
+        assert not any(name.startswith("llama3") for name in names)
+        coder = names["qwen2.5-coder"]
+        assert coder.tag("0.5b") is None and coder.tag("1.5b") is not None
+        best = view.best_of(names["deepseek-r1"])
+        assert best is not None and best.tag == "7b"
+        fake.config.set("models.excluded", [])
+        await pilot.press("left_square_bracket", "right_square_bracket")
+        await until(lambda: "llama3.1" in screen_lines(app)[3])

@@ -19,9 +19,10 @@ from tui.core.fit import Subject, Verdict, judge, need_of
 from tui.core.hub import HubFile, HubRepo
 from tui.core.names import normal
 from tui.providers.library import CODE, CatalogueModel, CatalogueTag, Library
+from tui.services.asks import excluded
 from tui.services.library.catalogue_hub import open_hub
 from tui.services.library.catalogue_list import newest, refreshed_from, refreshed_installed, write_copy
-from tui.services.library.catalogue_search import Fitting, accepts, day_of, largest, of_words, tags_of, weighty
+from tui.services.library.catalogue_search import Fitting, accepts, day_of, largest, of_words, offered, tags_of, weighty
 from tui.services.library.fits_recommend import FITTING, subject_of_tag
 from tui.text import clean_name, count, duration, size, tokens
 
@@ -83,7 +84,8 @@ def _library(context: Context) -> Library:
     library, problem = newest(context.paths.cache, SYSTEM.time())
     if problem is not None:
         report(problem.failure)
-    return library
+    settings = context.settings
+    return offered(library, (lambda name: excluded(name, settings)) if settings.models.excluded else None)
 
 
 async def _list(context: Context) -> int:
@@ -182,7 +184,7 @@ def _print_tags(context: Context, found: list[CatalogueModel], wanted: str, fits
 
 async def _refresh(context: Context) -> int:
     """Fetch a newer list; where that fails the old one stays, and why is said."""
-    settings, old = context.settings, _library(context)
+    settings, old = context.settings, newest(context.paths.cache, SYSTEM.time())[0]
     if settings.general.network == "metered" and not context.args.yes and not await ask("The network is metered. Fetch a newer list?"):
         return FAILED
     try:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from tui.core.filtering import Filter, Look, Term, parameter_count, predicate
 from tui.core.filtering import parse as parse_filter
-from tui.providers.library import CatalogueModel, CatalogueTag, age
+from tui.providers.library import CatalogueModel, CatalogueTag, Library, age, library_of
 
 Pair = tuple[CatalogueModel, CatalogueTag | None]
 Fitting = Callable[[CatalogueModel, CatalogueTag], bool]
@@ -33,6 +34,18 @@ def age_words(date: str, now: float) -> str:
 def of_words(date: str, now: float) -> str:
     """`of 21 Aug 2026, 93 days old`."""
     return ", ".join(part for part in (f"of {day_of(date)}", age_words(date, now)) if part)
+
+
+def offered(library: Library, hidden: Callable[[str], bool] | None) -> Library:
+    """The list without what `models.excluded` hides: models by their name, or tags of them; with all its tags a model goes."""
+    if hidden is None:
+        return library
+    kept = []
+    for model in library.models:
+        tags = tuple(tag for tag in model.tags if not hidden(f"{model.name}:{tag.tag}"))
+        if not hidden(model.name) and (tags or not model.tags):
+            kept.append(model if len(tags) == len(model.tags) else replace(model, tags=tags))
+    return library_of(kept, library.snapshot, library.source)
 
 
 def weighty(model: CatalogueModel) -> list[CatalogueTag]:

@@ -66,9 +66,9 @@ def fits_well(model: CatalogueModel, tag: CatalogueTag, fits: Fits) -> bool:
     return fit is not None and fit.verdict in FITTING
 
 
-def largest(model: CatalogueModel, fits: Fits) -> CatalogueTag | None:
-    """The largest tag that fits on this machine; None where none does or nothing is known."""
-    return catalogue_search.largest(model, lambda one, tag: fits_well(one, tag, fits))
+def largest(model: CatalogueModel, fits: Fits, most: int | None = None) -> CatalogueTag | None:
+    """The largest tag of at most `most` bytes that fits on this machine; None where none does or nothing is known."""
+    return catalogue_search.largest(model, lambda one, tag: (most is None or (tag.bytes or 0) <= most) and fits_well(one, tag, fits))
 
 
 def fitting(library: Library, fits: Fits) -> list[tuple[CatalogueModel, CatalogueTag]]:

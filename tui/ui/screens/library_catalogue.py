@@ -12,8 +12,9 @@ from tui.core.capabilities import Capability
 from tui.core.names import normal
 from tui.providers.library import CatalogueModel, CatalogueTag, Library, library_of
 from tui.services.api import pullers
+from tui.services.asks import excluded
 from tui.services.library.catalogue import CatalogueView as ListView
-from tui.services.library.catalogue_search import age_words, of_words
+from tui.services.library.catalogue_search import age_words, of_words, offered
 from tui.services.library.fits_recommend import Recommendation, recommended
 from tui.ui.frame import Part
 from tui.ui.screens import catalogue_view
@@ -53,6 +54,8 @@ class CatalogueView(LibraryView[CatalogueModel]):
         self._best: tuple[Recommendation, ...] = ()
         self._list = ListView()
         self._verdicts = catalogue_view.Verdicts(self.screen.fits)
+        self._offered: tuple[Library, tuple[str, ...], Library] | None = None
+        self._filled: tuple[Library, bool] | None = None
         return CatalogueTable(
             self.columns(80),
             key=lambda model: model.name,
@@ -64,8 +67,12 @@ class CatalogueView(LibraryView[CatalogueModel]):
 
     @property
     def library(self) -> Library:
-        """The list that is shown."""
-        return self._list.list
+        """The list that is shown: without what `models.excluded` hides."""
+        settings, whole = self.screen.services.config.current.value, self._list.list
+        if self._offered is None or self._offered[:2] != (whole, settings.models.excluded):
+            hidden = (lambda name: excluded(name, settings)) if settings.models.excluded else None
+            self._offered = (whole, settings.models.excluded, offered(whole, hidden))
+        return self._offered[2]
 
     @property
     def installed(self) -> frozenset[str]:
@@ -96,13 +103,18 @@ class CatalogueView(LibraryView[CatalogueModel]):
     def shown(self) -> None:
         """The list is read when it is first looked at; what is recommended is worked out each time."""
         self._recommend()
-        if self.table.items != list(self.library.models):
+        if self._filled != (self.library, self.only_best):
             self._fill()
 
     def _fill(self) -> None:
+        """All models, most pulled first; or what is recommended, best first."""
         self._verdicts.forget()
         self._recommend()
-        self.table.set_items(self.library.models)
+        library = self.library
+        self._filled = (library, self.only_best)
+        rank = {one.name.partition(":")[0]: number for number, one in enumerate(self._best)}
+        models = sorted(library.models, key=lambda model: rank.get(model.name, len(rank))) if self.only_best else library.models
+        self.table.set_items(models)
         self.screen.apply_filter()
 
     def narrow(self, text: str) -> None:
@@ -141,12 +153,8 @@ class CatalogueView(LibraryView[CatalogueModel]):
     def toggle_best(self) -> None:
         """Only what is recommended, best first; or all, most pulled first."""
         self.only_best = not self.only_best
-        self._recommend()
-        rank = {one.name.partition(":")[0]: number for number, one in enumerate(self._best)}
-        models = sorted(self.library.models, key=lambda model: rank.get(model.name, len(rank))) if self.only_best else self.library.models
         self.table.sort_by(None)
-        self.table.set_items(models)
-        self.screen.apply_filter()
+        self._fill()
         self.table.move_to(0)
 
     def counts(self) -> list[Part]:
@@ -182,10 +190,14 @@ class CatalogueView(LibraryView[CatalogueModel]):
         return True
 
     def best_of(self, item: CatalogueModel) -> CatalogueTag | None:
-        """What a pull would fetch: what is recommended, the largest that fits, or what the library gives without a tag."""
+        """What a pull would fetch: what is recommended, the largest that fits and is allowed, or what the library gives without a tag."""
         name = next((one.name for one in self._best if one.name.startswith(f"{item.name}:")), "")
         found = next((tag for tag in item.tags if name == f"{item.name}:{tag.tag}"), None)
-        return found or catalogue_view.largest(item, self.screen.fits) or item.default
+        return found or catalogue_view.largest(item, self.screen.fits, self._max_size) or item.default
+
+    @property
+    def _max_size(self) -> int | None:
+        return self.screen.services.config.current.value.models.max_size
 
 
 class CatalogueVerbs(LibraryBase):
