@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -110,7 +110,7 @@ class FitTables(Part):
     async def _note(self, one: RunningModel) -> bool:
         """Keep what a load took; False where that is not known yet."""
         watching = self._host.watching
-        model = next((listed for listed in watching.models.value if listed.provider == one.provider and _is(listed, one)), None)
+        model = _listed(watching.models.value, one)
         state = watching.state(one.provider)
         if model is None or state is None:
             return False
@@ -156,8 +156,11 @@ class FitTables(Part):
             self.seen.set({**self.seen.value, provider: found})
 
 
-def _is(listed: Model, one: RunningModel) -> bool:
-    return listed.key == one.key or same(listed.name, one.name)
+def _listed(models: Sequence[Model], one: RunningModel) -> Model | None:
+    """The installed model that is loaded: by its exact name, else by one that means the same."""
+    mine = [listed for listed in models if listed.provider == one.provider]
+    exact = next((listed for listed in mine if listed.key == one.key), None)
+    return exact or next((listed for listed in mine if same(listed.name, one.name)), None)
 
 
 def _alike(load: Load, known: Load) -> bool:
