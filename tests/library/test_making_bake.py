@@ -217,7 +217,7 @@ async def test_configuring_can_be_undone(desk: tuple[Making, Host, Keeping, Even
     assert configured(host.settings(), NAME).options == {"num_ctx": 8192} and keeping.undos[0][0] == f"have {NAME} configured as before"
     await keeping.undos[0][1]()
     assert configured(host.settings(), NAME).options == {}
-    making.look("box", NAME)
+    making.look_into("box", NAME)
     await until(lambda: ("box", NAME) in making.made.value)
     old = recipe_of(making.made.value[("box", NAME)])  # type: ignore[arg-type]
     assert old == OLD
@@ -225,7 +225,7 @@ async def test_configuring_can_be_undone(desk: tuple[Making, Host, Keeping, Even
     await until(lambda: len(keeping.undos) == 2)
     await keeping.undos[1][1]()
     assert keeping.calls[0][0] == "bring back" and kept_of(keeping.calls[0][1][1]) is not None
-    making.look("box", NAME)
+    making.look_into("box", NAME)
     await until(lambda: ("box", NAME) in making.made.value)
     now = recipe_of(making.made.value[("box", NAME)])  # type: ignore[arg-type]
     making.bake("box", NAME, "mine:8b", now, now.with_option("seed", 8))
@@ -243,7 +243,7 @@ async def test_what_is_not_allowed_is_not_done(desk: tuple[Making, Host, Keeping
     host.config.set("security.access", "look")
     making.configure(NAME, {"num_ctx": 1})
     making.bake("box", NAME, NAME, OLD, OLD.with_option("seed", 1))
-    making.look("box", "nothere")
+    making.look_into("box", "nothere")
     await until(lambda: len(host.failures) == 2 and ("box", "nothere") in making.made.value)
     assert all("refused" in str(one) or "not done" in str(one) for one in host.failures)
     assert not kitchen.created and not keeping.undos

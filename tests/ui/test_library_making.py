@@ -62,7 +62,7 @@ async def test_an_option_goes_into_the_configuration_after_a_diff(fake: FakeServ
         await pilot.pause()
         assert isinstance(app.screen, ConfigureDialog)
         assert "[Paddock's configuration]" in screen_text(app)
-        assert fake.called("look") == [KEY]
+        assert fake.called("look_into") == [KEY]
         form(app).move_to_key("num_ctx")
         await pilot.press("enter")
         assert isinstance(app.screen, InputDialog)
@@ -158,7 +158,7 @@ async def test_a_server_that_makes_no_models_still_has_the_configuration(fake: F
         await pilot.press("e", "tab")
         await pilot.pause()
         assert "It cannot be made part of the model: it cannot create." in screen_text(app)
-        assert "[Paddock's configuration]" in screen_text(app) and not fake.called("look")
+        assert "[Paddock's configuration]" in screen_text(app) and not fake.called("look_into")
 
 
 async def test_X01_hostile_texts_of_a_model_are_drawn_literally(fake: FakeServices) -> None:

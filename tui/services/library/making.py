@@ -50,7 +50,7 @@ class Making(Part):
     """Makes models out of models and files, and files out of models.
 
     Attributes:
-        made: What models are made of, or why that is not known; asked for by `look`.
+        made: What models are made of, or why that is not known; asked for by `look_into`.
         progress: The backup that is being written or restored; one at a time.
         ended: How many of them have ended, however they did.
         opened: The backup that was looked at last, or why it is none; None while it is read.
@@ -76,7 +76,7 @@ class Making(Part):
 
     # --- configuring --------------------------------------------------------------------------------------------------
 
-    def look(self, provider: str, model: str) -> None:
+    def look_into(self, provider: str, model: str) -> None:
         """Ask what a model is made of; the answer comes in `made`."""
         self._host.post(self._look, provider, model)
 

@@ -122,7 +122,7 @@ class ConfigureDialog(ModalScreen[Configured | None]):
         self._follower = Follower(self, making.made, self._take, 0.1)
         self._follower.flush()
         if not self._refused:
-            making.look(self._model.provider, self._model.key)
+            making.look_into(self._model.provider, self._model.key)
         self._draw()
         rows.focus()
 
