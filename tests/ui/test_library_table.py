@@ -174,6 +174,26 @@ async def test_the_filters_language_in_the_table(fake: FakeServices) -> None:
         await until(lambda: shown(app) == ["big/served-model"])
 
 
+async def test_a_filter_asks_for_what_only_show_tells_some_models_at_a_time(fake: FakeServices) -> None:
+    fill(fake)
+    fake.registry.models.set(tuple(model(f"m{number}", context=None) for number in range(20)))
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(lambda: len(fake.called("show")) == 1)  # the one under the cursor
+        await pilot.press("slash", *"tools", "enter")
+        known = {}
+        while len(known) < 20:
+            await until(lambda: len(set(fake.called("show")) - known.keys()) > 0)
+            fresh = set(fake.called("show")) - known.keys()
+            assert len(fresh) <= 9
+            for key in fresh:
+                able = frozenset({Ability.TOOLS}) if int(key[1][1:]) % 2 else frozenset({Ability.COMPLETION})
+                known[key] = detail(key[1], abilities=able)
+            fake.registry.details.set(dict(known))
+        await until(lambda: shown(app) == [f"m{number}" for number in range(1, 20, 2)])
+        await until(lambda: "10 of 20 models" in screen_text(app) and "not asked" not in screen_text(app))
+
+
 async def test_filters_are_saved_used_and_dropped(fake: FakeServices) -> None:
     app = host(fill(fake))
     async with app.run_test(size=(80, 24)) as pilot:

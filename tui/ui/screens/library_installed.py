@@ -35,6 +35,11 @@ _MANY: Final = 1000
 _AGAIN: Final = 5.0
 _AT_ONCE: Final = 0.008
 """Seconds of verdicts that a key waits for."""
+_SHOWN: Final = frozenset({"ability", "can", "context", "licence"})
+"""Terms of a filter that some servers answer for one model at a time."""
+_ASKED_AT_ONCE: Final = 8
+_MOST_DETAILS: Final = 1000
+"""Models whose details are held; more are not asked for by a filter alone."""
 _PAUSE: Final = 0.03
 _STILL: Final = frozenset({"word", "size", "on", "quant"})
 """Terms of a filter that only a new list can make true."""
@@ -55,6 +60,7 @@ class ModelTable(Rows[Model]):
         super().sort_by(column, descending)
         if self.view is not None:
             self.view.await_verdicts()
+            self.view.ask_some()
 
 
 class InstalledView(LibraryView[Model]):
@@ -74,6 +80,7 @@ class InstalledView(LibraryView[Model]):
         self._kinds: frozenset[tuple[str, str]] = frozenset()
         self._terms: tuple[Term, ...] = ()
         self._again_at = 0.0
+        self._unasked = 0
         self._unjudged: list[Model] = []
         self._judging: Timer | None = None
         fits = self.screen.fits
@@ -133,6 +140,24 @@ class InstalledView(LibraryView[Model]):
         else:
             self.table.set_filter(found.plain, terms)
         self.await_verdicts()
+        self.ask_some()
+
+    def ask_some(self) -> None:
+        """Where filter or order want what only `show` tells, ask about some of the models; their answers ask about the next."""
+        sorting = self.table.sorting
+        wanted = any(term.kind in _SHOWN for term in self._terms) or (sorting is not None and sorting[0] in library_columns.ASKED)
+        self._unasked = 0
+        if not wanted:
+            return
+        registry = self.screen.services.registry
+        details = registry.details.value
+        all_of_it = (sorting is not None and sorting[0] == "licence") or any(term.kind == "licence" for term in self._terms)
+        able = {state.name for state in registry.providers.value if not registry.can(state.name, Capability.SHOW)}
+        lacking = [one for one in self.table.items if one.provider in able and (all_of_it or not (one.abilities and one.context))]
+        lacking = [one for one in lacking if (one.provider, one.key) not in details]
+        self._unasked = len(lacking)
+        for model in lacking[: _ASKED_AT_ONCE if len(details) < _MOST_DETAILS else 0]:
+            registry.show(model.provider, model.key)
 
     def await_verdicts(self) -> None:
         """Where filter or order want verdicts that take long to work out (thousands of models), go on between the keys."""
@@ -155,7 +180,12 @@ class InstalledView(LibraryView[Model]):
         where = f"on {self.provider}: " if self.provider else ""
         sorting = self.table.sorting
         order = f"by {self._every[sorting[0]].title.lower()}, " if sorting is not None and sorting[0] not in self.names else ""
-        return [(where, "$accent"), (order, "$text-muted"), (library_columns.counts(self.table, self.provider), "$foreground")]
+        unasked = f"{self._unasked} not asked yet, " if self._unasked else ""
+        return [
+            (where, "$accent"),
+            (f"{unasked}{order}", "$text-muted"),
+            (library_columns.counts(self.table, self.provider), "$foreground"),
+        ]
 
     def _draw_models(self, models: tuple[Model, ...]) -> None:
         self.screen.fits.take(self.screen.services)
@@ -177,6 +207,7 @@ class InstalledView(LibraryView[Model]):
             self.screen.fit_columns(self.screen.width or 80)
         if moved:
             self._again()
+            self.ask_some()
             self.table.redraw()
         if not self.table.total:
             self.table.set_empty(self._empty_words())
