@@ -166,7 +166,7 @@ class TableVerbs(LibraryBase):
                 self.draw_head()
 
         choices = [(name, column.title, note(name)) for name, column in every.items() if column.sort_key is not None]
-        self.ask(ChoiceDialog("Sort by", [*choices, ("", "as the servers list them", "")], current=now[0] if now else ""), done)
+        self.ask(ChoiceDialog("Sort by", [("", "as the servers list them", ""), *choices], current=now[0] if now else ""), done)
 
     def action_saved_filters(self) -> None:
         """Use a saved filter, save the one in use, drop one."""
