@@ -32,8 +32,8 @@ class LibraryScreen(ModelVerbs, TableVerbs, TuningVerbs, DiskVerbs, FitVerbs, Ke
     """Installed models of all providers, what can be pulled, and what lies on the disk."""
 
     HELP_LINES = (
-        "FITS is an estimate for 8k of context on this machine. Marks apply a key to several rows, hidden ones too. A filter takes words and "
-        "!words, >5g <8b >=32k, vision tools thinking embed complete, fits loaded pinned update, on:NAME quant:q4 licence:mit."
+        "FITS is an estimate for 8k of context on this machine. Marks apply a key to several rows, hidden ones too. A filter takes "
+        "words and !words, >5g <8b >=32k, vision tools thinking embed complete, fits loaded pinned update, on:NAME quant:q4 licence:mit."
     )
     VERBS = (
         FitVerbs.VERBS
