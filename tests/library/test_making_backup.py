@@ -22,7 +22,7 @@ from tui.core.errors import FailureKind, PaddockError
 from tui.core.kept import kept_of
 from tui.providers.ollama import Ollama
 from tui.services.library import backup_write
-from tui.services.library.backing_up import collect, restore_configuration, restore_model
+from tui.services.library.backing_up import collect, has_name, restore_configuration, restore_model
 from tui.services.library.backup_form import INDEX, SEAL, Index, is_name, read_index, write_index
 from tui.services.library.backup_read import archive_of, index_of, verify
 from tui.services.library.backup_words import saved_words
@@ -137,6 +137,21 @@ async def test_without_the_folder_the_weights_are_not_in_it_and_that_is_said(kit
     with pytest.raises(PaddockError, match="was not restored: its weights are not in the backup") as caught:
         await restore_model(box, archive, index_of(archive).models[0], tmp_path, ManualClock())
     assert caught.value.failure.remedy == f"Fetch it with paddock pull {NAME}" and not kitchen.models
+
+
+async def test_X01_a_hostile_name_or_text_makes_no_unreadable_backup(kitchen: Kitchen, box: Ollama, tmp_path: Path) -> None:
+    elsewhere = build({"providers": {"box": {"kind": "ollama", "url": kitchen.url, "location": "elsewhere"}}})
+    kitchen.put("evil\x1b[31m\nFROM x:1", system="x")
+    kitchen.put("odd:1", system='one """\ntwo', template="\x1b]0;x\x07")
+    named = {model.key: model for model in await box.models()}
+    hostile = next(model for key, model in named.items() if "evil" in key)
+    assert not has_name(hostile) and has_name(named["odd:1"])
+    with pytest.raises(PaddockError):
+        await collect(box, [hostile], elsewhere, {})
+    write_backup(tmp_path / "b", await collect(box, [named["odd:1"]], elsewhere, {}), {}, 1e9, "x")
+    text = (tmp_path / "b" / "models" / "0001.Modelfile").read_text("utf-8")
+    assert "cannot be written as a Modelfile" in text and "\x1b" not in text
+    assert index_of(archive_of(tmp_path / "b")).models[0].fields["system"] == 'one """\ntwo'
 
 
 async def test_another_version_in_the_folder_is_not_taken_for_this_one(kitchen: Kitchen, box: Ollama, settings: Settings) -> None:

@@ -29,7 +29,7 @@ from tui.core.names import normal, same
 from tui.core.recipe import DiffLine, Recipe, difference, drawn, recipe_of, shown
 from tui.core.threads import in_daemon_thread
 from tui.providers.base import Provider
-from tui.services.library.backing_up import collect, restore_configuration, restore_model, usable
+from tui.services.library.backing_up import collect, has_name, restore_configuration, restore_model, usable
 from tui.services.library.backup_form import Index
 from tui.services.library.backup_read import Archive, archive_of, index_of, verify
 from tui.services.library.backup_words import holds_key, model_words, saved_words
@@ -353,7 +353,10 @@ async def _to_save(context: Context) -> list[tuple[Provider, list[Model]]]:
         async with aclosing(context.answers(args.on)) as answers:
             async for provider, models in answers:
                 if Capability.CREATE in provider.capabilities:
-                    found.append((provider, [model for model in models if not model.remote]))
+                    found.append((provider, [model for model in models if has_name(model) and not model.remote]))
+                    for model in models:
+                        if not has_name(model):
+                            message(f"{model.name} is left out: no server takes that name.")
         return found
     by_name: dict[str, tuple[Provider, list[Model]]] = {}
     for name in args.models:

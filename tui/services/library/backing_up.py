@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tui.core.capabilities import Capability
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.modelfile import Modelfile
-from tui.core.names import same
+from tui.core.names import parse, same
 from tui.core.recipe import blobs_of
 from tui.core.threads import in_daemon_thread
 from tui.services.library.backup_form import MAX_MODELS, Index, SavedModel, blob_name
@@ -35,13 +35,22 @@ if TYPE_CHECKING:
 Told = Callable[[int, int, str], None]
 
 
+def has_name(model: Model) -> bool:
+    """Whether a model can be made again under its name."""
+    try:
+        parse(model.key)
+    except PaddockError:
+        return False
+    return True
+
+
 async def collect(
     provider: Provider, models: Iterable[Model], settings: Settings, environ: Mapping[str, str] = os.environ
 ) -> tuple[ToSave, ...]:
     """What a backup takes of these models of one server: with their weights where the models folder can be read, else without.
 
     Raises:
-        PaddockError: The server cannot tell what they are made of, or there are too many.
+        PaddockError: The server cannot tell what they are made of, one has a name that is none, or there are too many.
     """
     wanted = list(models)
     if len(wanted) > MAX_MODELS:
@@ -55,12 +64,13 @@ async def collect(
 
 
 def _to_save(provider: Provider, model: Model, made: Modelfile, folder: ModelsFolder | None, why: str) -> ToSave:
+    name = str(parse(model.key))
     blobs = {} if model.remote else blobs_of(made) or {}
     fields = made.fields()
     try:
         text = modelfile_text(model.key, made)
     except PaddockError:
-        text = f"# {model.key}: a text of it cannot be written as a Modelfile; the index has it.\nFROM {model.key}\n"
+        text = f"# {name}: a text of it cannot be written as a Modelfile; the index has it.\nFROM {name}\n"
     manifest, paths, reason = b"", dict[str, Path](), why
     if model.remote:
         reason = "it runs in a cloud"
@@ -69,7 +79,7 @@ def _to_save(provider: Provider, model: Model, made: Modelfile, folder: ModelsFo
     elif folder is not None:
         entry = next((one for one in folder.models if same(one.name, model.key)), None)
         manifest, paths, reason = _blobs(model, entry, folder)
-    saved = SavedModel(model.key, provider.endpoint.name, model.digest.removeprefix("sha256:"), model.size or 0, fields, blobs)
+    saved = SavedModel(name, provider.endpoint.name, model.digest.removeprefix("sha256:"), max(0, model.size or 0), fields, blobs)
     if not reason and not set(saved.digests()) <= set(paths):
         reason, manifest, paths = "its manifest lists other files than the server names", b"", {}
     whole = not reason and bool(paths)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tui.core.errors import FailureKind, PaddockError, limit_of
-from tui.core.modelfile import Modelfile, write_modelfile
+from tui.core.modelfile import Modelfile, plain, write_modelfile
 from tui.core.threads import in_daemon_thread
 from tui.services.registry import DEMO
 from tui.services.space import runs_here
@@ -45,10 +45,13 @@ def modelfile_text(name: str, made: Modelfile) -> str:
     Raises:
         PaddockError: A text of the model cannot be written as one.
     """
-    lines = [f"Modelfile of {name}, written by Paddock.", "On a machine without it, FROM is pulled, or give it the weights' file."]
+    lines = [
+        f"Modelfile of {clean_name(name)}, written by Paddock.",
+        "On a machine without it, FROM is pulled, or give it the weights' file.",
+    ]
     lines += [f"Weights on its server: {clean_name(source, 300)}" for source in made.sources]
     lines += [clean_name(note, 300) for note in made.notes]
-    return write_modelfile(replace(made, sources=(name,), adapters=(), draft=None, notes=()), "\n".join(lines))
+    return write_modelfile(replace(made, sources=(plain(name),), adapters=(), draft=None, notes=()), "\n".join(lines))
 
 
 def weights_path(endpoint: Endpoint, made: Modelfile, settings: Settings, folder: Path | None) -> Path:
