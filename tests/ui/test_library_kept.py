@@ -26,6 +26,11 @@ def kept(original: str, kind: KeptKind = KeptKind.TRASH, age: float = 2 * DAY, *
     return KeptModel("ollama", kept_name(kind, original, at), kind, original, float(int(at)), **values)
 
 
+def keeping(fake: FakeServices) -> Any:
+    """The part, whose observables tests set."""
+    return fake.library.keeping
+
+
 def words(app: ScreenHost) -> str:
     return " ".join(screen_text(app).replace("│", " ").split())
 
@@ -56,7 +61,7 @@ async def test_P12_delete_names_the_hidden_marked_ones_and_what_it_frees_when(fa
 
 
 async def test_delete_now_and_a_version_that_goes_too(fake: FakeServices) -> None:
-    fill(fake).library.keeping.kept.set((kept("qwen3:8b", KeptKind.VERSION),))
+    keeping(fill(fake)).kept.set((kept("qwen3:8b", KeptKind.VERSION),))
     app = ScreenHost(LibraryScreen(fake))
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("d")
@@ -89,7 +94,7 @@ async def test_rename_asks_and_undo_undoes(fake: FakeServices) -> None:
         assert "exists already" in words(app)
         await pilot.press("home", *"my-", "enter")
         await until(lambda: fake.called("rename") == [("ollama", "qwen3:8b", "my-qwen3:8b")])
-        fake.library.keeping.undoable.set("rename it back")
+        keeping(fake).undoable.set("rename it back")
         await pilot.pause()
         await pilot.press("z")
         await until(lambda: fake.called("undo") == [()])
@@ -98,7 +103,7 @@ async def test_rename_asks_and_undo_undoes(fake: FakeServices) -> None:
 @pytest.mark.parametrize("size", [(80, 24), (60, 16), (120, 40)])
 async def test_the_trash_shows_what_goes_when_and_brings_it_back(fake: FakeServices, size: tuple[int, int]) -> None:
     trashed, version = kept("old:1b"), kept("qwen3:8b", KeptKind.VERSION, 3 * DAY)
-    fill(fake).library.keeping.kept.set((trashed, version))
+    keeping(fill(fake)).kept.set((trashed, version))
     app = ScreenHost(LibraryScreen(fake))
     async with app.run_test(size=size) as pilot:
         await pilot.press("T")
@@ -115,7 +120,7 @@ async def test_the_trash_shows_what_goes_when_and_brings_it_back(fake: FakeServi
         assert "Empty the trash: delete old:1b for good? Frees up to 4.0 GB. This cannot be undone." in words(app)
         await answered(app, pilot, "right", "enter")
         await until(lambda: fake.called("drop") == [([("ollama", trashed.key)],)])
-        fake.library.keeping.kept.set(())  # another app emptied it meanwhile
+        keeping(fake).kept.set(())  # another app emptied it meanwhile
         await until(lambda: "the trash is empty" in words(app))
         await pilot.press("enter", "d", "e", "equals_sign")
         assert isinstance(app.screen, KeptDialog)
@@ -124,7 +129,7 @@ async def test_the_trash_shows_what_goes_when_and_brings_it_back(fake: FakeServi
 
 
 async def test_a_name_that_is_taken_again_asks_for_another(fake: FakeServices) -> None:
-    fill(fake).library.keeping.kept.set((kept("qwen3:8b"),))
+    keeping(fill(fake)).kept.set((kept("qwen3:8b"),))
     app = ScreenHost(LibraryScreen(fake))
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("T", "enter")
@@ -138,13 +143,13 @@ async def test_a_name_that_is_taken_again_asks_for_another(fake: FakeServices) -
 
 async def test_versions_of_a_model_and_their_difference(fake: FakeServices) -> None:
     version = kept("qwen3:8b", KeptKind.VERSION)
-    keeping = fill(fake).library.keeping
+    part = keeping(fill(fake))
     app = ScreenHost(LibraryScreen(fake))
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press("H")
         await pilot.pause()
         assert any(notice.message.startswith("No earlier version of it is kept.") for notice in app._notifications)
-        keeping.kept.set((version, kept("other:1", KeptKind.VERSION)))
+        part.kept.set((version, kept("other:1", KeptKind.VERSION)))
         await until(lambda: "an earlier one is kept (replaced 2 d ago, 4.0 GB); H goes back" in words(app))
         await pilot.press("H")
         await pilot.pause()
@@ -152,7 +157,7 @@ async def test_versions_of_a_model_and_their_difference(fake: FakeServices) -> N
         await pilot.press("equals_sign")
         assert isinstance(app.screen, KeptDiff)
         await until(lambda: fake.called("compare") == [("ollama", version.key, "qwen3:8b")])
-        keeping.comparisons.set({("ollama", version.key, "qwen3:8b"): ("template:", "- old\x1b[31m", "+ new [b]markup[/b]")})
+        part.comparisons.set({("ollama", version.key, "qwen3:8b"): ("template:", "- old\x1b[31m", "+ new [b]markup[/b]")})
         await until(lambda: "+ new [b]markup[/b]" in words(app))
         assert "\x1b" not in screen_text(app)
 
