@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
+import threading
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,12 @@ import pytest
 from tests.cli.conftest import Run, Typed, controls
 from tests.cli.test_changes import audit
 from tests.cli.test_make import gguf, queued
+from tests.support.screen import until
 from tui.cli import library_making
+from tui.cli.context import Context
 from tui.core.errors import PaddockError
 from tui.core.kept import kept_of
+from tui.core.options import AppOptions
 
 NAME = "qwen3:8b"
 
@@ -191,3 +197,24 @@ def test_a_backup_of_the_configuration_alone_and_of_everything(
     (tmp_path / "all" / "config" / "config.toml").write_text("changed")
     said = run("restore-backup", str(tmp_path / "all"), "--config")
     assert said.code == 1 and "another length" in said.err
+
+
+async def test_S02_a_backup_that_is_interrupted_tidies_up_before_the_command_ends(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = Context(AppOptions(), Namespace(json=False))
+    told = library_making._Told(context)
+    begun, tidied = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        assert told.stop.wait(10)
+        tidied.set()
+
+    task = asyncio.ensure_future(library_making._in_background(told, work))
+    await until(begun.is_set)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert tidied.is_set()
+    await context.aclose()

@@ -24,7 +24,7 @@ from tui.providers.ollama import Ollama
 from tui.services.library import backup_write
 from tui.services.library.backing_up import collect, has_name, restore_configuration, restore_model
 from tui.services.library.backup_form import INDEX, SEAL, Index, is_name, read_index, write_index
-from tui.services.library.backup_read import archive_of, index_of, verify
+from tui.services.library.backup_read import TarArchive, archive_of, index_of, verify
 from tui.services.library.backup_words import saved_words
 from tui.services.library.backup_write import UNFINISHED, ToSave, configuration, write_backup
 
@@ -425,3 +425,10 @@ def test_X01_an_index_says_only_what_a_backup_can_hold() -> None:
     assert "\x1b" not in read_index(body, seal, "here").by
     for name in ("config/a/b", "config/prompts/../x", "models/1.json", "", SEAL, "blobs/", "config/a\n"):
         assert not is_name(name)
+
+
+def test_lengths_beyond_8_gb_are_read_as_they_are_written(tmp_path: Path) -> None:
+    for size in (0, 511, 8**11 - 1, 8**11, 40_000_000_000):
+        header = tarfile.TarInfo(BLOB)
+        header.size, header.mode = size, 0o600
+        assert TarArchive(tmp_path, 1 << 50)._header(header.tobuf(tarfile.GNU_FORMAT)) == (BLOB, size)
