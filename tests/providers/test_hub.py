@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -174,6 +175,14 @@ def test_files_that_say_the_same_are_pulled_by_their_own_names() -> None:
         "plain.gguf": "hf.co/org/Model-GGUF:plain.gguf",
         "sub/plain.gguf": "its name says no quantization",
     }
+
+
+def test_a_repository_with_thousands_of_files_is_read_at_once() -> None:
+    entries = [entry(f"m{number}-Q4_0.gguf", number) for number in range(20_000)]
+    begun = time.process_time()
+    found = files_of(PLAIN, entries)
+    assert len(found) == 20_000 and time.process_time() - begun < 5.0
+    assert found[7].pull == "hf.co/org/Model-GGUF:m7-Q4_0.gguf"
 
 
 def test_sizes_that_make_no_sense_are_not_known() -> None:

@@ -6,6 +6,7 @@ Only what a person asks for goes out. Names are cleaned where they come in; a na
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -225,8 +226,8 @@ def files_of(repo: HubRepo, entries: Sequence[Mapping[str, Any]]) -> tuple[HubFi
             group, number = (f"{match['base']}.gguf", int(match["of"])), int(match["number"])
         groups.setdefault(group, {})[number] = _bytes(entry)
     found = [_file(path, count, sizes) for (path, count), sizes in groups.items()]
-    labels = [quant_of(file.name) for file in found if not file.projector]
-    found = [_named(repo, file, alone=labels.count(quant_of(file.name)) == 1) for file in found]
+    labels = Counter(file.quant for file in found if not file.projector)
+    found = [_named(repo, file, alone=labels[file.quant] == 1) for file in found]
     return tuple(sorted(found, key=lambda file: (file.projector, file.size is None, file.size or 0, file.name)))
 
 

@@ -13,6 +13,7 @@ from tui.core.observe import Observable
 from tui.core.record import record
 from tui.services.library.host import LibraryHost
 from tui.services.library.part import Part
+from tui.text import clean_label
 
 if TYPE_CHECKING:
     from tui.core.hub import HubFiles, HubRepo
@@ -173,13 +174,13 @@ class Catalogue(Part):
         words = " ".join(text.split())
         if not words:
             return
-        self.hub.set(HubView(self.hub.value.host, words, busy=True))
+        self.hub.set(HubView(self.hub.value.host, clean_label(words, 80), busy=True))
 
         async def ask(hub: Hub) -> None:
             page = await hub.search(words)
             self.hub.set(replace(self.hub.value, host=hub.host, repos=page.repos, more=page.next, busy=False))
 
-        await self._ask(f"Searching Hugging Face for {words}", ask)
+        await self._ask(f"Searching Hugging Face for {self.hub.value.text}", ask)
 
     async def _more(self) -> None:
         view = self.hub.value
