@@ -8,6 +8,7 @@ killed, the server forgets the trial by itself.
 from __future__ import annotations
 
 import asyncio
+import math
 import statistics
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final
@@ -155,7 +156,7 @@ def _noise(rates: list[float]) -> float:
     """How far their mean may be off, as a share: twice its standard error."""
     if len(rates) < 2:
         return 0.0
-    return 2 * statistics.stdev(rates) / len(rates) ** 0.5 / statistics.fmean(rates)
+    return float(2 * statistics.stdev(rates) / math.sqrt(len(rates)) / statistics.fmean(rates))
 
 
 async def loaded(provider: Provider, model: str) -> RunningModel | None:
