@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tui.core.options import AppOptions
 
 COMMANDS = (
-    "ls", "ps", "show", "search", "rm", "restore", "cp", "mv", "versions", "load", "unload",
+    "ls", "ps", "show", "compare", "search", "pin", "unpin", "rm", "restore", "cp", "mv", "versions", "load", "unload",
     "pull", "pulls", "push", "create", "import", "update", "outdated",
     "fit", "optimise", "quantize", "levels", "verify", "clean", "configure", "export", "backup", "restore-backup",
     "chat", "complete", "chats", "providers", "monitor", "status", "doctor", "config", "completions",
@@ -42,7 +42,8 @@ options
   --version         print the version
   --help            print this text
 
-models      ls   ps   show   search   rm   restore   cp   mv   versions   load   unload
+models      ls   ps   show   compare   search   load   unload   pin   unpin
+            cp   mv   rm   restore   versions
 tuning      fit   optimise   quantize   levels
 disk        verify   clean
 making      configure   export   backup   restore-backup

@@ -263,21 +263,22 @@ async def show(context: Context) -> int:
         return DONE
     binary = context.settings.appearance.units == "binary"
     is_pinned = pinned(context.settings, model.provider, model.name)
-    first = True
-    for section in sections(model, detail, binary=binary):
+    here = (
+        ("here", speed(profile)), ("", cost(profile, binary=binary)),
+        ("pinned", "never updated, never unloaded for room" if is_pinned else ""),
+        ("update", _news(context, update)),
+    )  # fmt: skip
+    model_rows, *others = sections(model, detail, binary=binary)
+    facts([*model_rows.rows, *here])
+    for section in others:
         if section.title == "Modelfile":
             continue  # all of it stands above; paddock export prints it
-        if not first:
-            line()
-            line(f"{section.title}:")
+        line()
+        line(f"{section.title}:")
         if section.rows:
             facts(section.rows)
         else:
             block(section.text)
-        if first:
-            here = [("here", speed(profile)), ("", cost(profile, binary=binary)), ("pinned", "never updated" if is_pinned else "")]
-            facts([*here, ("update", _news(context, update))])
-        first = False
     if events:
         line()
         line("history:")
