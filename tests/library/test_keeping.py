@@ -203,11 +203,16 @@ def test_the_next_start_says_what_was_interrupted_and_empties_what_is_due(make: 
 
     first.engine.submit(noted).result(10)
     first.close(5.0)
+    second = make('[security]\naccess = "use"')
+    said(second, "A rename was interrupted: qwen3:8b and mine:latest are the same model under two names")
+    second.engine.submit(second.library.keeping._empty_due).result(10)
+    assert old in server.names  # nothing is deleted there
+    second.close(5.0)
     hub = make()
-    said(hub, "A rename was interrupted: qwen3:8b and mine:latest are the same model under two names")
     said(hub, "Out of the trash of lab, deleted for good: old:1")
     until(lambda: not hub.library.keeping.kept.value)
     assert set(server.names) == {"phi4:14b", "qwen3:8b", "mine:latest"}
+    assert not any("interrupted" in notice.text for notice in hub.notices.value)
 
 
 @pytest.mark.parametrize("access", ["use", "look"])

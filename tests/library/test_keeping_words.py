@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 from tui.core.kept import KeptKind, kept_name, kept_of
-from tui.core.library import DiskShare, KeptModel
+from tui.core.library import KeptModel
 from tui.core.models import Model, ModelDetail
 from tui.services.library.keeping_diff import MOST, differences, text_diff
 from tui.services.library.keeping_trash import kept_models
@@ -20,35 +21,36 @@ def model(name: str, size: int | None = 5 * GB, digest: str = "", provider: str 
 
 def test_by_digests_what_stays_elsewhere_frees_nothing() -> None:
     one, twin, other = model("a:1", digest="x"), model("b:1", digest="x"), model("c:1", 2 * GB)
-    assert freed([one], [one, twin, other], {}) == Freed(0)
-    assert freed([one, twin], [one, twin, other], {}) == Freed(5 * GB, "up to")
-    assert freed([one, other], [one, other], {}) == Freed(7 * GB, "up to")
-    assert freed([one, model("d:1", None)], [one], {}) == Freed(5 * GB, "at least")
-    assert freed([model("d:1", None)], [], {}) == Freed(None)
+    assert freed([one], [one, twin, other]) == Freed(0)
+    assert freed([one, twin], [one, twin, other]) == Freed(5 * GB, "up to")
+    assert freed([one, other], [one, other]) == Freed(7 * GB, "up to")
+    assert freed([one, model("d:1", None)], [one]) == Freed(5 * GB, "at least")
+    assert freed([model("d:1", None)], []) == Freed(None)
     elsewhere = model("b:1", digest="x", provider="other")
-    assert freed([one], [one, elsewhere], {}) == Freed(5 * GB, "up to")
+    assert freed([one], [one, elsewhere]) == Freed(5 * GB, "up to")
 
 
 def test_versions_and_copies_that_go_too_do_not_hold_the_blobs() -> None:
     one = model("a:1", digest="x")
     trashed = model(kept_name(KeptKind.TRASH, "b:1", 5), digest="x")
     version, foreign = model(kept_name(KeptKind.VERSION, "a:1", 5), digest="x"), model(kept_name(KeptKind.VERSION, "c:1", 5), digest="x")
-    assert freed([one], [one, trashed, version], {}) == Freed(5 * GB, "up to")
-    assert freed([one], [one, foreign], {}) == Freed(0)
+    assert freed([one], [one, trashed, version]) == Freed(5 * GB, "up to")
+    assert freed([one], [one, foreign]) == Freed(0)
+    assert freed([trashed], [trashed, version]) == Freed(0)  # of what is kept only that itself goes
+    assert freed([], [one]) == Freed(None)
 
 
-def test_by_the_disk_it_is_exact_and_what_several_share_counts_once() -> None:
-    one, twin, version = model("a:1"), model("b:1"), model(kept_name(KeptKind.VERSION, "a:1", 5))
-    shares = {
-        ("ollama", "a:1"): DiskShare(5 * GB, 1 * GB, 4 * GB, ("b:1",), exact=True),
-        ("ollama", "b:1"): DiskShare(6 * GB, 2 * GB, 4 * GB, ("a:1",), exact=True),
-    }
-    everything = [one, twin]
-    assert freed([one], everything, shares) == Freed(1 * GB)
-    assert freed([one, twin], everything, shares) == Freed(7 * GB)
-    assert freed([one], [*everything, version], shares) == Freed(1 * GB, "at least")  # nothing is known of the version yet
-    shares["ollama", version.key] = DiskShare(5 * GB, GB // 2, 4 * GB, ("a:1", "b:1"), exact=True)
-    assert freed([one], [*everything, version], shares).size == GB + GB // 2
+def test_what_the_disk_tells_counts_with_all_that_goes_too() -> None:
+    one, version = model("a:1"), model(kept_name(KeptKind.VERSION, "a:1", 5))
+    asked: list[set[tuple[str, str]]] = []
+
+    def known(keys: Iterable[tuple[str, str]]) -> tuple[int, bool]:
+        asked.append(set(keys))
+        return 3 * GB, len(asked) == 1
+
+    assert freed([one], [one, version, model("b:1")], known) == Freed(3 * GB)
+    assert asked == [{("ollama", "a:1"), ("ollama", version.key)}]
+    assert freed([one], [one], known) == Freed(3 * GB, "up to")
 
 
 def test_questions_say_what_when_and_how_to_undo() -> None:

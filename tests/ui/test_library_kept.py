@@ -12,6 +12,7 @@ from tests.support.screen import screen_text, until
 from tests.ui.library_data import fill
 from tui.core.kept import KeptKind, kept_name
 from tui.core.library import KeptModel
+from tui.core.models import Model
 from tui.ui.dialogs.kept import KeptDialog, KeptDiff
 from tui.ui.screens.library import LibraryScreen
 from tui.ui.widgets.confirm import ConfirmDialog, InputDialog
@@ -104,6 +105,7 @@ async def test_rename_asks_and_undo_undoes(fake: FakeServices) -> None:
 async def test_the_trash_shows_what_goes_when_and_brings_it_back(fake: FakeServices, size: tuple[int, int]) -> None:
     trashed, version = kept("old:1b"), kept("qwen3:8b", KeptKind.VERSION, 3 * DAY)
     keeping(fill(fake)).kept.set((trashed, version))
+    fake.registry.kept.set(tuple(Model("ollama", one.key, one.key, one.size, one.digest) for one in (trashed, version)))
     app = ScreenHost(LibraryScreen(fake))
     async with app.run_test(size=size) as pilot:
         await pilot.press("T")
@@ -117,7 +119,7 @@ async def test_the_trash_shows_what_goes_when_and_brings_it_back(fake: FakeServi
         await answered(app, pilot, "right", "enter")
         await until(lambda: fake.called("bring_back") == [("ollama", version.key)])
         await pilot.press("e")
-        assert "Empty the trash: delete old:1b for good? Frees up to 4.0 GB. This cannot be undone." in words(app)
+        assert "Empty the trash: delete old:1b for good? Frees up to 4.0 GB at once. This cannot be undone." in words(app)
         await answered(app, pilot, "right", "enter")
         await until(lambda: fake.called("drop") == [([("ollama", trashed.key)],)])
         keeping(fake).kept.set(())  # another app emptied it meanwhile

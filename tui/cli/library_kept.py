@@ -22,7 +22,7 @@ from tui.services.library.keeping_diff import differences
 from tui.services.library.keeping_moves import Mover
 from tui.services.library.keeping_settings import follow
 from tui.services.library.keeping_trash import interrupted, kept_models, own_trash, settle
-from tui.services.library.keeping_words import Deleting, Freed, ago, day, delete_question, freed, listed, versions_in
+from tui.services.library.keeping_words import Deleting, ago, day, delete_question, freed, listed, versions_in
 from tui.services.pins import pinned
 from tui.store.model_events import ModelEvents
 from tui.store.model_moves import ModelMoves
@@ -176,7 +176,7 @@ async def _question(
         loaded = [model for provider, model in chosen if await running(provider, model.key) is not None]
         what = Deleting(
             models,
-            freed(models, everything, {}) if everything else Freed(None),
+            freed(models, everything),
             loaded=loaded,
             pinned=[model for model in models if pinned(context.settings, model.provider, model.name)],
             versions=sum(len(versions_in(servers[model.provider].kept, model.key)) for model in models),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from tui.core.kept import KeptKind, kept_of
@@ -13,9 +13,10 @@ from tui.core.record import record
 from tui.text import duration, size
 
 if TYPE_CHECKING:
-    from tui.core.library import DiskShare
     from tui.core.models import Model
 
+Known = Callable[[Iterable[tuple[str, str]]], tuple[int, bool] | None]
+"""What deleting all of these frees, and whether that is exact; None where it is not known."""
 _DAY: Final = 86_400.0
 _MOST: Final = 3
 """Names that a question lists."""
@@ -34,29 +35,31 @@ class Freed:
     bound: str = ""
 
 
-def freed(doomed: Sequence[Model], everything: Iterable[Model], shares: Mapping[tuple[str, str], DiskShare]) -> Freed:
+def freed(doomed: Sequence[Model], everything: Iterable[Model], known: Known = lambda _keys: None) -> Freed:
     """What deleting these models for good frees, with the versions and copies of them that go, too.
 
-    By manifests and blobs on disk where these are known of all; else by digests: what is the same as a model that stays frees nothing, and
-    layers that others share make it less than the sizes tell.
+    As the disk tells where it is known; else by digests: what is the same as a model that stays frees nothing, and layers that others
+    share make it less than the sizes tell.
     """
     going = {(model.provider, model.key) for model in doomed}
-    names = {(model.provider, normal(model.key).lower()) for model in doomed}
-    digests = {(model.provider, model.digest) for model in doomed if model.digest}
+    if not doomed:
+        return Freed(None)
+    installed = [model for model in doomed if kept_of(model.key) is None]
+    names = {(model.provider, normal(model.key).lower()) for model in installed}
+    digests = {(model.provider, model.digest) for model in installed if model.digest}
     others: list[Model] = []
-    along: list[Model] = []
     for model in everything:
         if (model.provider, model.key) in going:
             continue
         kept = kept_of(model.key)
         version = kept is not None and kept.kind is KeptKind.VERSION and (model.provider, kept.original.lower()) in names
         if version or (kept is not None and kept.kind is KeptKind.TRASH and (model.provider, model.digest) in digests):
-            along.append(model)
+            going.add((model.provider, model.key))
         else:
             others.append(model)
-    exact = [shares.get((model.provider, model.key)) for model in doomed]
-    if exact and all(share is not None and share.exact for share in exact):
-        return _by_disk([*doomed, *along], shares)
+    told = known(going)
+    if told is not None:
+        return Freed(told[0], "" if told[1] else "up to")
     stays = {(model.provider, model.digest) for model in others if model.digest}
     counted, total, unknown = set[tuple[str, str]](), 0, False
     for model in doomed:
@@ -69,24 +72,6 @@ def freed(doomed: Sequence[Model], everything: Iterable[Model], shares: Mapping[
     if unknown and not total:
         return Freed(None)
     return Freed(total, "" if not total else "at least" if unknown else "up to")
-
-
-def _by_disk(going: Sequence[Model], shares: Mapping[tuple[str, str], DiskShare]) -> Freed:
-    """Own bytes, and those shared only with models that go as well, once for each group that shares them."""
-    names = {(model.provider, model.key) for model in going}
-    total, groups, partly = 0, dict[frozenset[tuple[str, str]], int](), False
-    for model in going:
-        share = shares.get((model.provider, model.key))
-        if share is None or not share.exact:
-            partly = True
-            continue
-        total += share.own
-        group = frozenset((model.provider, name) for name in (model.key, *share.shared_with))
-        if share.shared and group <= names:
-            groups[group] = max(groups.get(group, 0), share.shared)
-        elif share.shared and len(group & names) > 1:
-            partly = True  # some of what these share is theirs alone
-    return Freed(total + sum(groups.values()), "at least" if partly else "")
 
 
 def day(at: float, now: float) -> str:

@@ -18,7 +18,8 @@ from tui.core.kept import KeptKind
 from tui.core.library import KeptModel
 from tui.core.models import Model
 from tui.core.names import normal, parse, same
-from tui.services.library.keeping_words import ago, day, kept_words, listed
+from tui.services.library.keeping_words import ago, day, freed, kept_words, listed
+from tui.services.library.keeping_words import frees as frees_words
 from tui.text import clean_label, size
 from tui.ui.follow import Follower
 from tui.ui.widgets.board import Board, BoardLine
@@ -204,9 +205,11 @@ class KeptDialog(ModalScreen[None]):
             self._ask_to_drop(f"Empty the trash: delete {names} for good?", chosen)
 
     def _ask_to_drop(self, question: str, chosen: Sequence[KeptModel]) -> None:
-        known = {(one.provider, one.digest or one.key): one.size or 0 for one in chosen if not self._still_used(one)}
-        total = sum(known.values())
-        frees = f"Frees up to {size(total, binary=self._binary)}." if total else "Frees nothing: its layers are used by others."
+        registry = self._services.registry
+        everything: list[Model] = [*registry.models.value, *registry.kept.value]
+        keys = {(one.provider, one.key) for one in chosen}
+        doomed = [model for model in everything if (model.provider, model.key) in keys]
+        frees = frees_words(freed(doomed, everything, self._services.library.disk.freed), binary=self._binary)
 
         def done(answer: str | None) -> None:
             if answer == "delete":
@@ -215,10 +218,6 @@ class KeptDialog(ModalScreen[None]):
 
         text = f"{question} {frees} This cannot be undone."
         self.app.push_screen(ConfirmDialog(text, (("keep", "Keep"), ("delete", "Delete now"))), done)
-
-    def _still_used(self, one: KeptModel) -> bool:
-        models: Sequence[Model] = self._services.registry.models.value
-        return bool(one.digest) and any(model.provider == one.provider and model.digest == one.digest for model in models)
 
     def action_compare(self) -> None:
         """Show what is different from what is installed; of two marked ones, from each other."""
