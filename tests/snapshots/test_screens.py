@@ -82,6 +82,18 @@ def test_library(world: FakeServices, snap_compare: Snap, size: tuple[int, int])
     shows(snap_compare, LibraryScreen(world), size, "space", "j")
 
 
+def test_library_page(world: FakeServices, snap_compare: Snap) -> None:
+    shows(snap_compare, LibraryScreen(world), SMALL, "i")
+
+
+def test_library_comparison(world: FakeServices, snap_compare: Snap) -> None:
+    shows(snap_compare, LibraryScreen(world), SMALL, "space", "space", "space", "equals_sign")
+
+
+def test_library_columns(world: FakeServices, snap_compare: Snap) -> None:
+    shows(snap_compare, LibraryScreen(world), SMALL, "C", "j", "space")
+
+
 def test_catalogue(world: FakeServices, snap_compare: Snap) -> None:
     shows(snap_compare, LibraryScreen(world), SMALL, "right_square_bracket", "j")
 
