@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from tui.core.kept import Kept, KeptKind, kept_of
+from tui.core.kept import KeptKind, kept_of
 from tui.core.library import KeptModel
 from tui.core.names import normal, same
 from tui.services.library.keep_now import find
@@ -30,14 +30,8 @@ def kept_models(provider: str, models: Iterable[Model], ours: Collection[str], t
     Only what this Paddock put into the trash (`ours`, exact names) goes by itself; other people may use the same server, with other
     settings. The versions of a model that is in the trash go with it.
     """
-    installed = set[str]()
-    found: list[tuple[Model, Kept]] = []
-    for model in models:
-        kept = kept_of(model.key)
-        if kept is None:
-            installed.add(normal(model.key).lower())
-        else:
-            found.append((model, kept))
+    models = tuple(models)
+    found = [(model, kept) for model in models if (kept := kept_of(model.key)) is not None]
     goes: dict[str, KeptModel] = {}
     out: list[KeptModel] = []
     for model, kept in sorted(found, key=lambda pair: (pair[1].at, pair[0].key)):
@@ -47,9 +41,11 @@ def kept_models(provider: str, models: Iterable[Model], ours: Collection[str], t
             one = replace(one, goes_at=at + trash if model.key in ours else None)
             goes[kept.original.lower()] = one
         out.append(one)
-    for place, one in enumerate(out):
-        gone = goes.get(one.original.lower())
-        if one.kind is KeptKind.VERSION and gone is not None and gone.at >= one.at and one.original.lower() not in installed:
+    orphans = [place for place, one in enumerate(out) if one.kind is KeptKind.VERSION and one.original.lower() in goes]
+    installed = {normal(model.key).lower() for model in models if kept_of(model.key) is None} if orphans else set()
+    for place in orphans:
+        one, gone = out[place], goes[out[place].original.lower()]
+        if gone.at >= one.at and one.original.lower() not in installed:
             out[place] = replace(one, goes_at=gone.goes_at)
     return tuple(reversed(out))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from tui.core.kept import KeptKind, kept_of
 from tui.core.library import KeptModel
-from tui.core.names import normal, same
+from tui.core.names import normal
 from tui.core.record import record
 from tui.text import duration, size
 
@@ -166,4 +166,5 @@ def ago(at: float, now: float) -> str:
 
 def versions_in(kept: Sequence[KeptModel], name: str) -> list[KeptModel]:
     """The earlier versions of a model, the newest first."""
-    return [one for one in kept if one.kind is KeptKind.VERSION and same(one.original, name)]
+    wanted = normal(name).lower()
+    return [one for one in kept if one.kind is KeptKind.VERSION and one.original.lower() == wanted]

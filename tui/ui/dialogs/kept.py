@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from textual.app import ComposeResult
@@ -59,6 +59,7 @@ class KeptDialog(ModalScreen[None]):
         super().__init__()
         self._services, self._only = services, only
         self._keeping = services.library.keeping
+        self._there: Mapping[tuple[str, str], Model] = {}
         self._follower: Follower[Any] | None = None
 
     def compose(self) -> ComposeResult:
@@ -121,6 +122,7 @@ class KeptDialog(ModalScreen[None]):
 
     def _fill(self, kept: Sequence[KeptModel]) -> None:
         rows, only = self.query_one(Rows), self._only
+        self._look()
         if only is not None:
             kept = [one for one in kept if one.kind is KeptKind.VERSION and one.provider == only[0] and same(one.original, only[1])]
         rows.set_items(sorted(kept, key=lambda one: -one.at))
@@ -132,15 +134,19 @@ class KeptDialog(ModalScreen[None]):
         """Marked ones, else the one under the cursor."""
         return list(self.query_one(Rows).chosen)
 
-    def _installed(self, one: KeptModel) -> Model | None:
+    def _look(self) -> None:
         models: Sequence[Model] = self._services.registry.models.value
-        return next((model for model in models if model.provider == one.provider and same(model.key, one.original)), None)
+        self._there = {(model.provider, model.key.lower()): model for model in models}
+
+    def _installed(self, one: KeptModel) -> Model | None:
+        return self._there.get((one.provider, one.original.lower()))
 
     # --- keys ---------------------------------------------------------------------------------------------------------
 
     def on_rows_selected(self, event: Rows.Selected) -> None:
         """Bring it back; a version that would replace what is installed asks first."""
         event.stop()
+        self._look()
         chosen = self.chosen
         if not chosen:
             return
@@ -221,6 +227,7 @@ class KeptDialog(ModalScreen[None]):
 
     def action_compare(self) -> None:
         """Show what is different from what is installed; of two marked ones, from each other."""
+        self._look()
         chosen = self.chosen
         if not chosen:
             return
