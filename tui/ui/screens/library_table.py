@@ -107,7 +107,7 @@ class TableVerbs(LibraryBase):
 
         what = self.chosen
         names = f"{what[0].name} on {what[0].provider}" if len(what) == 1 else f"{len(what)} marked models" if what else self.view.TITLE
-        self.ask(MenuDialog(names, list(self._entries())), done)
+        self.ask(MenuDialog(names, sorted(self._entries(), key=lambda entry: bool(entry.reason))), done)
 
     def _entries(self) -> Iterator[Entry]:
         from tui.ui.dialogs.menu import Entry
