@@ -236,7 +236,8 @@ async def test_o_offers_everything_with_keys_and_reasons(fake: FakeServices) -> 
         assert found["details"].key == "i"
         assert found["compare"].reason == "Mark two to four models with space first."
         assert all(callable(getattr(app.first, f"action_{action.partition('(')[0]}", None)) for action in offered)
-        await pilot.press(*"compare", "enter")
+        assert [bool(entry.reason) for entry in dialog._entries] == sorted(bool(entry.reason) for entry in dialog._entries)
+        await pilot.press(*"to four", "enter")
         await until(lambda: "Not now: Mark two to four models" in screen_text(app))
         assert app.screen is dialog
         await pilot.press(*["backspace"] * 7, *"everything about", "enter")
