@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.settings import having
-from tests.worker.fakes import CUT, END, ENDPOINT, Bench, Fake, steps
+from tests.worker.fakes import CUT, END, ENDPOINT, Bench, Fake, failed, steps
 from tui.config.settings import ProviderSettings, Settings
 from tui.core.capabilities import Capability
 from tui.core.clock import ManualClock
@@ -91,6 +91,32 @@ async def test_H07_a_pull_that_was_cut_keeps_the_version_once(bench: Bench) -> N
     await pulled(bench)
     assert bench.fake.pulls == ["qwen3:8b"] * 2
     assert versions(bench.fake) == [OLD]
+
+
+async def test_a_model_that_cannot_be_shown_is_kept_all_the_same(bench: Bench) -> None:
+    installed(bench)
+    bench.fake.weights["qwen3:8b"] = failed("out of memory", FailureKind.SERVER)
+    await pulled(bench)
+    assert (bench.fake.digests["qwen3:8b"], versions(bench.fake)) == (NEW, [OLD])
+
+
+async def test_H01_what_could_not_be_listed_at_first_is_kept_before_the_next_attempt(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.worker import fakes
+
+    lists, models = 0, fakes._Connection.models
+
+    async def away(self: Any) -> Any:
+        nonlocal lists
+        lists += 1
+        if lists == 1:
+            raise failed("nothing is listening", FailureKind.UNREACHABLE)
+        return await models(self)
+
+    monkeypatch.setattr(fakes._Connection, "models", away)
+    installed(bench)
+    bench.fake.scripts["qwen3:8b"] = [[failed("nothing is listening", FailureKind.UNREACHABLE)], [*steps(50, 100), *END]]
+    await pulled(bench)
+    assert (bench.fake.digests["qwen3:8b"], versions(bench.fake)) == (NEW, [OLD])
 
 
 async def test_a_server_that_refuses_the_copy_is_pulled_from_all_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,23 +180,26 @@ class Attempt:
             if isinstance(steps, AsyncGenerator):
                 await steps.aclose()
 
-    async def _replaced(self) -> Before:
+    async def _replaced(self) -> Before | None:
         """What this pull replaces, kept as an earlier version; its details where a person changed it.
 
-        A server that cannot tell is asked for the pull all the same.
+        A server that cannot tell is asked for the pull all the same; None where it does not list now, so that the next attempt looks.
 
         Raises:
             PaddockError: The version cannot be kept now, and perhaps later.
         """
         try:
             found = await listed(self._provider, self.job.model)
-            if found is None:
-                return Before()
-            detail = await self._provider.show(self.job.model)
         except PaddockError:
+            return None
+        if found is None:
             return Before()
         if self._earlier is not None:
             await self._earlier.before(self._provider, found)
+        try:
+            detail = await self._provider.show(self.job.model)
+        except PaddockError:
+            return Before(installed=True)
         return Before(detail if detail.parent or (self._pulled and found.digest not in ("", self._pulled)) else None, installed=True)
 
 
