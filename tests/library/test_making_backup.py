@@ -9,6 +9,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,48 @@ async def test_the_configuration_comes_back_beside_what_is_there(tmp_path: Path)
     assert "debug" in config.read_text() and config.with_name(config.name + ".before-5").read_text() == "[general]\n"
     assert config.stat().st_mode & 0o777 == 0o600
     assert restore_configuration(archive, index, config, 6.0) == ()
+
+
+async def test_what_a_tar_could_not_give_back_is_left_out_and_said(tmp_path: Path) -> None:
+    host = Host(tmp_path / "home")
+    prompts = host.paths.config_file.parent / "prompts"
+    prompts.mkdir(parents=True)
+    long, fits = "x" * 90, "a" + "\u00fc" * 30
+    for name in (long, "b" + "\u00fc" * 50, fits):
+        (prompts / name).write_text("Review this")
+    found, left = configuration(host.paths)
+    write_backup(tmp_path / "b.tar", (), found, 1e9, "paddock test")
+    archive = archive_of(tmp_path / "b.tar")
+    verify(archive, index_of(archive))
+    assert set(found) == {f"config/prompts/{fits}"} and len(left) == 2
+
+
+async def test_D13_a_backup_that_could_not_be_read_again_is_not_written(
+    box: Ollama, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = await saved(box, settings)
+    monkeypatch.setattr(backup_write, "MAX_INDEX", 500)
+    with pytest.raises(PaddockError, match="its index gets too long"):
+        write_backup(tmp_path / "b", models, {}, 1e9, "x")
+    monkeypatch.undo()
+    odd = replace(models[0], model=replace(models[0].model, fields={"parameters": "of another kind"}))
+    with pytest.raises(PaddockError, match="could not be restored from, so it was not written"):
+        write_backup(tmp_path / "b.tar", (odd,), {}, 1e9, "x")
+    assert [path.name for path in tmp_path.iterdir()] == ["models"]
+
+
+async def test_a_configuration_that_may_not_be_read_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(tmp_path / "home")
+    host.paths.config_file.parent.mkdir(parents=True, exist_ok=True)
+    host.paths.config_file.write_text("[general]\n")
+
+    def denied(_path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(PaddockError, match="The configuration cannot be read: permission denied") as caught:
+        configuration(host.paths)
+    assert caught.value.failure.where == str(host.paths.config_file)
 
 
 # --- faults while writing ------------------------------------------------------------------------------------------------

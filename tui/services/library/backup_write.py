@@ -19,12 +19,14 @@ from tui.services.library.backup_form import (
     CONFIG_NAME,
     INDEX,
     MAX_CONFIG,
+    MAX_INDEX,
     PIECE,
     SEAL,
     Entry,
     Index,
     SavedModel,
     blob_name,
+    read_index,
     write_index,
 )
 from tui.store.files import make_folder, sync_folder
@@ -37,6 +39,8 @@ UNFINISHED: Final = ".unfinished"
 """Ends the name of what is being written; no backup has such a name."""
 _SLACK: Final = 4_000_000
 """Bytes of room beyond the files: headers, folders, the index."""
+_LONGEST_NAME: Final = 100
+"""Bytes of a name that a header of a tar holds; longer ones need an extension, which no backup has."""
 Progress = Callable[[int, int, str], None]
 
 
@@ -65,22 +69,26 @@ def configuration(paths: Paths) -> tuple[dict[str, bytes], list[str]]:
     """The files of the configuration by their names in a backup, and what was left out, in words.
 
     Raises:
-        OSError: One cannot be read.
+        PaddockError: One cannot be read.
     """
     found: dict[str, bytes] = {}
     left: list[str] = []
-    prompts = paths.config_file.parent / "prompts"
+    path = prompts = paths.config_file.parent / "prompts"
     places = [("config/config.toml", paths.config_file)]
-    if prompts.is_dir():
-        places += [(f"config/prompts/{path.name}", path) for path in sorted(prompts.iterdir())]
-    for name, path in places:
-        if not path.is_file() or path.name.startswith("."):
-            continue
-        body = path.read_bytes() if path.stat().st_size <= MAX_CONFIG else b""
-        if not CONFIG_NAME.match(name.rpartition("/")[2]) or not body:
-            left.append(clean_name(path.name, 80))
-        else:
-            found[name] = body
+    try:
+        if prompts.is_dir():
+            places += [(f"config/prompts/{path.name}", path) for path in sorted(prompts.iterdir())]
+        for name, path in places:
+            if not path.is_file() or path.name.startswith("."):
+                continue
+            body = path.read_bytes() if path.stat().st_size <= MAX_CONFIG else b""
+            if not CONFIG_NAME.match(name.rpartition("/")[2]) or len(os.fsencode(name)) > _LONGEST_NAME or not body:
+                left.append(clean_name(path.name, 80))
+            else:
+                found[name] = body
+    except OSError as error:
+        why = clean_name(error.strerror or "the system refuses", 100).lower()
+        raise PaddockError.of(f"The configuration cannot be read: {why}", _shown(path), "Check its rights", FailureKind.DISK) from None
     return found, left
 
 
@@ -129,7 +137,7 @@ def write_backup(
             for digest, path in blobs.items():
                 work.blob(sink, digest, path, owners[digest])
             index = Index(made_at, by, tuple(work.entries), tuple(one.model for one in models))
-            body, seal = write_index(index)
+            body, seal = _index(index, target)
             sink.put(INDEX, len(body), iter((body,)))
             sink.put(SEAL, len(seal), iter((seal,)))
             sink.finish()
@@ -142,6 +150,19 @@ def write_backup(
     except OSError as error:
         raise _failed(error, target) from error
     return index
+
+
+def _index(index: Index, target: Path) -> tuple[bytes, bytes]:
+    """The index and its seal, which restoring will be able to read."""
+    body, seal = write_index(index)
+    try:
+        if len(body) > MAX_INDEX:
+            raise PaddockError.of("its index gets too long", _shown(target), "Choose fewer models")
+        read_index(body, seal, _shown(target))
+    except PaddockError as error:
+        what = f"The backup could not be restored from, so it was not written: {error.failure.what}"
+        raise PaddockError.of(what, _shown(target), "Choose fewer models, or others", FailureKind.REFUSED) from None
+    return body, seal
 
 
 class _Work:
