@@ -18,7 +18,8 @@ from tui.core.models import Model
 from tui.core.names import parse, same
 from tui.core.recipe import Recipe, difference, recipe_of, shown
 from tui.core.record import record
-from tui.services.library.configuring import KEEP_ALIVE, Option, checked, configured, options
+from tui.services.library.configuring import KEEP_ALIVE, checked, configured, options
+from tui.services.library.configuring import Option as Setting
 from tui.text import clean_label
 from tui.ui.dialogs.diff import DiffDialog, LongTextDialog
 from tui.ui.follow import Follower
@@ -102,12 +103,12 @@ class ConfigureDialog(ModalScreen[Configured | None]):
             yield Static(Content.styled(f"Configure {self._model.name} on {self._model.provider}", "bold"))
             yield Static("", id="configure-places", markup=False)
             yield Static("", id="configure-about", classes="hint", markup=False)
-            yield Rows[Option](self._columns(), key=lambda option: option.name, markable=False)
+            yield Rows[Setting](self._columns(), key=lambda option: option.name, markable=False)
             yield Static("", id="configure-doc", classes="hint", markup=False)
             yield Static("", classes="problem", markup=False)
             yield Static(Content("enter edit   d take out   tab where   ctrl+s see the diff   esc back"), classes="hint")
 
-    def _columns(self) -> list[Column[Option]]:
+    def _columns(self) -> list[Column[Setting]]:
         return [
             Column("name", "OPTION", lambda option: option.name, width=18),
             Column("model", "IN THE MODEL", lambda option: self._cell(SAME, option.name), min=12, flex=2),
@@ -156,15 +157,15 @@ class ConfigureDialog(ModalScreen[Configured | None]):
         """Which of the two recipes is edited."""
         return HERE if self._place == HERE else SAME
 
-    def _rows(self) -> list[Option]:
+    def _rows(self) -> list[Setting]:
         names = {option.name for option in self._options}
-        more = [Option(name, "Set in the model.", "") for name in self._old[SAME].options if name not in names]
+        more = [Setting(name, "Set in the model.", "") for name in self._old[SAME].options if name not in names]
         found = [*self._options, *more]
         if self._place == HERE:
             return [option for option in found if option.name in names]
         texts = [
-            Option("system", "What the model is told before every conversation.", "text"),
-            Option("template", "How messages become the prompt: a Go template.", "text"),
+            Setting("system", "What the model is told before every conversation.", "text"),
+            Setting("template", "How messages become the prompt: a Go template.", "text"),
         ]
         return [*texts, *(option for option in found if option.name not in GONE and option.name != KEEP_ALIVE)]
 
