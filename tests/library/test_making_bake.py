@@ -179,6 +179,10 @@ class Keeping:
     def __init__(self) -> None:
         self.undos: list[tuple[str, Any]] = []
         self.calls: list[tuple[str, Any]] = []
+        self.trash = True
+
+    def has_trash(self, _provider: str) -> bool:
+        return self.trash
 
     def push_undo(self, text: str, made: Any) -> None:
         self.undos.append((text, made))
@@ -232,8 +236,26 @@ async def test_configuring_can_be_undone(desk: tuple[Making, Host, Keeping, Even
     await until(lambda: len(keeping.undos) == 3)
     await keeping.undos[2][1]()
     assert keeping.calls[1] == ("delete", (("box", "mine:8b"),))
+    keeping.trash = False
+    await keeping.undos[2][1]()
+    assert len(keeping.calls) == 2 and "for good?" in host.asked[0]  # P12: not on one key
+    host.answers = ["delete"]
+    await keeping.undos[2][1]()
+    assert len(keeping.calls) == 3
     assert [(event[1], event[2].value) for event in events.noted] == [(NAME, "configured"), ("mine:8b", "configured")]
     assert not host.failures
+
+
+async def test_a_making_that_esc_ends_is_none(desk: tuple[Making, Host, Keeping, Events]) -> None:
+    making, host, keeping, events = desk
+
+    async def ended(_text: str, _target: str, _work: Any) -> None:
+        """As `Actions.activity` after esc: it says so, and returns."""
+
+    host.activity = ended  # type: ignore[method-assign]
+    making.bake("box", NAME, NAME, OLD, OLD.with_option("seed", 1))
+    await host.tasks[-1]
+    assert not keeping.undos and not events.noted
 
 
 async def test_what_is_not_allowed_is_not_done(desk: tuple[Making, Host, Keeping, Events], kitchen: Kitchen) -> None:
@@ -247,3 +269,7 @@ async def test_what_is_not_allowed_is_not_done(desk: tuple[Making, Host, Keeping
     await until(lambda: len(host.failures) == 2 and ("box", "nothere") in making.made.value)
     assert all("refused" in str(one) or "not done" in str(one) for one in host.failures)
     assert not kitchen.created and not keeping.undos
+    host.config.set("security.access", "use")
+    making.restore("nowhere.tar", "box", [], config=True)
+    await until(lambda: len(host.failures) == 3)
+    assert "Restoring a backup is refused" in str(host.failures[2])

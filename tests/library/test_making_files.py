@@ -240,6 +240,18 @@ async def test_a_backup_and_back_through_the_part(desk: tuple[Making, Host, Queu
     assert not (tmp_path / "c").exists() and making.ended.value == 5 and making.progress.value is None
 
 
+async def test_one_that_was_ended_stays_ended_when_the_next_begins(desk: tuple[Making, Host, Queue]) -> None:
+    making, host, _queue = desk
+    seen = []
+
+    async def work(_told: Any) -> None:
+        seen.append(making._stop)
+
+    await making._long("one", work)
+    await making._long("other", work)
+    assert seen[0] is not seen[1] and all(stop.is_set() for stop in seen) and not host.failures
+
+
 async def test_exports_through_the_part(desk: tuple[Making, Host, Queue], tmp_path: Path) -> None:
     making, host, _queue = desk
     making.export_modelfile("box", NAME, str(tmp_path / "a"))

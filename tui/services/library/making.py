@@ -130,6 +130,8 @@ class Making(Part):
             host.watching.forget_details(provider)
             host.watching.refresh(provider)
             self.made.set({key: one for key, one in self.made.value.items() if key[0] != provider})
+        if not done:
+            return  # ended by esc, which said so
         baked = done[0]
         await self._events.note(provider, baked.name, EventKind.CONFIGURED, f"out of {model}", baked.digest)
         if baked.kept:
@@ -147,6 +149,10 @@ class Making(Part):
 
     def _away(self, provider: str, name: str) -> Callable[[], Any]:
         async def undo() -> None:
+            if not self._keeping.has_trash(provider):
+                text = f"Delete {name} on {provider} for good? There is no trash (models.trash)."
+                if await self._host.ask(text, (("keep", "Keep it"), ("delete", "Delete"))) != "delete":
+                    return
             self._keeping.delete(((provider, name),))
 
         return undo
@@ -211,6 +217,7 @@ class Making(Part):
         host, target = self._host, Path(path)
 
         async def work(told: Callable[[int, int, str], None]) -> None:
+            stop = self._stop
             found: list[ToSave] = []
             for provider in dict.fromkeys(provider for provider, _ in models):
                 listed = await self._models(provider, [model for name, model in models if name == provider])
@@ -218,9 +225,7 @@ class Making(Part):
             with host.audit.noting("back up", clean_name(path, 1000)):
                 config, left = await in_daemon_thread(lambda: configuration(host.paths))
                 by, at = f"paddock {__version__}", host.clock.time()
-                index = await in_daemon_thread(
-                    lambda: write_backup(target, found, config, at, by, progress=told, stopped=self._stop.is_set)
-                )
+                index = await in_daemon_thread(lambda: write_backup(target, found, config, at, by, progress=told, stopped=stop.is_set))
             self.exported.set(clean_name(str(target.expanduser().absolute()), 1000))
             key = " The configuration holds a key: keep it as private as that" if holds_key(host.settings()) else ""
             host.say(f"{saved_words(index, left, binary=self._binary)} It is {self.exported.value}.{key}".removesuffix("."))
@@ -268,12 +273,13 @@ class Making(Part):
         host = self._host
         if names:
             self._able(provider, Capability.CREATE, "Restoring models")
-        self._changing("Restoring a backup")
+        self._changing("Restoring a backup", ("look", "use"))
 
         async def work(told: Callable[[int, int, str], None]) -> None:
+            stop = self._stop
             archive = await in_daemon_thread(lambda: archive_of(Path(path)))
             index = await in_daemon_thread(lambda: index_of(archive))
-            await in_daemon_thread(lambda: verify(archive, index, progress=told, stopped=self._stop.is_set))
+            await in_daemon_thread(lambda: verify(archive, index, progress=told, stopped=stop.is_set))
             done: list[str] = []
             for saved in [one for one in index.models if one.name in names]:
                 connection, replaces = host.provider(provider), False
@@ -317,7 +323,7 @@ class Making(Part):
     async def _long(self, title: str, work: Callable[[Callable[[int, int, str], None]], Awaitable[None]]) -> None:
         if self.progress.value is not None:
             raise PaddockError.of("A backup is being written or restored already", "", "Wait until it is done", FailureKind.BUSY)
-        self._stop.clear()
+        stop = self._stop = threading.Event()  # of its own: the thread of one that was ended may still be at its end
         self.progress.set(Progress(title, 0, 0, "looking at the models"))
         loop = asyncio.get_running_loop()
 
@@ -326,16 +332,10 @@ class Making(Part):
                 loop.call_soon_threadsafe(self._tell, Progress(title, done, total, what))
 
         try:
-            await self._host.activity(title, "backup", lambda: self._ended(work, told))
+            await self._host.activity(title, "backup", lambda: work(told))
         finally:
-            self._stop.set()
+            stop.set()  # a thread that still writes ends, and takes away what it wrote
             self.progress.set(None)
-
-    async def _ended(self, work: Callable[[Callable[[int, int, str], None]], Awaitable[None]], told: Any) -> None:
-        try:
-            await work(told)
-        finally:
-            self._stop.set()  # a thread that still writes ends, and takes away what it wrote
 
     def _tell(self, found: Progress) -> None:
         if self.progress.value is not None:
@@ -395,7 +395,7 @@ class Making(Part):
             remedy = "Choose another provider, or change the setting"
             raise PaddockError.of(f"{what}: not done, {reason}", provider, remedy, FailureKind.REFUSED)
 
-    def _changing(self, what: str) -> None:
+    def _changing(self, what: str, refused: tuple[str, ...] = ("look",)) -> None:
         access = self._host.settings().security.access
-        if access == "look":
+        if access in refused:
             raise PaddockError.of(f"{what} is refused", f"security.access = {access}", "Change security.access", FailureKind.REFUSED)
