@@ -123,6 +123,13 @@ def test_look_changes_nothing(ollama: str, run: Run, words: list[str]) -> None:
     assert said.code == 3 and "security.access" in said.err
 
 
+def test_look_lists_what_is_kept(ollama: str, run: Run) -> None:
+    run("rm", "gemma3:4b", "--yes")
+    said = run("restore", "--list", readonly=True)
+    assert said.code == 0 and "gemma3:4b" in said.out and " on " in said.out
+    assert run("versions", "gemma3:4b", readonly=True).code == 0
+
+
 class Slow:
     """A server whose n-th change waits for ever once it was done or before; the others are done at once."""
 

@@ -44,12 +44,14 @@ class _Keeper:
         self.context = context
         self.moves: ModelMoves | None = None
         self.events: ModelEvents | None = None
+        self.looks = False
         self.now = time.time()
 
     async def open(self) -> _Keeper:
-        """Without a database everything works, and nothing is remembered of it."""
+        """Without a database everything works, and nothing is remembered of it; who may only look writes nothing into it."""
+        self.looks = self.context.settings.security.access == "look"
         try:
-            database = self.context.writable()
+            database = self.context.database(write=False) if self.looks else self.context.writable()
         except PaddockError as error:
             message(f"Nothing of this is remembered: {error.failure.what}.")
             return self
@@ -70,7 +72,7 @@ class _Keeper:
         models = await provider.models()
         moves = self.moves.list() if self.moves is not None else ()
         endpoint = provider.endpoint
-        if self.moves is not None and (left := interrupted(moves, endpoint)):
+        if self.moves is not None and not self.looks and (left := interrupted(moves, endpoint)):
             for text in await settle(left, models, self.moves):
                 message(f"{text}.")
             moves = self.moves.list()
