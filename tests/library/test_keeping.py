@@ -112,6 +112,57 @@ def test_many_are_deleted_and_those_that_are_gone_are_said(make: Callable[..., H
     assert hub.library.keeping.undoable.value == ""
 
 
+def test_of_several_the_others_come_back_where_one_is_gone(make: Callable[..., Hub], server: Ollama) -> None:
+    hub = make()
+    hub.library.keeping.delete([LAB, ("lab", "phi4:14b")])
+    said(hub, "in the trash")
+    del server.names[next(name for name in server.names if "qwen3" in name)]
+    until(lambda: hub.library.keeping.undoable.value)
+    hub.library.keeping.undo()
+    said(hub, "qwen3:8b is not in the trash any more")
+    said(hub, "phi4:14b is back on lab")
+    until(lambda: server.names == {"phi4:14b": PHI})
+    assert hub.library.keeping.undoable.value == ""
+
+
+def test_what_came_before_a_failure_is_what_z_brings_back(make: Callable[..., Hub], server: Ollama) -> None:
+    """Not what was done before that."""
+    hub = make()
+    hub.library.keeping.rename("lab", "phi4:14b", "phi")
+    said(hub, "is now named")
+    until(lambda: any(model.key == "phi:latest" for model in hub.registry.models.value))
+    deletes, change = 0, server._change
+
+    async def breaks(exchange: Any, path: str, body: dict[str, Any]) -> None:
+        nonlocal deletes
+        deletes += path == "/api/delete"
+        if path == "/api/delete" and deletes == 2:
+            exchange.reset()
+        else:
+            await change(exchange, path, body)
+
+    server._change = breaks  # type: ignore[method-assign]
+    hub.library.keeping.delete([LAB, ("lab", "phi:latest")])
+    until(lambda: hub.library.keeping.undoable.value == "bring back qwen3:8b")
+    until(lambda: not hub.registry.activities.value)
+
+
+def test_esc_ends_the_deleting_on_all_providers(make: Callable[..., Hub], server: Ollama, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = make(provider(server.url, "other"))
+    until(lambda: len(hub.registry.models.value) == 4)
+    begun: list[str] = []
+
+    async def ended(text: str, target: str, _work: Any) -> None:
+        """As `Actions.activity` after esc: it says so, and returns."""
+        begun.append(target)
+
+    monkeypatch.setattr(hub.library.keeping._host, "activity", ended)
+    hub.library.keeping.delete([LAB, ("other", "phi4:14b")])
+    hub.library.keeping.delete([("other", "phi4:14b")])  # a mark: what was posted before it has ended
+    until(lambda: begun[-1:] == ["other"])
+    assert begun == ["lab", "other"]
+
+
 def test_without_a_trash_it_is_for_good(make: Callable[..., Hub], server: Ollama) -> None:
     hub = make('[models]\ntrash = "0s"')
     assert not hub.library.keeping.has_trash("lab")

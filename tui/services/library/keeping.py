@@ -134,27 +134,40 @@ class Keeping(Part):
     async def _delete(self, models: Sequence[ModelKey], now: bool) -> None:
         from tui.services.library.keeping_words import listed
 
-        restored: list[ModelKey] = []
+        restored: list[tuple[ModelKey, str]] = []
         for provider in dict.fromkeys(provider for provider, _model in models):
             self._allowed(provider, Capability.DELETE, f"Deleting {listed([model for name, model in models if name == provider])}")
-        for provider in dict.fromkeys(provider for provider, _model in models):
-            keys = [model for name, model in models if name == provider]
-            trash = not now and self.has_trash(provider)
-            gone: list[Moved] = []
+        try:
+            for provider in dict.fromkeys(provider for provider, _model in models):
+                keys = [model for name, model in models if name == provider]
+                trash = not now and self.has_trash(provider)
+                if not await self._deleted(provider, keys, trash, restored):
+                    break  # esc ends all of it
+        finally:
+            if restored:
+                back = [key for key, _name in restored]
+                self.push_undo(f"bring back {listed([name for _key, name in restored])}", lambda: self._bring_all_back(back))
 
-            def work(provider: str = provider, keys: list[str] = keys, trash: bool = trash, gone: list[Moved] = gone) -> Any:
-                return self._delete_all(provider, keys, trash, gone)
+    async def _deleted(self, provider: str, keys: Sequence[str], trash: bool, restored: list[tuple[ModelKey, str]]) -> bool:
+        """Delete models of one provider; adds what can be brought back, and its name. False where esc ended it."""
+        from tui.services.library.keeping_words import listed
 
-            try:
-                await self._host.activity(f"deleting {listed(keys)}", provider, work)
-            finally:
-                restored += [(provider, moved.target) for moved in gone if moved.target]
-                if gone:
-                    names = listed([moved.model.name for moved in gone])
-                    which = "it" if len(gone) == 1 else "them"
-                    self._host.say(f"{names}: in the trash; z brings {which} back" if trash else f"{names}: deleted for good")
-        if restored:
-            self.push_undo(f"bring back {listed([model for _provider, model in models])}", lambda: self._bring_all_back(restored))
+        gone: list[Moved] = []
+        ended = list[bool]()
+
+        async def work() -> None:
+            await self._delete_all(provider, keys, trash, gone)
+            ended.append(True)
+
+        try:
+            await self._host.activity(f"deleting {listed(keys)}", provider, work)
+        finally:
+            restored += [((provider, moved.target), moved.model.name) for moved in gone if moved.target]
+            if gone:
+                names = listed([moved.model.name for moved in gone])
+                which = "it" if len(gone) == 1 else "them"
+                self._host.say(f"{names}: in the trash; z brings {which} back" if trash else f"{names}: deleted for good")
+        return bool(ended)
 
     async def _delete_all(self, provider: str, keys: Sequence[str], trash: bool, gone: list[Moved]) -> None:
         mover = self._mover(provider)
@@ -179,8 +192,18 @@ class Keeping(Part):
         return self._host.settings().models.trash > 0 and not self._host.watching.can(provider, Capability.COPY)
 
     async def _bring_all_back(self, keys: Sequence[ModelKey]) -> None:
+        """One that cannot be brought back keeps none of the others from it; what may be tried again stays to be undone."""
+        left: list[ModelKey] = []
         for provider, key in keys:
-            await self._restored(provider, key, "")
+            try:
+                await self._restored(provider, key, "")
+            except PaddockError as error:
+                if len(keys) == 1:
+                    raise
+                self._host.say(error.failure.sentence(), Severity.WARNING, error.failure)
+                left += [(provider, key)] if error.failure.kind is not FailureKind.NOT_FOUND else []
+        if left:
+            self.push_undo(f"bring back {len(left)} that could not be brought back", lambda: self._bring_all_back(left))
 
     # --- the trash ----------------------------------------------------------------------------------------------------
 
