@@ -99,7 +99,7 @@ def test_X02_on_a_terminal_only_our_own_control_bytes(server: FaultServer, home:
         assert not controls(terminal.raw.decode().replace("\r\n", "\n"))
         assert "hi \u241b[31mred" in terminal.screen_text()
     with Terminal([sys.executable, "-m", "tui", "rm", "tiny"], kept) as terminal:
-        terminal.wait_for("Delete tiny:latest (5.0 MB) on ollama? [y/N]")
+        terminal.wait_for("Move tiny:latest on ollama to the trash?")
         terminal.send(b"\x03")
         assert terminal.exit_code() == 130
         assert "Traceback" not in terminal.screen_text()

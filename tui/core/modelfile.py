@@ -183,14 +183,15 @@ def _instructions(lines: list[str], where: str) -> Iterator[tuple[int, str, str]
         if match is None or word not in _TAKES:
             shown = clean_label(line.split()[0], 40)
             raise _wrong(f"{shown!r} is no instruction", where, number, f"Begin a line with one of {', '.join(_TAKES)}")
-        head, rest = "", line[match.end() :].strip(" \t")
+        head, rest = "", line[match.end() :].lstrip(" \t")
         if word in ("PARAMETER", "MESSAGE"):
             name, *after = re.split(r"[ \t]+", rest, maxsplit=1)
             if not name:
                 raise _wrong(f"{word} names nothing", where, number, _EXAMPLE[word])
             head, rest = f"{name} ", after[0] if after else ""
         quote = _quote_of(rest)
-        goes_on, whole = quote != "" and not _closes(rest, quote, first=True), [rest]
+        goes_on = quote != "" and not _closes(rest, quote, first=True)
+        whole = [rest if goes_on else rest.rstrip(" \t")]
         while goes_on:
             if at == len(lines):
                 raise _wrong(f"The text of {word} is not closed", where, number, "End it with the quotes it begins with")

@@ -33,7 +33,10 @@ class BlobChecks:
     async def put(self, folder: str, digest: str, check: BlobCheck) -> None:
         """Keep the newest check of a blob."""
         values = (folder, digest, check.size, check.modified, check.at, int(check.good))
-        query = "INSERT OR REPLACE INTO blob_check (folder, digest, size, modified, at, good) VALUES (?, ?, ?, ?, ?, ?)"
+        query = (
+            "INSERT INTO blob_check (folder, digest, size, modified, at, good) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (folder, digest)"
+            " DO UPDATE SET size = excluded.size, modified = excluded.modified, at = excluded.at, good = excluded.good"
+        )
         await self._db.run(lambda connection: connection.execute(query, values), (BLOB_CHECKS,))
 
     def of(self, folder: str) -> Mapping[str, BlobCheck]:

@@ -18,7 +18,12 @@ MOST: Final = 2000
 _COLUMNS: Final = (
     "provider", "model", "digest", "context", "kv_type", "slots", "family", "weights", "formula", "cache", "size", "vram", "version", "at",
 )  # fmt: skip
-_PUT: Final = f"INSERT OR REPLACE INTO load_memory ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+_KEY: Final = ("provider", "digest", "context", "kv_type", "slots")
+_NEW: Final = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in _KEY)
+_PUT: Final = (
+    f"INSERT INTO load_memory ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+    f" ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET {_NEW}"
+)
 _ALL: Final = f"SELECT {', '.join(_COLUMNS)} FROM load_memory ORDER BY at DESC LIMIT ?"
 _PRUNE: Final = "DELETE FROM load_memory WHERE at < (SELECT at FROM load_memory ORDER BY at DESC LIMIT 1 OFFSET ?)"
 _BIG: Final = 1 << 62

@@ -381,7 +381,8 @@ class Disk(Part):
         reason = self.can_clean(provider)
         look = self._looks.get(provider)
         if reason or look is None or look.folder is None:
-            raise PaddockError.of(f"Nothing was deleted: {reason or 'its folder is not known'}", provider, "", FailureKind.REFUSED)
+            what = f"Nothing was deleted: {reason or 'its folder is not known'}"
+            raise PaddockError.of(what, provider, "Set models_folder of the provider, or delete where the server runs", FailureKind.REFUSED)
         path, jobs = look.folder.path, self._host.jobs.view.value.jobs
         busy = [digest for digest, job in disk_use.queued(jobs, provider).items() if not job.state.ended]
         working = any(job.state.running for job in jobs if job.endpoint.name == provider)
@@ -405,7 +406,9 @@ class Disk(Part):
             return
         key, why = cleaned.left[0]
         more = f", and {len(cleaned.left) - 1} more" if len(cleaned.left) > 1 else ""
-        failure = Failure(f"{text}; {key.removeprefix('sha256:')[:12]} was not: {why}{more}", provider, "", FailureKind.DISK)
+        failure = Failure(
+            f"{text}; {key.removeprefix('sha256:')[:12]} was not: {why}{more}", provider, "See the Disk view", FailureKind.DISK
+        )
         self._host.say(failure.what, Severity.WARNING, failure)
 
 

@@ -139,10 +139,8 @@ def delete_question(what: Deleting, now: float, *, binary: bool = False, undo: s
     if what.versions:
         one = what.versions == 1
         parts.append(f"{what.versions} earlier version{'' if one else 's'} {'goes' if one else 'go'}, too.")
-    parts.append(
-        "z brings it back until then." if what.trash and len(models) == 1 else "z brings them back until then." if what.trash else ""
-    )
-    parts.append("This cannot be undone." if not what.trash else "")
+    them = "it" if len(models) == 1 else "them"
+    parts.append(f"{undo} brings {them} back until then." if what.trash else "This cannot be undone.")
     return " ".join(part for part in parts if part)
 
 

@@ -166,21 +166,6 @@ def counts(rows: Rows[Model], provider: str = "") -> str:
     return out
 
 
-def delete_question(models: Sequence[Model], hidden: Sequence[Model], fits: Fits, *, binary: bool = False) -> str:
-    """What a delete would do, with the figure that matters."""
-    known = [model.size for model in models if model.size is not None]
-    where = " and ".join(sorted({model.provider for model in models}))
-    what = f"{models[0].name} on {where}" if len(models) == 1 else f"{len(models)} models on {where}"
-    some = ", ".join(model.name for model in hidden[:3]) + (" …" if len(hidden) > 3 else "")
-    note = f" ({len(hidden)} of them hidden by the filter: {some})" if hidden and len(models) > 1 else ""
-    least = "" if len(known) == len(models) else "At least "
-    total = f" {least}{size(sum(known), binary=binary)} in all; shared layers stay." if known else ""
-    loaded = sum(1 for model in models if fits.is_loaded(model))
-    which = "It is" if len(models) == 1 else f"{loaded} of them {'is' if loaded == 1 else 'are'}"
-    first = f" {which} loaded and will be unloaded first." if loaded else ""
-    return f"Delete {what}{note}?{total}{first} This cannot be undone."
-
-
 def excerpt(text: str) -> str:
     """The beginning of a long text."""
     text = text.strip()
