@@ -266,6 +266,27 @@ def test_the_next_start_says_what_was_interrupted_and_empties_what_is_due(make: 
     assert not any("interrupted" in notice.text for notice in hub.notices.value)
 
 
+@pytest.mark.parametrize("wrong", ['[models]\ntrash = "for ever"', "[models\ntrash = "])
+def test_P09_a_time_that_cannot_be_read_empties_no_trash(make: Callable[..., Hub], server: Ollama, wrong: str) -> None:
+    """A default would stand for it, and be shorter than what was meant."""
+    old = kept_name(KeptKind.TRASH, "old:1", 1_600_000_000)
+    server.names[old] = "e1" * 32
+    first = make()
+    until(lambda: first.library.keeping.kept.value)
+    first.paths.config_file.write_text(f"[general]\ndiscover = false\n{provider(server.url)}\n{wrong}\n", "utf-8")
+    until(lambda: first.config.problems.value)
+
+    async def noted() -> None:
+        assert first.database is not None
+        moves = ModelMoves(first.database)
+        await moves.done(await moves.begin(server.url, MoveKind.TRASH, "old:1", old))
+        first.library.keeping._read()
+        assert await first.library.keeping._empty_due() > 0
+
+    first.engine.submit(noted).result(10)
+    assert old in server.names
+
+
 @pytest.mark.parametrize("access", ["use", "look"])
 def test_security_access_is_kept(make: Callable[..., Hub], server: Ollama, access: str) -> None:
     old = kept_name(KeptKind.TRASH, "old:1", 1_600_000_000)

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.library.shaky import Lab
+from tui.core.clock import ManualClock
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.kept import KeptKind, kept_name, kept_of
 from tui.services.library.keep_now import keep_version
-from tui.services.library.keeping_trash import empty_due, interrupted, kept_models, own_trash, settle
+from tui.services.library.keeping_trash import HOLD, Steady, empty_due, interrupted, kept_models, own_trash, settle
 from tui.store.model_moves import MoveKind
 
 QWEN, PHI = "aa" * 32, "bb" * 32
@@ -218,7 +219,7 @@ async def test_two_apps_deleting_at_once_one_wins(lab: Lab) -> None:
     assert len(lost) <= 1
     for error in lost:
         assert error.failure.kind is FailureKind.NOT_FOUND
-        assert "gone already" in error.failure.what and "in the trash" in error.failure.what
+        assert "gone already" in error.failure.what
     assert "qwen3:8b" not in lab.names
     assert {lab.names[key] for key in in_trash(lab)} == {QWEN}
 
@@ -335,6 +336,37 @@ async def test_without_a_database_it_works_all_the_same(lab: Lab) -> None:
     assert one.goes_at is None  # nobody remembers it as ours: a person empties it
     await lab.mover(moves=False).restore(key)
     assert lab.names["qwen3:8b"] == QWEN
+
+
+async def test_D15_a_version_kept_after_the_clock_went_back_is_the_newest(lab: Lab) -> None:
+    early = await keep_version(lab.provider(), "qwen3:8b", lab.clock)
+    lab.names["qwen3:8b"] = "ee" * 32
+    lab.clock.offset = -86_400.0
+    late = await keep_version(lab.provider(), "qwen3:8b", lab.clock)
+    assert await lab.mover().prune("qwen3:8b", 1) == 1
+    assert late in lab.names and early not in lab.names
+
+
+async def test_Q17_what_was_deleted_while_the_clock_was_not_set_does_not_go_by_itself(lab: Lab) -> None:
+    lab.clock.offset = -float(AT)  # 1970, until the network tells the time
+    key = (await lab.mover().to_trash("qwen3:8b")).target
+    assert await empty_due(lab.provider(), lab.mover(), lab.moves, 60.0, AT + 60.0) == []
+    assert key in lab.names
+
+
+def test_Q17_a_clock_that_is_set_forward_is_not_trusted_for_a_while() -> None:
+    clock = ManualClock()
+    steady = Steady(clock)
+    clock.advance(86_400)
+    assert steady.hold() == 0
+    clock.offset = 365 * 86_400.0
+    assert steady.hold() == HOLD
+    clock.advance(HOLD - 1)
+    assert steady.hold() == 1
+    clock.advance(1)
+    assert steady.hold() == 0
+    clock.offset = 0.0
+    assert steady.hold() == 0
 
 
 async def test_versions_are_pruned_from_the_oldest(lab: Lab) -> None:

@@ -17,6 +17,7 @@ from tui.core.jobs import JobState
 from tui.core.kept import KeptKind, kept_name, kept_of
 from tui.core.models import Endpoint
 from tui.services.audit import Audit
+from tui.services.library.keeping_trash import HOLD
 from tui.store.db import Database
 from tui.store.model_moves import ModelMoves, MoveKind
 from tui.worker.trash import Trash
@@ -163,6 +164,11 @@ async def test_the_worker_empties_what_is_due_and_ours(tmp_path: Path) -> None:
         await trash.look()
     assert asked == [] and mine in fake.listed
     settings = having(settings, general={"network": "normal"})
+    await Trash(database, lambda: settings, fake.make, check, Audit(tmp_path, clock), clock, lambda: False).look()
+    clock.offset = 86_400.0  # Q17
+    await trash.look()
+    assert asked == [] and mine in fake.listed
+    clock.advance(HOLD)
     await trash.look()
     assert fake.listed == {foreign, "c:1"} and moves.list() == ()
     await database.aclose()

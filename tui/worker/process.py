@@ -21,6 +21,7 @@ from tui.core.errors import PaddockError
 from tui.core.models import Endpoint
 from tui.providers.base import Provider
 from tui.services.audit import Audit
+from tui.services.library.keeping_trash import is_sure
 from tui.services.limits import Samples, check_here, check_pull
 from tui.services.locks import WORKER_LOCK, take
 from tui.services.plan import Planner
@@ -63,6 +64,7 @@ class Worker:
         limited: bool = False,
         space: bool = True,
         demo: bool = False,
+        sure: Callable[[], bool] = lambda: True,
     ) -> None:
         audit = Audit(paths.state, SYSTEM, lambda: settings().security.audit, "worker")
         self._database = database
@@ -82,7 +84,7 @@ class Worker:
         self._queue = Queue(database, settings, provider, keys.check, planner, audit, measure=measure, weigh=weigh, space=space, demo=demo)
         self._servers = Supervisor(database, paths.logs, audit)
         self._rules = None if demo else WorkerRules(database, paths, settings, audit, act=acts)
-        self._trash = None if demo else Trash(database, settings, provider, keys.check, audit, SYSTEM)
+        self._trash = None if demo else Trash(database, settings, provider, keys.check, audit, SYSTEM, sure)
         self._linger = linger
         self._stopped = False
         self._moved = frozenset[str]()
@@ -171,6 +173,7 @@ async def _work(paths: Paths, options: argparse.Namespace, make: Make) -> bool:
             limited=not (options.no_space_checks or demo),
             space=not (options.no_space_checks or demo),
             demo=demo,
+            sure=lambda: is_sure(config.problems.value),
         )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -12,7 +12,7 @@ from tui.core.errors import PaddockError
 from tui.core.models import Endpoint
 from tui.providers.address import is_loopback
 from tui.services.library.keeping_moves import Mover, server_of
-from tui.services.library.keeping_trash import empty_due
+from tui.services.library.keeping_trash import Steady, empty_due
 from tui.services.registry import endpoint_of
 from tui.store.model_moves import ModelMoves, MoveKind
 from tui.worker.acting import OLLAMA
@@ -38,6 +38,7 @@ class Trash:
         settings: The running settings.
         make: A connection from the snapshot of a provider.
         check: Raises where the key of a provider may not be sent.
+        sure: Whether the time in the trash is what the configuration says.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Trash:
         check: Callable[[Endpoint], Awaitable[None]],
         audit: Audit,
         clock: Clock,
+        sure: Callable[[], bool] = lambda: True,
     ) -> None:
         self._moves = ModelMoves(database, clock)
         self._settings = settings
@@ -55,6 +57,8 @@ class Trash:
         self._check = check
         self._audit = audit
         self._clock = clock
+        self._sure = sure
+        self._steady = Steady(clock)
 
     async def run(self) -> None:
         """Look now and then, until cancelled; whatever goes wrong here ends no download."""
@@ -69,7 +73,7 @@ class Trash:
     async def look(self) -> None:
         """Once."""
         settings, now = self._settings(), self._clock.time()
-        if settings.security.access in ("look", "use"):
+        if settings.security.access in ("look", "use") or not self._sure() or self._steady.hold():
             return
         due = {move.server for move in self._moves.list() if move.kind is MoveKind.TRASH and move.at + settings.models.trash <= now}
         for endpoint in self._endpoints(settings) if due else ():

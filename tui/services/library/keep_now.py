@@ -65,7 +65,7 @@ async def copied(provider: Provider, source: Model, target: str) -> Copied:
 
 
 def free_name(models: Iterable[Model], kind: KeptKind, original: str, at: float) -> str:
-    """A kept name that is not taken: of this second, or of the next that is free.
+    """A kept name that is not taken: of this second, or of the next that is free. A version is newer than all others, whatever the clock is.
 
     Raises:
         PaddockError: `original` is no model name.
@@ -73,7 +73,7 @@ def free_name(models: Iterable[Model], kind: KeptKind, original: str, at: float)
     taken = {
         kept.at for model in models if (kept := kept_of(model.key)) is not None and kept.kind is kind and same(kept.original, original)
     }
-    second = int(at)
+    second = max(int(at), max(taken, default=0) + 1) if kind is KeptKind.VERSION else int(at)
     while second in taken:
         second += 1
     return kept_name(kind, original, second)

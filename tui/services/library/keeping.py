@@ -21,6 +21,7 @@ from tui.services.library.part import Part
 
 if TYPE_CHECKING:
     from tui.services.library.keeping_moves import Moved, Mover
+    from tui.services.library.keeping_trash import Steady
     from tui.store.db import Database
     from tui.store.model_moves import ModelMoves, Move
 
@@ -58,15 +59,17 @@ class Keeping(Part):
         self._active: set[int] = set()
         self._undos: list[tuple[str, Undo]] = []
         self._stir = asyncio.Event()
+        self._steady: Steady | None = None
         self._trash = -1.0
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
     async def open(self, database: Database) -> None:
         """See `Part`."""
+        from tui.services.library.keeping_trash import Steady
         from tui.store.model_moves import ModelMoves
 
-        self._moves = ModelMoves(database, self._host.clock)
+        self._moves, self._steady = ModelMoves(database, self._host.clock), Steady(self._host.clock)
         self._read()
         self._host.config.current.watch(lambda _settings: self._host.engine.post(self._settings_moved))
         self._host.engine.keep_going(self._tidy, "trash")
@@ -266,9 +269,13 @@ class Keeping(Part):
 
     async def _empty_due(self) -> float:
         """Empty what is due; returns seconds until something else is."""
-        from tui.services.library.keeping_trash import empty_due
+        from tui.services.library.keeping_trash import empty_due, is_sure
         from tui.services.library.keeping_words import listed
 
+        if self._steady is not None and (hold := self._steady.hold()):
+            return hold
+        if not is_sure(self._host.config.problems.value):
+            return AGAIN
         now, watching = self._host.clock.time(), self._host.watching
         due = {one.provider for one in self.kept.value if one.goes_at is not None and one.goes_at <= now}
         failed = False

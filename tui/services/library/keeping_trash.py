@@ -15,6 +15,8 @@ from tui.store.identity import alive, myself
 from tui.store.model_moves import Move, MoveKind
 
 if TYPE_CHECKING:
+    from tui.config.problems import Problem
+    from tui.core.clock import Clock
     from tui.core.models import Endpoint, Model
     from tui.providers.base import Provider
     from tui.services.library.keeping_moves import Mover
@@ -22,6 +24,34 @@ if TYPE_CHECKING:
 
 FRESH: Final = 60.0
 """Seconds in which a note may be ahead of a list."""
+UNSET: Final = 1_600_000_000
+"""Epoch seconds before which no clock of a Paddock stood that was set: what went into the trash then does not go by itself."""
+JUMP: Final = 3600.0
+"""Seconds by which a clock must have been set forward, or the machine slept, for the trash to wait."""
+HOLD: Final = 600.0
+"""Seconds that it waits then: a clock that is wrong for a moment must not cost anybody a model."""
+
+
+class Steady:
+    """Whether the wall clock went as time did since the last look."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._wall, self._since = clock.time(), clock.monotonic()
+        self._until = self._since
+
+    def hold(self) -> float:
+        """Seconds to wait until the clock is trusted; 0 where it is."""
+        wall, now = self._clock.time(), self._clock.monotonic()
+        if wall - self._wall > now - self._since + JUMP:
+            self._until = now + HOLD
+        self._wall, self._since = wall, now
+        return max(0.0, self._until - now)
+
+
+def is_sure(problems: Iterable[Problem]) -> bool:
+    """Whether `models.trash` is as the file says: not where that, or the key in it, cannot be read and a default stands for it."""
+    return not any(problem.key in ("", "models", "models.trash") and not problem.warning for problem in problems)
 
 
 def kept_models(provider: str, models: Iterable[Model], ours: Collection[str], trash: float) -> tuple[KeptModel, ...]:
@@ -38,7 +68,7 @@ def kept_models(provider: str, models: Iterable[Model], ours: Collection[str], t
         at = float(kept.at)
         one = KeptModel(provider, model.key, kept.kind, kept.original, at, model.size, model.digest)
         if kept.kind is KeptKind.TRASH:
-            one = replace(one, goes_at=at + trash if model.key in ours else None)
+            one = replace(one, goes_at=at + trash if model.key in ours and at >= UNSET else None)
             goes[kept.original.lower()] = one
         out.append(one)
     orphans = [place for place, one in enumerate(out) if one.kind is KeptKind.VERSION and one.original.lower() in goes]
