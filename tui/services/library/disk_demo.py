@@ -28,7 +28,8 @@ def simulated(home: Path, provider: str) -> Look:
         said = json.loads((home / NAME).read_bytes())
         return Look(_folder(said), simulated=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return Look(failure=Failure("The demo's models are simulated: no files of theirs are there", provider), simulated=True)
+        what = "The demo's models are simulated: no files of theirs are there"
+        return Look(failure=Failure(what, provider, "Start the demo anew"), simulated=True)
 
 
 def _folder(said: Any) -> ModelsFolder:
