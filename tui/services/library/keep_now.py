@@ -65,7 +65,7 @@ async def copied(provider: Provider, source: Model, target: str) -> Copied:
 
 
 def free_name(models: Iterable[Model], kind: KeptKind, original: str, at: float) -> str:
-    """A kept name that is not taken: of this second, or of the next that is free. A version is newer than all others, whatever the clock is.
+    """A kept name that is not taken: of this second, or of the next that is free. A version is newer than all others whatever the clock is.
 
     Raises:
         PaddockError: `original` is no model name.
