@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -320,7 +320,7 @@ class Making(Part):
         """End the backup that is written or restored."""
         self._stop.set()
 
-    async def _long(self, title: str, work: Callable[[Callable[[int, int, str], None]], Awaitable[None]]) -> None:
+    async def _long(self, title: str, work: Callable[[Callable[[int, int, str], None]], Coroutine[Any, Any, None]]) -> None:
         if self.progress.value is not None:
             raise PaddockError.of("A backup is being written or restored already", "", "Wait until it is done", FailureKind.BUSY)
         stop = self._stop = threading.Event()  # of its own: the thread of one that was ended may still be at its end
