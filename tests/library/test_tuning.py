@@ -117,6 +117,26 @@ async def test_a_cancelled_optimisation_puts_everything_back(bench: Bench, at: i
     assert (bench.written, bench.server.loaded) == ("", {})
 
 
+async def test_a_second_stop_does_not_leave_it_running_in_the_books(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else another window would be told for ever that this one measures."""
+    reached, never = asyncio.Event(), asyncio.Event()
+
+    async def hangs(*_args: object) -> None:
+        reached.set()
+        await never.wait()
+
+    monkeypatch.setattr(tuning_measure, "put_back", hangs)
+    bench.server.holds_at = 2
+    task = asyncio.ensure_future(optimise(bench.tools, await bench.model("a:latest"), bench.proposal(), CHANGES))
+    await bench.server.held.wait()
+    task.cancel()
+    await reached.wait()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert (await kept(bench)).state == OptimiseState.STOPPED
+
+
 async def test_a_stop_that_comes_while_it_is_written_comes_too_late(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.server.speed = lambda options: 60.0 if options else 50.0
     real = bench.config.set_all

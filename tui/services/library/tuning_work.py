@@ -218,9 +218,11 @@ async def optimise(tools: Tools, model: Model, proposal: Proposal, changes: Sequ
         raise
     finally:
         row = replace(row, state=state, failure=failure)
-        await _finish(tools, model, was, trial if state == OptimiseState.KEPT else options, kept=state == OptimiseState.KEPT)
-        if tools.table is not None and row.id:
-            await tools.table.end(row)
+        try:
+            await _finish(tools, model, was, trial if state == OptimiseState.KEPT else options, kept=state == OptimiseState.KEPT)
+        finally:  # who stops it once more does not wait for that
+            if tools.table is not None and row.id:
+                await tools.table.end(row)
     return row
 
 
