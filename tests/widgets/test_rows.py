@@ -96,6 +96,14 @@ async def test_empty_and_filtered_empty() -> None:
         assert app.rows.shown == 3
 
 
+async def test_a_filter_that_hides_all_says_so_where_there_are_no_words_for_an_empty_table() -> None:
+    app = Host(many(3))
+    async with app.run_test(size=(80, 24)):
+        app.rows.set_empty("")
+        app.rows.set_filter("zebra")
+        await until(lambda: "nothing matches" in screen_text(app))
+
+
 async def test_cursor_follows_its_item_when_the_data_changes() -> None:
     app = Host(many(50))
     async with app.run_test(size=(80, 24)) as pilot:

@@ -516,8 +516,8 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         row = top + y - self._header
         if row < len(self._set.view):
             return self._draw_row(self._set.items[self._set.view[row]], row, width, base)
-        if not self._set.view and y == self._header and self._empty:
-            text = self._empty if not self._set.items else "nothing matches the filter; esc clears it"
+        if not self._set.view and y == self._header and (self._empty or self._set.items):
+            text = "nothing matches the filter; esc clears it" if self._set.items else self._empty
             style = base + own_style(self, "rows--empty")
             return Strip([Segment(fit(" " * GUTTER + strip_line(text), width), style)], width)
         return Strip.blank(width, base)
