@@ -14,6 +14,7 @@ from textual.widgets import Static
 
 from tui.core.record import record
 from tui.text import strip_line
+from tui.ui.widgets.bars import fit, uses_ascii
 
 
 @record(frozen=True)
@@ -101,7 +102,7 @@ class DetailPane(VerticalScroll):
             indent = self._label_width if fact.label or fact.fixed else 0
             text = strip_line(fact.text) if "\n" not in fact.text else fact.text
             room = max(10, width - 1 - indent)
-            lines = [chop_cells(text, room)[0] if text else ""] if fact.fixed else list(wrap_cells(text, room))
+            lines = [fit(text, room, ascii=uses_ascii(self)).rstrip()] if fact.fixed else list(wrap_cells(text, room))
             for number, line in enumerate(lines):
                 label = fact.label if number == 0 else ""
                 parts.append((f" {label:<{indent}}" if indent else " ", "$text-muted"))
