@@ -394,12 +394,13 @@ async def test_quantizing_is_for_wide_models(demo):
 
 
 async def test_what_a_create_changes_is_shown_until_the_next_pull(demo):
-    plain = await listed(demo, "qwen3:8b")
+    plain, before = await listed(demo, "qwen3:8b"), await demo.show("qwen3:8b")
     async for _step in demo.create("qwen3:8b", {"from": "qwen3:8b", "system": "Be brief", "parameters": {"temperature": 0.1, "top_k": 7}}):
         pass
     changed, detail = await listed(demo, "qwen3:8b"), await demo.show("qwen3:8b")
     assert changed.digest != plain.digest
     assert detail.system == "Be brief"
+    assert detail.template == before.template
     assert dict(detail.options) == {"stop": "<|im_end|>", "temperature": "0.1", "top_k": "7"}
     async for _step in demo.pull("qwen3:8b"):
         pass

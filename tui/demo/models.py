@@ -28,7 +28,7 @@ class Spec:
 
     Attributes:
         weights: Bare hex digest of weights that were made here or uploaded; empty for the registry's.
-        edition: What makes this template another than the registry's.
+        edition: What makes this model another than the registry's: its template of before, or what was made of it here.
     """
 
     name: str
@@ -142,14 +142,14 @@ def config_of(spec: Spec) -> bytes:
         "context_length": spec.context,
         "architecture": "amd64",
         "os": "linux",
+        **({"edition": spec.edition} if spec.edition not in ("", BEFORE) else {}),
     }
     return json.dumps(config, separators=(",", ":")).encode()
 
 
 def template_of(spec: Spec) -> str:
-    """The template, as `show` gives it and the layer holds it; an edition is another text."""
-    text = TEMPLATE_BEFORE if spec.edition == BEFORE else f"{TEMPLATE}{{{{/* {spec.edition} */}}}}" if spec.edition else TEMPLATE
-    return f"{{{{/* {spec.family} */}}}}{text}"
+    """The template, as `show` gives it and the layer holds it."""
+    return f"{{{{/* {spec.family} */}}}}{TEMPLATE_BEFORE if spec.edition == BEFORE else TEMPLATE}"
 
 
 def licence_of(spec: Spec) -> str:
