@@ -331,7 +331,7 @@ async def test_one_level_alone_is_told_how_to_get_another(fake: FakeServices) ->
     async with app.run_test(size=(100, 30)) as pilot:
         await shown(app, "base:fp16")
         await pilot.press("home", "B")
-        await shown(app, "There is no other level yet: Q makes one.")
+        await shown(app, "There is no other level here: pull one, or Q makes some of whole weights.")
         await pilot.press("enter")
         assert not fake.called("benchmark")
         assert isinstance(app.screen, LevelsDialog)

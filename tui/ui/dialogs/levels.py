@@ -133,7 +133,7 @@ class LevelsDialog(ModalScreen[None]):
         if running:
             return "x stops and puts everything back   esc leaves it measuring"
         if len(self._models) < 2:
-            return "There is no other level yet: Q makes one.   esc back"
+            return "There is no other level here: pull one, or Q makes some of whole weights.   esc back"
         return "space marks   enter measures the marked ones   esc back"
 
     def on_rows_highlighted(self, event: Rows.Highlighted) -> None:
