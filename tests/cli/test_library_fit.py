@@ -105,6 +105,15 @@ def test_a_model_of_the_catalogue_needs_no_server(run: Run, monkeypatch: pytest.
     assert run("fit", "no-such-model-anywhere").code != 0
 
 
+def test_of_the_catalogue_the_tag_that_was_asked_about_is_told_of(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
+    said = run("fit", "llama3.1:70b", "--context", "32k")
+    assert said.code == 1 and said.lines[-1].startswith("70b at 32k: does not fit"), said.lines[-1]
+    said = run("fit", "llama3.1:8b", "--context", "8k")
+    assert said.code == 0 and said.lines[-1].startswith("8b at 8k: fits")
+    assert "It has no size of llama3.1:3b" in run("fit", "llama3.1:3b").err
+
+
 def test_1_where_nothing_fits(run: Run, box: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
     box[0] = Sample(1.0, memory=Memory(GB, GB // 2))

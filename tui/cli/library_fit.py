@@ -13,6 +13,7 @@ from tui.core.capabilities import ABILITY_WORDS, Ability, Capability
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.fit import SERVED, Fit, FitRow, FitTable, Lessons, Machine, Pace, Served, Source, Variant, contexts_of, make_table, pace_of
 from tui.core.models import Location, Model, ModelDetail, Origin, ProviderState, ProviderStatus, RunningModel
+from tui.core.names import parse
 from tui.core.record import record
 from tui.providers.base import Provider
 from tui.services.library.fits_recommend import Recommendation, recommended
@@ -166,14 +167,19 @@ async def _offered(context: Context, name: str) -> int:
     listed = _library().model(name)
     known = await known_here(context, None)
     message(f"{listed.name} is not installed; sizes of the catalogue of {_library().snapshot}.")
-    return _tell(context, listed.name, "", of_catalogue(listed), known)
+    asked = f"{listed.name}:{parse(name).tag}" if ":" in name.rpartition("/")[2] else ""
+    variants = of_catalogue(listed)
+    if asked and all(variant.name != asked for variant in variants):
+        message(f"It has no size of {clean_name(asked, 120)}.")
+    return _tell(context, listed.name, "", variants, known, asked)
 
 
-def _tell(context: Context, title: str, provider: str, variants: Sequence[Variant], known: Known) -> int:
+def _tell(context: Context, title: str, provider: str, variants: Sequence[Variant], known: Known, wanted: str = "") -> int:
     asked = _context(context.args.context)
     contexts = (asked,) if asked else contexts_of(longest(variants), 7)
     made = make_table(variants, contexts, known.machine, known.served, known.lessons, known.pace, known.loaded)
-    fits = any(row.largest is not None for row in made.rows)
+    meant = next((row for row in made.rows if wanted and row.variant.name == wanted), None)
+    fits = any(row.largest is not None for row in made.rows if meant is None or row is meant)
     if context.json:
         emit(as_object(title, provider, made, known))
         return DONE if fits else FAILED
@@ -195,7 +201,7 @@ def _tell(context: Context, title: str, provider: str, variants: Sequence[Varian
     table(("", "MODEL", "SIZE", *(tokens(at) for at in contexts), "LARGEST"), rows, right=tuple(range(2, 4 + len(contexts))))
     line()
     first = next((row for row in made.rows if row.largest is not None), made.rows[0])
-    own = next((row for row in made.rows if row.variant.source is Source.INSTALLED), first)
+    own = meant or next((row for row in made.rows if row.variant.source is Source.INSTALLED), first)
     at = max((number for number, one in enumerate(contexts) if one <= (asked or AT)), default=0)
     line(f"{verdict_text(own, own.fits[at], contexts[at], binary=binary)} {largest_text(own)}")
     message(f"* installed, ~ by bits a weight; {legend(made, binary=binary)}.")
