@@ -121,7 +121,7 @@ def test_titles_tags_and_pins(stored: Path, run: Run) -> None:
 
 def test_deleting_asks_and_is_undone(stored: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    assert run("chats", "delete", "1").code == 2
+    assert run("chats", "delete", "1").code == 3
     monkeypatch.setattr("sys.stdin", Typed("n\n"))
     said = run("chats", "delete", "1")
     assert said.code == 1 and "Ships and trains, 3 messages" in said.err and "Nothing was deleted" in said.err

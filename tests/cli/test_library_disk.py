@@ -70,7 +70,7 @@ def test_clean_asks_and_takes_what_no_model_needs(world: World, run: Run) -> Non
     lost = world.folder.blob(b"lost" * 10_000)
     young = world.folder.blob(b"young", age=60)
     world.folder.partial("b" * 64, 9_000_000, 20_000)
-    assert run("clean").code == USAGE  # nobody to ask
+    assert run("clean").code == REFUSED  # nobody to ask
     assert run("clean", "everything", "--yes").code == USAGE
     said = run("clean", "--yes")
     assert said.code == DONE

@@ -58,6 +58,7 @@ def test_rm_and_restore(ollama: str, run: Run, home: Path, background: Backgroun
 
 
 def test_rm_now_is_for_good_and_kept_ones_need_it(ollama: str, run: Run, background: Background, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("rm", "gemma3:4b").code == 3, "nobody to ask"
     monkeypatch.setattr(sys, "stdin", Typed("y\n"))
     said = run("rm", "gemma3:4b", "--now")
     assert said.code == 0 and "Delete gemma3:4b on ollama for good?" in said.err and "This cannot be undone." in said.err
@@ -101,7 +102,7 @@ def test_versions_list_compare_go_back_and_drop(ollama: str, run: Run, backgroun
     said = run("versions", "qwen3:8b", "--diff", "1")
     assert "+ qwen3" in said.out or "size:" in said.out
     assert run("versions", "qwen3:8b", "--back", "2").code == 2
-    assert run("versions", "qwen3:8b", "--back", "1").code == 1  # nobody to ask
+    assert run("versions", "qwen3:8b", "--back", "1").code == 3  # nobody to ask
     assert run("versions", "qwen3:8b", "--back", "1", "--yes").code == 0
     found = run("versions", "qwen3:8b", "--json").json["versions"]
     assert len(found) == 1 and found[0]["key"] != version  # what it was

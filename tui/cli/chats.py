@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tui.cli.context import Context
-from tui.cli.output import DONE, FAILED, USAGE, ask, block, emit, message, plain, read_input, report, table
+from tui.cli.output import DONE, FAILED, REFUSED, USAGE, ask, block, emit, message, plain, read_input, report, table
 from tui.core.chat import AnswerState, ConversationHead, Found, Message
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.threads import in_daemon_thread
@@ -227,7 +227,7 @@ async def _name(context: Context, verb: str, number: int, words: Sequence[str]) 
 async def _change(context: Context, verb: str, numbers: Sequence[int]) -> int:
     if verb == "delete" and not context.args.yes and not sys.stdin.isatty():
         message("Nothing was deleted: there is nobody to ask. Add --yes.")
-        return USAGE
+        return REFUSED
     store = _to_write(context)
     before = {number: store.head(number) if number < _MAX_ID else None for number in numbers}
     code, chosen = DONE, []

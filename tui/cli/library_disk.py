@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tui.cli.context import Context
-from tui.cli.output import DONE, FAILED, USAGE, ask, emit, message, report, table
+from tui.cli.output import DONE, FAILED, REFUSED, USAGE, ask, emit, message, report, table
 from tui.cli.planning import read_queue
 from tui.cli.waiting import worse
 from tui.core.capabilities import Capability
@@ -118,7 +118,7 @@ async def clean(context: Context) -> int:
         context.allow("Cleaning a disk", destructive=True)
         if not context.args.yes and not sys.stdin.isatty():
             message("Nothing was deleted: there is nobody to ask. Add --yes, or look with --dry-run.")
-            return USAGE
+            return REFUSED
     moves = None if dry else _moves(context)  # first: a database that was opened for reading stays so
     disks = await _disks(context)
     if dry:

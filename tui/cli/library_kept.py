@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tui.cli.changes import able, running, said, unloaded
 from tui.cli.context import Context, wrong_usage
-from tui.cli.output import DASH, DONE, FAILED, USAGE, ask, emit, line, message, plain, report, table
+from tui.cli.output import DASH, DONE, FAILED, REFUSED, ask, emit, line, message, plain, report, table
 from tui.core.capabilities import Capability
 from tui.core.clock import SYSTEM
 from tui.core.errors import FailureKind, PaddockError
@@ -137,7 +137,7 @@ async def rm(context: Context) -> int:
     context.allow("Deleting a model", destructive=True)
     if not args.yes and not sys.stdin.isatty():
         message("Nothing was deleted: there is nobody to ask. Add --yes.")
-        return USAGE
+        return REFUSED
     kept = [name for name in args.models if kept_of(name) is not None]
     if kept and not args.now:
         original = kept_of(kept[0])
@@ -331,21 +331,21 @@ async def _diff(context: Context, server: _Server, one: KeptModel) -> int:
     return DONE
 
 
-async def _sure(context: Context, question: str) -> bool:
+async def _sure(context: Context, question: str) -> int:
+    """DONE for a yes, else how the command ends."""
     if context.args.yes:
-        return True
+        return DONE
     if not sys.stdin.isatty():
         message("Nothing was changed: there is nobody to ask. Add --yes.")
-        return False
-    return await ask(question)
+        return REFUSED
+    return DONE if await ask(question) else FAILED
 
 
 async def _back(keeper: _Keeper, server: _Server, one: KeptModel) -> int:
     context, where = keeper.context, one.provider
-    if not await _sure(
-        context, f"Make the version replaced {ago(one.at, keeper.now)} {one.original} on {where} again? What is there now is kept."
-    ):
-        return FAILED
+    question = f"Make the version replaced {ago(one.at, keeper.now)} {one.original} on {where} again? What is there now is kept."
+    if no := await _sure(context, question):
+        return no
     moved = await keeper.mover(server.provider).bring_back(one.key)
     await keeper.note(server.provider, one.original, EventKind.RESTORED, "an earlier version", one.digest)
     other = "; what it was is kept" if moved.target else ""
@@ -354,7 +354,7 @@ async def _back(keeper: _Keeper, server: _Server, one: KeptModel) -> int:
 
 async def _drop(keeper: _Keeper, server: _Server, one: KeptModel) -> int:
     context = keeper.context
-    if not await _sure(context, f"Delete the version of {one.original} replaced {ago(one.at, keeper.now)} for good?"):
-        return FAILED
+    if no := await _sure(context, f"Delete the version of {one.original} replaced {ago(one.at, keeper.now)} for good?"):
+        return no
     await keeper.mover(server.provider).drop(one.key, "drop version")
     return said(context, f"That version of {one.original} was deleted for good from {one.provider}.", one.original, one.provider)
