@@ -132,6 +132,19 @@ def test_the_hub_is_searched_page_by_page(run: Run, second: FaultServer, monkeyp
     assert found["more"] and len(found["repositories"]) == 2
 
 
+def test_a_hub_that_pages_in_circles_is_left(run: Run, second: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer(exchange: Exchange) -> None:
+        if len(second.requests) > 9:
+            await exchange.reply(500)
+        else:
+            await exchange.reply(200, json.dumps([REPO]).encode(), {"link": f'<{second.url}/api/models?cursor=1>; rel="next"'})
+
+    second.routes["*"] = answer
+    monkeypatch.setenv("HF_ENDPOINT", second.url)
+    said = run("search", "--hub", "some")
+    assert said.code == 0 and len(second.requests) == 2
+
+
 def test_the_files_of_a_repository_with_the_names_to_pull_them_by(
     run: Run, second: FaultServer, machine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,9 +82,18 @@ def test_a_name_that_is_taken_needs_a_yes(server: FaultServer, run: Run, monkeyp
     assert said.code == 3 and "already" in said.err and "--yes" in said.err
     monkeypatch.setattr(sys, "stderr", typed := Typed())
     monkeypatch.setattr(sys, "stdin", Typed("\n"))
-    assert run(*words).code == 1 and "tiny:latest on ollama is there already. Replace it? [y/N]" in typed.getvalue()
+    assert (
+        run(*words).code == 1
+        and "tiny:latest on ollama is there already. Replace it? It is kept as an earlier version. [y/N]" in typed.getvalue()
+    )
     assert not queued(run)
-    assert run(*words, "--yes").code == 0 and len(queued(run)) == 1
+    assert run(*words, "--yes").code == 1 and not queued(run)  # this server copies nothing: nothing is replaced either
+
+
+def test_what_is_replaced_is_kept_as_an_earlier_version(ollama: str, run: Run, tmp_path: Path) -> None:
+    name = "qwen3:8b"
+    assert run("import", str(gguf(tmp_path / "other.gguf")), name, "--yes").code == 0 and len(queued(run)) == 1
+    assert [version["number"] for version in run("versions", name, "--json").json["versions"]] == [1]
 
 
 # --- import --------------------------------------------------------------------------------------------------------------

@@ -230,10 +230,12 @@ async def _repos(context: Context, hub: Any, words: str) -> int:
     most = max(1, min(MOST, context.args.limit))
     page = await hub.search(words)
     found: list[HubRepo] = list(page.repos)
-    while page.next and len(found) < most and page.repos:
+    new = found
+    while page.next and len(found) < most and new:
         page = await hub.search(words, page.next)
         known = {repo.key for repo in found}
-        found += [repo for repo in page.repos if repo.key not in known]
+        new = [repo for repo in page.repos if repo.key not in known]
+        found = [*found, *new]
     more = bool(page.next) or len(found) > most
     found = found[:most]
     if context.json:

@@ -13,12 +13,14 @@ from tui.cli.output import DONE, FAILED, ask, emit, message, report
 from tui.cli.pull import ASKED_BY, allow
 from tui.cli.waiting import wait_for
 from tui.core.capabilities import Capability
+from tui.core.clock import SYSTEM
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.jobs import JobKind
 from tui.core.names import normal, parse, same
 from tui.providers.base import Provider
 from tui.services.asks import OFFLINE
 from tui.services.library.importing import Source, installed_base, look_at, may_be_path
+from tui.services.library.keep_now import keep_version
 from tui.text import clean_name
 
 _FULL: Final = ("F16", "F32", "BF16", "")
@@ -127,17 +129,22 @@ async def maker(context: Context) -> Provider:
 
 
 async def _free(context: Context, provider: Provider, name: str) -> bool:
-    """Whether a name may be used: one that is taken only after a yes, as the model behind it is replaced."""
+    """Whether a name may be used: one that is taken only after a yes; the model behind it is kept as an earlier version."""
     taken = next((model for model in await provider.models() if same(model.key, name)), None)
-    if taken is None or context.args.yes:
+    if taken is None:
         return True
-    server = clean_name(provider.endpoint.name)
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise PaddockError.of(f"There is a model named {name} already", server, "Choose another name, or add --yes", FailureKind.REFUSED)
-    if await ask(f"{name} on {server} is there already. Replace it?"):
-        return True
-    message("Nothing was made.")
-    return False
+    keeps, server = Capability.COPY in provider.capabilities, clean_name(provider.endpoint.name)
+    if not context.args.yes:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            what = f"There is a model named {name} already"
+            raise PaddockError.of(what, server, "Choose another name, or add --yes", FailureKind.REFUSED)
+        kept = " It is kept as an earlier version." if keeps else ""
+        if not await ask(f"{name} on {server} is there already. Replace it?{kept}"):
+            message("Nothing was made.")
+            return False
+    if keeps:
+        await keep_version(provider, taken.key, SYSTEM)
+    return True
 
 
 async def _queue(context: Context, provider: Provider, kind: JobKind, name: str, arguments: Mapping[str, Any]) -> int:
