@@ -82,10 +82,7 @@ def test_a_name_that_is_taken_needs_a_yes(server: FaultServer, run: Run, monkeyp
     assert said.code == 3 and "already" in said.err and "--yes" in said.err
     monkeypatch.setattr(sys, "stderr", typed := Typed())
     monkeypatch.setattr(sys, "stdin", Typed("\n"))
-    assert (
-        run(*words).code == 1
-        and "tiny:latest on ollama is there already. Replace it? It is kept as an earlier version. [y/N]" in typed.getvalue()
-    )
+    assert run(*words).code == 1 and "is there already. Replace it? It is kept as an earlier version. [y/N]" in typed.getvalue()
     assert not queued(run)
     assert run(*words, "--yes").code == 1 and not queued(run)  # this server copies nothing: nothing is replaced either
 
