@@ -267,6 +267,17 @@ async def test_a_rename_takes_the_versions_along_and_refuses_names_that_are_take
     assert lab.names == {"phi4:14b": PHI, "me/mine:1": "ee" * 32, kept_name(KeptKind.VERSION, "me/mine:1", AT): QWEN}
 
 
+async def test_a_rename_is_done_where_a_version_cannot_follow(lab: Lab) -> None:
+    """Else pins and options would stay at the old name."""
+    kept = await keep_version(lab.provider(), "qwen3:8b", lab.clock)
+    lab.server.before[("/api/copy", 3)] = lambda: setattr(lab.server, "down", True)
+    moved = await lab.mover().rename("qwen3:8b", "mine")
+    lab.server.repair()
+    assert (moved.target, moved.carried) == ("mine:latest", 0) and "Not all earlier versions of qwen3:8b followed" in moved.note
+    assert {"mine:latest", kept} <= set(lab.names) and "qwen3:8b" not in lab.names
+    assert lab.moves.list() == ()
+
+
 async def test_going_back_to_a_version_keeps_what_was_current(lab: Lab) -> None:
     first = await keep_version(lab.provider(), "qwen3:8b", lab.clock)
     lab.names["qwen3:8b"] = "ee" * 32

@@ -121,6 +121,8 @@ async def mv(context: Context) -> int:
     keeper = await _Keeper(context).open()
     await keeper.look(provider)
     moved = await keeper.mover(provider).rename(model.key, new)
+    if moved.note:
+        message(f"{moved.note}.")
     await keeper.note(provider, moved.target, EventKind.RENAMED, f"from {model.name}", model.digest)
     alone = not any(name != provider.endpoint.name for name in context.settings.providers)
     if changed := follow(context.config, provider.endpoint.name, model.key, moved.target, alone=alone):

@@ -319,6 +319,8 @@ class Keeping(Part):
             follow = await self._settings_follow(provider, moved.model.key, moved.target)
             more = f"; {follow} now say{'s' if ' and ' not in follow else ''} so, too" if follow else ""
             self._host.say(f"{moved.model.name} is now named {moved.target}{more}")
+            if moved.note:
+                self._host.say(moved.note, Severity.WARNING)
             await self._events.note(provider, moved.target, EventKind.RENAMED, f"from {moved.model.name}", moved.model.digest)
             if not undoing:
                 back = f"rename {moved.target} back to {moved.model.name}"

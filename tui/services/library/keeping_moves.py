@@ -37,11 +37,12 @@ def server_of(endpoint: Endpoint) -> str:
 
 @record(frozen=True)
 class Moved:
-    """What a move made of which model; `carried` are its versions that follow (or went with it)."""
+    """What a move made of which model; `carried` are its versions that follow (or went with it), `note` says why some did not."""
 
     model: Model
     target: str
     carried: int = 0
+    note: str = ""
 
 
 class Mover:
@@ -203,7 +204,7 @@ class Mover:
         return Moved(source, target)
 
     async def rename(self, model: str, new: str) -> Moved:
-        """Copy, prove, then delete; its versions follow.
+        """Copy, prove, then delete; its versions follow, as far as the server lets them.
 
         Raises:
             PaddockError: The name is taken or is none, or one of the steps failed: then at least one of the names is there.
@@ -217,12 +218,15 @@ class Mover:
                 if made.source is not None:
                     await self._deleted(source, f"both names are there, {source.name} and {target}")
             await self._forget(number)
-        carried = 0
-        for version, kept in versions_of(models, source.key):
-            await copied(self._provider, version, kept_name(KeptKind.VERSION, target, kept.at))
-            await self._deleted(version)
-            carried += 1
-        return Moved(source, target, carried)
+        carried, note = 0, ""
+        try:
+            for version, kept in versions_of(models, source.key):
+                await copied(self._provider, version, kept_name(KeptKind.VERSION, target, kept.at))
+                await self._deleted(version)
+                carried += 1
+        except PaddockError as error:  # the rename itself is done: settings must follow it
+            note = f"Not all earlier versions of {source.name} followed to {target}: {error.failure.what}"
+        return Moved(source, target, carried, note)
 
     def _free(self, models: tuple[Model, ...], new: str) -> str:
         target = _name(new)
