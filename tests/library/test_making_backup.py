@@ -180,6 +180,21 @@ async def test_the_configuration_comes_back_beside_what_is_there(tmp_path: Path)
     assert restore_configuration(archive, index, config, 6.0) == ()
 
 
+async def test_P08_a_configuration_that_is_a_link_stays_one(tmp_path: Path) -> None:
+    host = Host(tmp_path / "home")
+    config, real = host.paths.config_file, tmp_path / "dotfiles" / "paddock.toml"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    real.parent.mkdir()
+    real.write_text("[general]\n")
+    config.unlink(missing_ok=True)
+    config.symlink_to(real)
+    write_backup(tmp_path / "b", (), {"config/config.toml": b"[chat]\n"}, 1e9, "paddock test")
+    archive = archive_of(tmp_path / "b")
+    restore_configuration(archive, index_of(archive), config, 5.0)
+    assert config.is_symlink() and real.read_text() == "[chat]\n"
+    assert (real.parent / "paddock.toml.before-5").read_text() == "[general]\n"
+
+
 async def test_what_a_tar_could_not_give_back_is_left_out_and_said(tmp_path: Path) -> None:
     host = Host(tmp_path / "home")
     prompts = host.paths.config_file.parent / "prompts"

@@ -212,6 +212,7 @@ def restore_configuration(archive: Archive, index: Index, config_file: Path, at:
 
 
 def _place(target: Path, body: bytes, at: float) -> None:
+    target = Path(os.path.realpath(target))  # a link stays one
     make_folder(target.parent)
     work = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:
