@@ -123,7 +123,7 @@ class OptimiseDialog(ModalScreen[str | None]):
         if not self.marked:
             some = isinstance(self.found, Proposal) and self.found.changes
             return "space marks   r looks again   esc back" if some else "r looks again   esc back"
-        return "space marks   enter measures without and with, keeps what is better   r again   esc back"
+        return "space marks   enter measures, keeps what is better   r again   esc back"
 
     def on_resize(self, event: events.Resize) -> None:
         """Wrap for the new width."""
