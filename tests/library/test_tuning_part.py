@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -187,6 +188,18 @@ async def test_it_is_measured_kept_and_told(app: App) -> None:
     log = (app.host.paths.state / "audit.jsonl").read_text()
     assert '"what": "measure", "target": "box/a:latest"' in log
     assert "optimise" in log and "num_ctx the server chooses -> 8192" in log
+
+
+async def test_what_was_seen_is_what_is_tried(app: App) -> None:
+    """Free memory moves between the look and the yes."""
+    seen = await proposal(app)
+    assert isinstance(seen, Proposal)
+    other = replace(seen, changes=tuple(replace(change, new=change.new // 2) for change in seen.changes))
+    app.part.proposals.set({("box", "a:latest"): other})
+    app.part.optimise("box", "a:latest", ["num_ctx"])
+    await app.quiet()
+    row = app.part.optimised.value["box", "a:latest"]
+    assert [(change.key, change.new) for change in row.changes] == [("num_ctx", 4096)]
 
 
 async def test_one_measurement_at_a_time_and_stopped_by_x(app: App) -> None:

@@ -166,13 +166,15 @@ class Tuning(Part):
         raise PaddockError.of(f"{model} is not installed any more", provider, "Refresh with r", FailureKind.NOT_FOUND)
 
     async def _optimise(self, provider: str, model: str, keys: tuple[str, ...]) -> None:
-        from tui.core.tuning import OptimiseState
+        from tui.core.tuning import OptimiseState, Proposal
         from tui.services.library.tuning_words import outcome
         from tui.services.library.tuning_work import optimise
 
         self._allow(provider, f"Optimising {model}", Capability.LOAD)
+        shown = self.proposals.value.get((provider, model))
         listed, proposal = self._listed(provider, model), await self._proposal(provider, model)
-        changes = [change for change in proposal.changes if change.key in keys]
+        agreed = shown if isinstance(shown, Proposal) else proposal  # memory moves: what was agreed to is what was seen
+        changes = [change for change in agreed.changes if change.key in keys]
 
         async def work(tools: Tools) -> None:
             row = await optimise(tools, listed, proposal, changes)
