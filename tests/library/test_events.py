@@ -10,6 +10,7 @@ import pytest
 
 from tests.library.host import Host
 from tests.support.screen import until
+from tui.core.errors import PaddockError
 from tui.core.jobs import JobKind, JobState, PastJob
 from tui.core.library import EventKind
 from tui.core.monitor import Profile
@@ -51,6 +52,19 @@ async def test_jobs_and_notes_in_one_row(host: Host) -> None:
     assert found[1].text == "from registry.ollama.ai, 5.2 GB in 1m00s, asked for from the library"
     await events.note("box", "qwen3:8b", EventKind.VERIFIED)
     assert events.history.value[KEY][0].kind is EventKind.VERIFIED
+
+
+async def test_D03_what_cannot_be_noted_undoes_no_deed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a full disk would keep the second of two models from being deleted, and the first from being brought back."""
+    assert host.database is not None
+
+    async def full(*_args: object, **_more: object) -> None:
+        raise PaddockError.of("The disk is full", "paddock.db", "Make room")
+
+    events = Events(host)  # type: ignore[arg-type]
+    await events.open(host.database)
+    monkeypatch.setattr(host.database, "run", full)
+    await events.note("box", "qwen3:8b", EventKind.DELETED)
 
 
 def test_the_first_pull_brought_it_and_later_ones_updated_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -84,9 +85,10 @@ class _Keeper:
         return [await self.look(one.provider) for one in await self.context.everybody(self.context.args.on)]
 
     async def note(self, provider: Provider, model: str, kind: EventKind, text: str, digest: str) -> None:
-        """Write down what was done."""
+        """Write down what was done; a database that takes nothing undoes no deed."""
         if self.events is not None:
-            await self.events.add(provider.endpoint.name, model, kind, text, digest)
+            with contextlib.suppress(PaddockError):
+                await self.events.add(provider.endpoint.name, model, kind, text, digest)
 
 
 # --- names ---------------------------------------------------------------------------------------------------------------

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from tui.core.errors import PaddockError
 from tui.core.library import EventKind, ModelEvent
 from tui.core.names import normal
 from tui.core.observe import Observable
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 REMEMBERED: Final = 50
 """Models whose history is held; those looked at longest ago go."""
+_LOG: Final = logging.getLogger("paddock.library")
 _TOPICS: Final = frozenset({"jobs", "model events"})
 
 
@@ -53,9 +56,13 @@ class Events(Part):
         self._host.post(self._read, provider, model)
 
     async def note(self, provider: str, model: str, kind: EventKind, text: str = "", digest: str = "") -> None:
-        """Write down what was done to a model; without a database nothing is kept."""
+        """Write down what was done to a model; where the database is not there or takes nothing, nothing is kept: the deed is done."""
         if self._table is not None:
-            await self._table.add(provider, model, kind, text, digest)
+            try:
+                await self._table.add(provider, model, kind, text, digest)
+            except PaddockError as error:
+                _LOG.warning("not noted: %s of a model, %s", kind.value, error.failure.what)
+                return
             if (provider, model) in self.history.value:
                 await self._read(provider, model)
 
