@@ -117,6 +117,18 @@ async def test_a_cancelled_optimisation_puts_everything_back(bench: Bench, at: i
     assert (bench.written, bench.server.loaded) == ("", {})
 
 
+async def test_D03_what_is_kept_is_kept_though_it_cannot_be_noted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would be said that nothing was changed."""
+
+    async def full(_row: Optimised) -> None:
+        raise PaddockError.of("The disk is full", "paddock.db", "Make room")
+
+    monkeypatch.setattr(bench.table, "end", full)
+    bench.server.speed = lambda options: 60.0 if options else 50.0
+    row = await optimise(bench.tools, await bench.model("a:latest"), bench.proposal(), CHANGES)
+    assert row.state == OptimiseState.KEPT and "num_ctx = 8192" in bench.written
+
+
 async def test_a_second_stop_does_not_leave_it_running_in_the_books(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else another window would be told for ever that this one measures."""
     reached, never = asyncio.Event(), asyncio.Event()

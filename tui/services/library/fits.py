@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from tui.core.errors import PaddockError
 from tui.core.fit import NOTHING, Era, Lessons, Load, Pace, Served, load_of, pace_of, subject_of
 from tui.core.models import Location, ModelDetail, Origin
 from tui.core.names import same
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from tui.store.load_memory import LoadMemory
 
 TOPIC: Final = "load memory"
+_LOG: Final = logging.getLogger("paddock.library")
 Mark = tuple[str, str, int | None, int | None, int | None]
 
 
@@ -131,7 +134,11 @@ class FitTables(Part):
             served = replace(served, slots=one.slots)
         load = load_of(subject, one.context, served, size=one.size, vram=one.vram, version=state.version, at=self._host.clock.time())
         if self._table is not None and not any(_alike(load, known) for known in self.lessons.value.of(subject)):
-            await self._table.put(load)
+            try:
+                await self._table.put(load)
+            except PaddockError as error:
+                _LOG.warning("a load was not noted: %s", error.failure.what)
+                return True  # the next one may be
             await self._read()
         return True
 

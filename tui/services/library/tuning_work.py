@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -222,7 +223,8 @@ async def optimise(tools: Tools, model: Model, proposal: Proposal, changes: Sequ
             await _finish(tools, model, was, trial if state == OptimiseState.KEPT else options, kept=state == OptimiseState.KEPT)
         finally:  # who stops it once more does not wait for that
             if tools.table is not None and row.id:
-                await tools.table.end(row)
+                with contextlib.suppress(PaddockError):  # what is kept is in the settings, whatever the books say
+                    await tools.table.end(row)
     return row
 
 
