@@ -14,7 +14,8 @@ from tui.core.jobs import Ask, Job, JobKind, JobState, JobWish, Layer, Plan, Pla
 from tui.core.models import Endpoint
 from tui.services import space
 from tui.services.asks import asks_before, question, reasons
-from tui.services.jobs import parameters_of, queue_view
+from tui.services.changes import parameters_of
+from tui.services.jobs import queue_view
 
 GB = 10**9
 ENDPOINT = Endpoint("box", "ollama", "http://127.0.0.1:11434")

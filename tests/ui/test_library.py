@@ -314,7 +314,7 @@ async def test_u_pulls_what_is_newer_of_the_marked(fake: FakeServices) -> None:
         assert isinstance(dialog, ConfirmDialog)
         words = " ".join(screen_text(app).replace("│", " ").split())
         assert "Update 2 models on ollama? Only layers that changed are fetched" in words
-        assert "noted first and offered again afterwards" in words
+        assert "noted first and applied again afterwards" in words
         await until(lambda: dialog.armed)
         await pilot.press("right", "enter")
         await until(lambda: len(fake.called("add")) == 2)

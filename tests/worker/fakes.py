@@ -57,6 +57,8 @@ class Fake:
         self.weights: dict[str, str | Exception] = {}
         self.shows: dict[str, list[ModelDetail]] = {}
         self.loads: dict[str, Exception | str] = {}
+        self.creates: list[tuple[str, dict[str, Any]]] = []
+        self.create_fails: Exception | None = None
 
     def make(self, endpoint: Endpoint) -> Any:
         return _Connection(self, endpoint)
@@ -93,6 +95,12 @@ class _Connection:
         finally:
             fake.open.remove(model)
             fake.closed.append(model)
+
+    async def create(self, model: str, fields: Any) -> AsyncIterator[JobStep]:
+        self.fake.creates.append((model, dict(fields)))
+        if self.fake.create_fails is not None:
+            raise self.fake.create_fails
+        yield JobStep("success")
 
     async def models(self) -> tuple[Model, ...]:
         return tuple(Model(self.endpoint.name, name, name, digest=self.fake.digests.get(name, "")) for name in sorted(self.fake.listed))

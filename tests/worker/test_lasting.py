@@ -319,3 +319,32 @@ async def test_offline_stops_no_create_on_this_machine(bench: Bench) -> None:
     near = await bench.table.add(JobKind.CREATE, "mine", replace(ENDPOINT, url="http://127.0.0.1:11434"), {"from": "a"})
     await bench.tick()
     assert bench.job(near.id).wait is Wait.NOTHING
+
+
+async def test_an_update_keeps_what_was_changed(bench: Bench) -> None:
+    """The digest that is remembered stays the registry's: the next update then still knows that a person changed the model."""
+    bench.fake.digests["qwen3:8b"] = "1" * 64
+    await bench.add()
+    await bench.settle()
+    bench.fake.digests["qwen3:8b"] = "2" * 64
+    bench.fake.shows["qwen3:8b"] = [detail(system="Mine."), detail()]
+    again = await bench.add(keep_changes=True)
+    await bench.settle()
+    job = bench.job(again)
+    assert job.state is JobState.DONE and job.changes is None
+    assert job.note == "what you had changed was applied again"
+    assert bench.fake.creates == [("qwen3:8b", {"from": "qwen3:8b", "system": "Mine."})]
+    assert job.digest == "2" * 64
+
+
+async def test_what_cannot_be_applied_again_stays_offered(bench: Bench) -> None:
+    bench.fake.digests["qwen3:8b"] = "1" * 64
+    await bench.add()
+    await bench.settle()
+    bench.fake.digests["qwen3:8b"] = "2" * 64
+    bench.fake.shows["qwen3:8b"] = [detail(system="Mine."), detail()]
+    bench.fake.create_fails = failed("The disk is full", FailureKind.DISK)
+    again = await bench.add(keep_changes=True)
+    await bench.settle()
+    job = bench.job(again)
+    assert job.state is JobState.DONE and job.changes == Changes((), "Mine.", None)

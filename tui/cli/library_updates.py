@@ -169,7 +169,10 @@ async def _queue(context: Context, newer: Chosen, current: list[Model], code: in
         assert one.failure is not None
         code = worse(code, worse(REFUSED if one.failure.kind is FailureKind.REFUSED else FAILED, report(one.failure)))
     good = [one for one in found if one.failure is None]
-    return await run(context, good, Order(asked_by=UPDATE, yes=context.args.yes), code, wait=context.args.wait) if good else code
+    if not good:
+        return code
+    order = Order(asked_by=UPDATE, yes=context.args.yes, keep_changes=True)
+    return await run(context, good, order, code, wait=context.args.wait)
 
 
 def _row(context: Context, provider: Provider, model: Model, state: UpdateState) -> tuple[str, ...]:

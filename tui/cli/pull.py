@@ -33,12 +33,14 @@ class Order:
     Attributes:
         yes: Everything that needs a yes has it.
         force: It starts although a limit of `[limits]` is passed.
+        keep_changes: What a person had changed of the model is applied again.
     """
 
     asked_by: str = ASKED_BY
     yes: bool = False
     force: bool = False
     warm_up: bool = False
+    keep_changes: bool = False
     limit: int | None = None
     after: int = 0
     not_before: float | None = None
@@ -161,7 +163,8 @@ def _unasked(context: Context, candidate: Candidate) -> Failure:
 
 async def _add(context: Context, candidate: Candidate, order: Order, allowed: frozenset[Ask]) -> Job:
     wanted, endpoint = candidate.wanted, candidate.endpoint
-    arguments: dict[str, Any] = {name: True for name, on in (("insecure", wanted.insecure), ("warm_up", order.warm_up)) if on}
+    given = {"insecure": wanted.insecure, "warm_up": order.warm_up, "keep_changes": order.keep_changes}
+    arguments: dict[str, Any] = {name: True for name, on in given.items() if on}
     with context.audit.noting("queue pull", f"{endpoint.name}/{wanted.name}", asked_by=order.asked_by):
         return await context.jobs().add(
             wanted.name,

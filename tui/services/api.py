@@ -185,8 +185,12 @@ class JobsApi(Protocol):
         after: int = 0,
         not_before: float | None = None,
         limit: int | None = None,
+        keep_changes: bool = False,
     ) -> None:
-        """Queue a pull on a provider (empty: the default). What needs a yes and has none in `allowed` becomes a question first."""
+        """Queue a pull on a provider (empty: the default). What needs a yes and has none in `allowed` becomes a question first.
+
+        With `keep_changes`, what a person had changed of the model (parameters, system prompt, template) is applied again at its end.
+        """
 
     def push(self, model: str, provider: str, *, insecure: bool = False, asked_by: str = "") -> None:
         """Queue an upload of a model to its registry."""

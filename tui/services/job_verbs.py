@@ -71,9 +71,11 @@ class JobVerbs:
         after: int = 0,
         not_before: float | None = None,
         limit: int | None = None,
+        keep_changes: bool = False,
     ) -> None:
         """Queue a pull on a provider (empty: the default). What needs a yes and has none in `allowed` becomes a question first."""
-        arguments = {name: True for name, given in (("insecure", insecure), ("warm_up", warm_up)) if given}
+        given = {"insecure": insecure, "warm_up": warm_up, "keep_changes": keep_changes}
+        arguments = {name: True for name, on in given.items() if on}
         more = {"after": after, "not_before": not_before, "limit": limit}
         self._host.post(self._add, model, provider, arguments, asked_by, frozenset(allowed), more)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import math
 import os
 import shutil
@@ -27,6 +26,7 @@ from tui.core.models import Endpoint
 from tui.core.observe import Observable
 from tui.core.threads import in_daemon_thread
 from tui.core.versions import numbers
+from tui.services.changes import fields_of
 from tui.services.locks import WORKER_LOCK, Holder, read_holder
 from tui.store.db import Database
 from tui.store.files import make_folder, open_private
@@ -155,14 +155,7 @@ class Jobs:
         found = self._table.get(job)
         if found is None or not found.changes:
             raise PaddockError.of("There is nothing to apply again", str(job), "See paddock pulls", FailureKind.NOT_FOUND)
-        fields: dict[str, Any] = {"from": found.model}
-        if found.changes.system is not None:
-            fields["system"] = found.changes.system
-        if found.changes.template is not None:
-            fields["template"] = found.changes.template
-        if found.changes.options:
-            fields["parameters"] = parameters_of(found.changes.options)
-        await self.add(found.model, found.endpoint, JobKind.CREATE, fields, "update")
+        await self.add(found.model, found.endpoint, JobKind.CREATE, fields_of(found.model, found.changes), "update")
         await self.forget_changes(job)
 
     async def forget_changes(self, job: int) -> None:
@@ -262,20 +255,6 @@ class Jobs:
         if self._logind_note is None:
             self._logind_note = await in_daemon_thread(logout_note)
             self.logout_note.set(self._logind_note)
-
-
-def parameters_of(options: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Parameters as `create` takes them: numbers and truths as such, a name that comes several times as a list."""
-    found: dict[str, Any] = {}
-    for name, text in options:
-        value: Any = text.strip('"')
-        with contextlib.suppress(ValueError):
-            value = {"true": True, "false": False}.get(text) if text in ("true", "false") else json.loads(text)
-        if name == "stop":
-            found.setdefault(name, []).append(str(value))
-        else:
-            found[name] = value
-    return found
 
 
 def queue_view(jobs: tuple[Job, ...], worker: WorkerState, now: float, limit: int | None) -> QueueView:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, Final
@@ -15,6 +16,7 @@ from tui.core.models import ModelDetail
 from tui.core.pulls import PullMeter
 from tui.core.record import record
 from tui.providers.base import Provider
+from tui.services.changes import fields_of
 from tui.worker.earlier import Earlier
 from tui.worker.proof import MISMATCH, changed, compare, listed, prove
 from tui.worker.upload import GROUPS, upload
@@ -37,7 +39,9 @@ _FINAL: Final = frozenset(
 )
 MOST_LAYERS: Final = 5000
 """Layers of one stream; each that is new counts as progress, is remembered, and is written down."""
-_OURS: Final = frozenset({"insecure", "warm_up", *GROUPS})
+_OURS: Final = frozenset({"insecure", "warm_up", "keep_changes", *GROUPS})
+_log = logging.getLogger("paddock.worker")
+KEPT: Final = "what you had changed was applied again"
 """Arguments of a job that are not fields of a create."""
 
 
@@ -128,11 +132,30 @@ class Attempt:
             if self.before is not None and self.before.detail is not None:
                 with contextlib.suppress(PaddockError):
                     self.changes = changed(self.before.detail, await self._provider.show(self.job.model))
+                if self.changes is not None and self.job.arguments.get("keep_changes"):
+                    await self._apply(self.changes)
             if self._earlier is not None and self.before is not None and self.before.installed:
                 with contextlib.suppress(PaddockError):
                     await self._earlier.after(self._provider)
         finally:
             await self._provider.aclose()
+
+    async def _apply(self, changes: Changes) -> None:
+        """Give the model again what the update replaced; what cannot be applied stays offered.
+
+        `digest` stays that of the registry: by it the next update knows that a person changed the model.
+        """
+        steps = self._provider.create(self.job.model, fields_of(self.job.model, changes))
+        try:
+            async for step in steps:
+                if step.status == "success":
+                    self.changes = None
+                    self.remark = f"{self.remark}; {KEPT}" if self.remark else KEPT
+        except PaddockError:
+            _log.warning("what was changed of %s could not be applied again", self.job.model)
+        finally:
+            if isinstance(steps, AsyncGenerator):
+                await steps.aclose()
 
     async def _follow(self) -> None:
         job, steps = self.job, self._stream()

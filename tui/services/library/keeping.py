@@ -57,7 +57,8 @@ class Keeping(Part):
         self._moves: ModelMoves | None = None
         self._noted: tuple[Move, ...] = ()
         self._active: set[int] = set()
-        self._undos: list[tuple[str, Undo]] = []
+        self._undos: list[tuple[str, Undo, frozenset[ModelKey]]] = []
+        self._back: set[ModelKey] = set()
         self._stir = asyncio.Event()
         self._steady: Steady | None = None
         self._trash = -1.0
@@ -149,7 +150,7 @@ class Keeping(Part):
         finally:
             if restored:
                 back = [key for key, _name in restored]
-                self.push_undo(f"bring back {listed([name for _key, name in restored])}", lambda: self._bring_all_back(back))
+                self.push_undo(f"bring back {listed([name for _key, name in restored])}", lambda: self._bring_all_back(back), back)
 
     async def _deleted(self, provider: str, keys: Sequence[str], trash: bool, restored: list[tuple[ModelKey, str]]) -> bool:
         """Delete models of one provider; adds what can be brought back, and its name. False where esc ended it."""
@@ -198,6 +199,8 @@ class Keeping(Part):
         """One that cannot be brought back keeps none of the others from it; what may be tried again stays to be undone."""
         left: list[ModelKey] = []
         for provider, key in keys:
+            if (provider, key) in self._back:
+                continue
             try:
                 await self._restored(provider, key, "")
             except PaddockError as error:
@@ -206,7 +209,7 @@ class Keeping(Part):
                 self._host.say(error.failure.sentence(), Severity.WARNING, error.failure)
                 left += [(provider, key)] if error.failure.kind is not FailureKind.NOT_FOUND else []
         if left:
-            self.push_undo(f"bring back {len(left)} that could not be brought back", lambda: self._bring_all_back(left))
+            self.push_undo(f"bring back {len(left)} that could not be brought back", lambda: self._bring_all_back(left), left)
 
     # --- the trash ----------------------------------------------------------------------------------------------------
 
@@ -219,6 +222,7 @@ class Keeping(Part):
 
         async def work(mover: Mover) -> None:
             moved = await mover.restore(key, name)
+            self._is_back((provider, key))
             self._host.say(f"{moved.target} is back on {provider}")
             await self._events.note(provider, moved.target, EventKind.RESTORED, "from the trash", moved.model.digest)
 
@@ -385,10 +389,16 @@ class Keeping(Part):
 
     # --- undo ---------------------------------------------------------------------------------------------------------
 
-    def push_undo(self, text: str, made: Undo) -> None:
-        """Remember how to undo what was just done (`text`: what that would do); on the engine's thread."""
-        self._undos = [*self._undos, (text, made)][-UNDOS:]
+    def push_undo(self, text: str, made: Undo, keys: Iterable[ModelKey] = ()) -> None:
+        """Remember how to undo what was just done (`text`: what that would do; `keys`: what it brings back); on the engine's thread."""
+        self._undos = [*self._undos, (text, made, frozenset(keys))][-UNDOS:]
         self.undoable.set(text)
+
+    def _is_back(self, key: ModelKey) -> None:
+        """What was brought back otherwise is nothing to undo any more."""
+        self._back.add(key)
+        self._undos = [one for one in self._undos if not one[2] or one[2] - self._back]
+        self.undoable.set(self._undos[-1][0] if self._undos else "")
 
     def undo(self) -> None:
         """Undo the newest step of this run; where there is none, offer what came into the trash last."""
@@ -396,13 +406,13 @@ class Keeping(Part):
 
     async def _undo(self) -> None:
         if self._undos:
-            text, made = self._undos.pop()
+            text, made, keys = self._undos.pop()
             self.undoable.set(self._undos[-1][0] if self._undos else "")
             try:
                 await made()
             except PaddockError as error:
                 if error.failure.kind is not FailureKind.NOT_FOUND:
-                    self.push_undo(text, made)
+                    self.push_undo(text, made, keys)
                 raise
             return
         last = max((one for one in self.kept.value if one.kind is KeptKind.TRASH), key=lambda one: one.at, default=None)

@@ -185,6 +185,7 @@ class OpeningDialog(_Following):
         if isinstance(value, Opened):
             self.dismiss(value)
         elif isinstance(value, Failure):
+            self.query_one("#opening-what", Static).update(Content("Nothing can be restored of it.   esc back"))
             self.query_one(".problem", Static).update(Content(f"{value.sentence()}. {value.remedy}."))
 
     def action_leave(self) -> None:

@@ -91,7 +91,7 @@ class UpdateVerbs(LibraryBase):
         def done(answer: str | None) -> None:
             if answer == "update":
                 for model in models:
-                    self.services.jobs.add(model.key, model.provider, asked_by="library, update", allowed=asks[model])
+                    self.services.jobs.add(model.key, model.provider, asked_by="library, update", allowed=asks[model], keep_changes=True)
                 self.views[0].table.clear_marks()
 
         if models:

@@ -79,5 +79,5 @@ def question(models: Sequence[Model], states: Mapping[ModelKey, UpdateState], ve
     earlier = "the earlier version is kept, to go back to" if versions else "the earlier version goes (models.versions is 0)"
     return (
         f"Update {what} on {servers}?{fetch}{news} The old version answers until the new one is complete; {earlier}. What you changed of "
-        "it (parameters, system prompt, template) is noted first and offered again afterwards."
+        "it (parameters, system prompt, template) is noted first and applied again afterwards."
     )
