@@ -39,7 +39,8 @@ class UpdateStates:
     async def keep_only(self, keys: Iterable[Key], providers: Iterable[str]) -> None:
         """Forget the models of these providers that are none of `keys`: they are gone."""
         there, names = frozenset(keys), frozenset(providers)
-        gone = [key for key in self.all() if key[0] in names and key not in there]
+        rows = self._db.read(lambda connection: connection.execute("SELECT provider, model FROM update_state").fetchall())
+        gone = [(row[0], row[1]) for row in rows if row[0] in names and (row[0], row[1]) not in there]
         if gone:
             query = "DELETE FROM update_state WHERE provider = ? AND model = ?"
             await self._db.run(lambda connection: connection.executemany(query, gone), (UPDATES,))
