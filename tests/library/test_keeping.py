@@ -103,6 +103,19 @@ def test_deleted_hidden_and_undone(make: Callable[..., Hub], server: Ollama) -> 
     said(hub, "There is nothing to undo")
 
 
+def test_what_came_out_of_the_trash_otherwise_is_nothing_to_undo(make: Callable[..., Hub], server: Ollama) -> None:
+    hub = make()
+    hub.library.keeping.rename("lab", "phi4:14b", "phi")
+    until(lambda: hub.library.keeping.undoable.value)
+    renamed = hub.library.keeping.undoable.value
+    hub.library.keeping.delete([LAB])
+    (one,) = until(lambda: hub.library.keeping.kept.value)
+    assert until(lambda: hub.library.keeping.undoable.value != renamed)
+    hub.library.keeping.restore("lab", one.key)
+    said(hub, "qwen3:8b is back on lab")
+    assert hub.library.keeping.undoable.value == renamed
+
+
 def test_many_are_deleted_and_those_that_are_gone_are_said(make: Callable[..., Hub], server: Ollama) -> None:
     hub = make()
     hub.library.keeping.delete([LAB, ("lab", "nosuch:1b"), ("lab", "phi4:14b")], now=True)

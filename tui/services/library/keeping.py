@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from tui.core.capabilities import Capability
@@ -392,6 +392,7 @@ class Keeping(Part):
     def push_undo(self, text: str, made: Undo, keys: Iterable[ModelKey] = ()) -> None:
         """Remember how to undo what was just done (`text`: what that would do; `keys`: what it brings back); on the engine's thread."""
         self._undos = [*self._undos, (text, made, frozenset(keys))][-UNDOS:]
+        self._back.difference_update(self._undos[-1][2])
         self.undoable.set(text)
 
     def _is_back(self, key: ModelKey) -> None:
