@@ -49,6 +49,7 @@ async def draw(app: Any, size: tuple[int, int], keep: Callable[[str], Awaitable[
         for key in "jjkk":
             await pilot.press(key)
         await until(lambda: services.registry.details.value, what="what a model can do")
+        await until(lambda: len(services.library.updates.states.value) >= 5, what="what is newer")
         await keep("library")
         await pilot.press("right_square_bracket")
         await keep("catalogue")
