@@ -9,7 +9,9 @@ import pytest
 
 from tests.support.settings import having
 from tests.worker.fakes import CUT, END, ENDPOINT, Bench, Fake, failed, steps
+from tui.config.paths import find_paths
 from tui.config.settings import ProviderSettings, Settings
+from tui.config.store import ConfigStore
 from tui.core.capabilities import Capability
 from tui.core.clock import ManualClock
 from tui.core.errors import FailureKind
@@ -17,6 +19,7 @@ from tui.core.jobs import JobState
 from tui.core.kept import KeptKind, kept_name, kept_of
 from tui.core.models import Endpoint
 from tui.services.audit import Audit
+from tui.services.jobs import worker_environment
 from tui.services.library.keeping_trash import HOLD
 from tui.store.db import Database
 from tui.store.model_moves import ModelMoves, MoveKind
@@ -172,3 +175,17 @@ async def test_the_worker_empties_what_is_due_and_ours(tmp_path: Path) -> None:
     await trash.look()
     assert fake.listed == {foreign, "c:1"} and moves.list() == ()
     await database.aclose()
+
+
+def test_what_a_worker_throws_away_goes_when_whoever_started_it_says() -> None:
+    """Else a trash that shows 30 days in the app would be emptied by its worker after seven."""
+    given = {
+        "PADDOCK_MODELS__TRASH": "30d",
+        "PADDOCK_MODELS__VERSIONS": "5",
+        "PADDOCK_PULLS__AT_ONCE": "9",
+        "PADDOCK_HOME": "/h",
+        "A__B": "c",
+    }
+    assert worker_environment(given) == {key: value for key, value in given.items() if key != "PADDOCK_PULLS__AT_ONCE"}
+    settings = ConfigStore(find_paths(environ={"HOME": "/nonexistent"}), worker_environment(given)).current.value
+    assert (settings.models.trash, settings.models.versions, settings.pulls.at_once) == (30 * 86_400.0, 5, Settings().pulls.at_once)

@@ -300,6 +300,7 @@ def _with_them(pulls: list[Job], going: list[Job]) -> list[Job]:
 
 
 _OPEN_ENDED: Final = (Wait.HOURS, Wait.START, Wait.SPACE, Wait.SERVER, Wait.KEY, Wait.NETWORK, Wait.ANSWER, Wait.LIMITS)
+_FOLLOWED: Final = frozenset({"PADDOCK_MODELS__TRASH", "PADDOCK_MODELS__VERSIONS"})
 
 
 def _total(job: Job) -> int:
@@ -314,6 +315,11 @@ def _older(holder: Holder) -> bool:
     return holder.schema < SCHEMA or (holder.schema == SCHEMA and (numbers(holder.version) or ()) < (numbers(__version__) or ()))
 
 
+def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a worker is given of an environment: settings only as far as they say what it may throw away, and when."""
+    return {key: value for key, value in environ.items() if not (key.startswith("PADDOCK_") and "__" in key) or key in _FOLLOWED}
+
+
 def spawn_worker(paths: Paths, *arguments: str) -> subprocess.Popen[bytes]:
     """Start a worker for this home, in a session of its own.
 
@@ -322,7 +328,6 @@ def spawn_worker(paths: Paths, *arguments: str) -> subprocess.Popen[bytes]:
     """
     # The environment names the home, the demo's too; what a demo server "downloads" needs no room on this disk.
     command = [sys.executable, "-m", "tui", "worker", *(["--simulated"] if paths.demo else []), *arguments]
-    kept = {key: value for key, value in os.environ.items() if not (key.startswith("PADDOCK_") and "__" in key)}
     # Not the user's folder: `-m` would import a package of that name from there.
     folder = Path(tui.__file__).resolve().parent.parent
     file = paths.logs / "worker.log"
@@ -338,7 +343,7 @@ def spawn_worker(paths: Paths, *arguments: str) -> subprocess.Popen[bytes]:
                 stdout=log,
                 stderr=log,
                 cwd=folder,
-                env={**kept, **paths.environment()},
+                env={**worker_environment(os.environ), **paths.environment()},
                 start_new_session=True,
             )
         finally:

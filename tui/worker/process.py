@@ -21,6 +21,7 @@ from tui.core.errors import PaddockError
 from tui.core.models import Endpoint
 from tui.providers.base import Provider
 from tui.services.audit import Audit
+from tui.services.jobs import worker_environment
 from tui.services.library.keeping_trash import is_sure
 from tui.services.limits import Samples, check_here, check_pull
 from tui.services.locks import WORKER_LOCK, take
@@ -160,7 +161,7 @@ class Worker:
 
 async def _work(paths: Paths, options: argparse.Namespace, make: Make) -> bool:
     """Work; True where it ended because nothing was left."""
-    config = ConfigStore(paths, {key: value for key, value in os.environ.items() if "__" not in key})
+    config = ConfigStore(paths, worker_environment(os.environ))
     database = Database(paths.database, network_fs=paths.network)
     try:
         demo = options.simulated or options.demo
