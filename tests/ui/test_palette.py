@@ -13,6 +13,7 @@ from tests.ui import library_data
 from tests.ui.test_pulls import queue
 from tui.core.capabilities import Capability
 from tui.ui.commands import PaddockCommands
+from tui.ui.screens.library import LibraryScreen
 from tui.ui.screens.pulls import PullsScreen
 from tui.ui.widgets.confirm import ConfirmDialog
 
@@ -66,3 +67,11 @@ async def test_the_whole_queue_is_paused_and_goes_on(fake: FakeServices) -> None
         await until(lambda: fake.called("pause") == [([1, 2, 3, 4],)])
         await app.run_command(pilot, "go on with", "Go on with the whole queue, 1 paused")
         await until(lambda: fake.called("resume") == [([5],)])
+
+
+async def test_what_only_the_librarys_menu_has_is_found_too(fake: FakeServices) -> None:
+    app = Host(fake)
+    app.first = LibraryScreen(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await app.run_command(pilot, "hugging", "Search Hugging Face:")
+        await until(lambda: "[Hugging Face]" in screen_text(app))

@@ -38,6 +38,9 @@ class PaddockCommands(Provider):
                 key_text(binding),
                 partial(self._run, active.node, binding.action),
             )
+        more = getattr(self.screen, "commands", None)
+        for words, action in more() if callable(more) else ():
+            yield words, "o", partial(self._run, self.screen, action)
         for number, (name, title) in enumerate(() if getattr(app, "alone", "") else SCREENS, 1):
             yield f"Screen {title}", str(number), partial(app.action_go, name)
         yield from self._queue()

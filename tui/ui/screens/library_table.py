@@ -109,6 +109,12 @@ class TableVerbs(LibraryBase):
         names = f"{what[0].name} on {what[0].provider}" if len(what) == 1 else f"{len(what)} marked models" if what else self.view.TITLE
         self.ask(MenuDialog(names, sorted(self._entries(), key=lambda entry: bool(entry.reason))), done)
 
+    def commands(self) -> Iterator[tuple[str, str]]:
+        """What the palette offers besides keys: words and action of what only the menu has, and is possible now."""
+        for entry in self._entries():
+            if not entry.key and not entry.reason:
+                yield f"{entry.title}: {entry.words}", entry.action
+
     def _entries(self) -> Iterator[Entry]:
         from tui.ui.dialogs.menu import Entry
         from tui.ui.frame import key_text
