@@ -373,3 +373,9 @@ def test_what_fits_well_grows_with_the_card() -> None:
     large = largest_parameters(Machine(32 * GB, 22 * GB, 24 * GB, 24 * GB, 1))
     assert 5 <= small <= 12
     assert 30 <= large <= 40
+
+
+def test_H19_a_tensor_of_impossible_size_is_no_exception() -> None:
+    info = {"general.architecture": "llama", "llama.block_count": 32, "llama.embedding_length": 4096}
+    shape = shape_of(ModelDetail("box", "a", info=info, tensors=(("blk.0.attn_q.weight", "F16", (2**62,) * 20),)))
+    assert shape is not None and 0 < shape.tensors < 1 << 60

@@ -207,7 +207,7 @@ def _weigh(tensors: Sequence[tuple[str, str, tuple[int, ...]]]) -> _Weighed:
     for name, kind, dimensions in tensors:
         elements = 1
         for length in dimensions:
-            elements *= max(0, length)
+            elements = min(LARGEST, elements * max(0, length))
         bits = TYPE_BITS.get(kind.upper())
         known = known and bits is not None
         size = int(elements * (bits or 4.5) / 8)
