@@ -49,3 +49,9 @@ def test_X23_an_unusual_name_says_so() -> None:
     odd = Model("ollama", "l\u2039U+0430\u203ama", "l\u0430ma")
     assert dict(told(None, odd)["model"].rows)["unusual"] == UNUSUAL
     assert "unusual" not in dict(told(None)["model"].rows)
+
+
+def test_H19_a_tensor_of_impossible_size_is_no_exception() -> None:
+    tensors = (("blk.0.attn_q.weight", "F16", (2**62,) * 20), ("blk.1.attn_q.weight", "F16", (4, 4)))
+    found = sections(Model("box", "a:1", "a:1"), ModelDetail("box", "a:1", tensors=tensors))
+    assert any("2 tensors" in text for section in found for _name, text in section.rows)

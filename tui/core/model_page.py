@@ -18,6 +18,9 @@ from tui.text import clean_block, clean_label, clean_name, count, size
 UNUSUAL: Final = "the name holds characters that cannot be seen, or only look like those one types"
 _VALUE: Final = 200
 """Characters of a value of the metadata that are shown."""
+_DIMENSIONS: Final = 8
+_MOST: Final = 1 << 60
+"""Weights that a tensor may say it has."""
 _NAMES: Final = {
     "block_count": "layers", "context_length": "context", "embedding_length": "embedding", "feed_forward_length": "feed forward",
     "attention.head_count": "heads", "attention.head_count_kv": "KV heads", "attention.key_length": "key length",
@@ -135,7 +138,7 @@ def _tensors(tensors: Iterable[tuple[str, str, tuple[int, ...]]], *, binary: boo
     for _name, kind, shape in tensors:
         entry = found[kind]
         entry[0] += 1
-        entry[1] += prod(shape)
+        entry[1] += min(_MOST, prod(shape[:_DIMENSIONS]))
     total_bytes, unknown = 0.0, False
     for kind, (number, weights) in sorted(found.items(), key=lambda entry: -entry[1][1]):
         bits = _bits(kind)
