@@ -12,7 +12,8 @@ from tests.support.screen import CANARIES, FORBIDDEN, screen_lines, screen_text,
 from tests.ui.library_data import detail, fill, model, models
 from tui.core.capabilities import Ability
 from tui.core.errors import Failure
-from tui.core.library import EventKind, ModelEvent, UpdateState, UpdateStatus
+from tui.core.kept import KeptKind, kept_name
+from tui.core.library import DiskShare, EventKind, ModelEvent, UpdateState, UpdateStatus
 from tui.core.monitor import Profile
 from tui.text import clean_block, clean_label, clean_name
 from tui.ui.dialogs.columns import ColumnsDialog
@@ -276,6 +277,8 @@ async def test_the_page_tells_everything_and_is_searched(fake: FakeServices) -> 
     )
     diff = ("--- ours", "+++ theirs", "-old", "+new")
     fake.library.updates.states.set({("ollama", "qwen3:8b"): UpdateState(UpdateStatus.METADATA, DIGEST, now, diff=diff)})
+    sharing = ("own:1", kept_name(KeptKind.VERSION, "qwen3:8b", 1_700_000_000))
+    fake.library.disk.shares.set({("ollama", "qwen3:8b"): DiskShare(5, 0, 5, sharing, True)})
     app = host(fake)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("i")
@@ -297,11 +300,12 @@ async def test_the_page_tells_everything_and_is_searched(fake: FakeServices) -> 
             "tensors",
             "metadata",
         ]
-        assert titles == [*wanted, "Modelfile", "what an update changes", "history"]
+        assert titles == [*wanted, "Modelfile", "shares layers with", "what an update changes", "history"]
         told = "\n".join(text for text, *_rest in pager._lines)
         for words in ("36", "8,190,735,360", "a, a, a, a, a, a, a, a … (3,000 in all)",
                       "5 tensors, 20,971,520 weights, 12 MB (4.5 bits a weight)",
-                      "10 tensors, 41,943,040 weights", "5,200,000,000 bytes", "Hi", "pulled from the registry", "+new"):  # fmt: skip
+                      "10 tensors, 41,943,040 weights", "5,200,000,000 bytes", "Hi", "pulled from the registry", "+new",
+                      "an earlier qwen3:8b"):  # fmt: skip
             assert words in told, words
         await pilot.press("slash", *"CLAUSE 29", "enter")
         await until(lambda: "clause 29" in screen_text(app))

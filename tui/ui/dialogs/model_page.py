@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from tui.core.capabilities import Capability
 from tui.core.errors import Failure
+from tui.core.kept import kept_words
 from tui.core.model_page import sections
 from tui.core.models import Model, ModelDetail
 from tui.core.observe import Observable
@@ -132,7 +133,7 @@ class ModelPage(ModalScreen[None]):
         """What other parts of the Library have found out, in full."""
         share = services.library.disk.shares.value.get(self._key)
         if share is not None and share.shared_with:
-            yield Part("shares layers with", (Piece("\n".join(share.shared_with)),))
+            yield Part("shares layers with", (Piece("\n".join(kept_words(name) for name in share.shared_with)),))
         update = self._view.known.update(self._model)
         if update is not None and update.diff:
             yield Part("what an update changes", tuple(_diff(update.diff)))
