@@ -439,6 +439,7 @@ def _list(context: Context, index: Index) -> int:
     made = time.strftime("%Y-%m-%d %H:%M", time.localtime(index.made_at))
     config = ", the configuration" if index.configuration else ""
     message(f"The backup is whole: {len(index.files)} files{config}, {context.size(index.size)}, made {made} by {index.by}.")
+    message("Nothing was restored: name models of it, or give --all or --config.")
     return DONE
 
 
