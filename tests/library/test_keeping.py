@@ -176,6 +176,25 @@ def test_esc_ends_the_deleting_on_all_providers(make: Callable[..., Hub], server
     assert begun == ["lab", "other"]
 
 
+def test_esc_while_undoing_keeps_what_is_to_be_undone(make: Callable[..., Hub], server: Ollama, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = make()
+    hub.library.keeping.delete([LAB, ("lab", "phi4:14b")])
+    until(lambda: hub.library.keeping.undoable.value)
+    begun: list[str] = []
+
+    async def ended(text: str, _target: str, _work: Any) -> None:
+        """As `Actions.activity` after esc: it says so, and returns."""
+        begun.append(text)
+
+    with monkeypatch.context() as here:
+        here.setattr(hub.library.keeping._host, "activity", ended)
+        hub.library.keeping.undo()
+        until(lambda: hub.library.keeping.undoable.value == "bring back 2 that could not be brought back")
+    assert begun == ["bringing back a model"]
+    hub.library.keeping.undo()
+    until(lambda: server.names == {"phi4:14b": PHI, "qwen3:8b": QWEN})
+
+
 def test_without_a_trash_it_is_for_good(make: Callable[..., Hub], server: Ollama) -> None:
     hub = make('[models]\ntrash = "0s"')
     assert not hub.library.keeping.has_trash("lab")

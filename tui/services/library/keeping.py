@@ -35,7 +35,8 @@ _ENDS: Final = frozenset({FailureKind.UNREACHABLE, FailureKind.TIMEOUT, FailureK
 """What keeps the models after it from being deleted, too."""
 _LOG: Final = logging.getLogger("paddock.library")
 
-Undo = Callable[[], Coroutine[Any, Any, None]]
+Undo = Callable[[], Coroutine[Any, Any, Any]]
+"""Undoes a step; False where esc ended it."""
 Comparison = tuple[str, ...] | Failure
 
 
@@ -217,7 +218,7 @@ class Keeping(Part):
         """Bring a model of the trash back, under its own name or another."""
         self._host.post(self._restored, provider, key, name)
 
-    async def _restored(self, provider: str, key: str, name: str) -> None:
+    async def _restored(self, provider: str, key: str, name: str) -> bool:
         self._allowed(provider, Capability.COPY, "Bringing back a model")
 
         async def work(mover: Mover) -> None:
@@ -226,7 +227,7 @@ class Keeping(Part):
             self._host.say(f"{moved.target} is back on {provider}")
             await self._events.note(provider, moved.target, EventKind.RESTORED, "from the trash", moved.model.digest)
 
-        await self._run("bringing back a model", provider, work)
+        return await self._run("bringing back a model", provider, work)
 
     def drop(self, keys: Sequence[ModelKey]) -> None:
         """Delete kept models for good."""
@@ -317,7 +318,7 @@ class Keeping(Part):
         """Give a model another name: copied, proved, then deleted under the old one. Settings that name it follow."""
         self._host.post(self._renamed, provider, model, new)
 
-    async def _renamed(self, provider: str, model: str, new: str, *, undoing: bool = False) -> None:
+    async def _renamed(self, provider: str, model: str, new: str, *, undoing: bool = False) -> bool:
         async def work(mover: Mover) -> None:
             moved = await mover.rename(model, new)
             follow = await self._settings_follow(provider, moved.model.key, moved.target)
@@ -330,7 +331,7 @@ class Keeping(Part):
                 back = f"rename {moved.target} back to {moved.model.name}"
                 self.push_undo(back, lambda: self._renamed(provider, moved.target, moved.model.key, undoing=True))
 
-        await self._checked(f"renaming {model}", provider, (Capability.COPY, Capability.DELETE), work)
+        return await self._checked(f"renaming {model}", provider, (Capability.COPY, Capability.DELETE), work)
 
     async def _settings_follow(self, provider: str, old: str, new: str) -> str:
         """Have settings that name a model name it anew; says which did."""
@@ -352,7 +353,7 @@ class Keeping(Part):
         """Make an earlier version (its exact kept name) the model again; what it is now becomes a version."""
         self._host.post(self._brought_back, provider, key)
 
-    async def _brought_back(self, provider: str, key: str) -> None:
+    async def _brought_back(self, provider: str, key: str) -> bool:
         async def work(mover: Mover) -> None:
             moved = await mover.bring_back(key)
             kept = next((one for one in self.kept.value if one.key == key), None)
@@ -363,7 +364,7 @@ class Keeping(Part):
             if moved.target:
                 self.push_undo(f"have {name} as it was before that", lambda: self._brought_back(provider, moved.target))
 
-        await self._checked("bringing back an earlier version", provider, (Capability.COPY, Capability.DELETE), work)
+        return await self._checked("bringing back an earlier version", provider, (Capability.COPY, Capability.DELETE), work)
 
     def compare(self, provider: str, key: str, other: str) -> None:
         """Find out what is different between two models of a provider, for example a version and what is installed."""
@@ -441,19 +442,24 @@ class Keeping(Part):
             remedy = "Choose another provider, or change the setting"
             raise PaddockError.of(f"{what}: not done, {reason}", provider, remedy, FailureKind.REFUSED)
 
-    async def _checked(self, text: str, provider: str, needs: Sequence[Capability], work: Callable[[Mover], Awaitable[None]]) -> None:
+    async def _checked(self, text: str, provider: str, needs: Sequence[Capability], work: Callable[[Mover], Awaitable[None]]) -> bool:
         for capability in needs:
             self._allowed(provider, capability, f"{text[0].upper()}{text[1:]}")
-        await self._run(text, provider, work)
+        return await self._run(text, provider, work)
 
-    async def _run(self, text: str, provider: str, work: Callable[[Mover], Awaitable[None]]) -> None:
+    async def _run(self, text: str, provider: str, work: Callable[[Mover], Awaitable[None]]) -> bool:
+        """Do something to a server, shown as a wait; False where esc ended it."""
+        done = list[bool]()
+
         async def whole() -> None:
             try:
                 await work(self._mover(provider))
+                done.append(True)
             finally:
                 await self._look_again(provider)
 
         await self._host.activity(text, provider, whole)
+        return bool(done)
 
     async def _look_again(self, provider: str) -> None:
         """Take over what the server lists now, and what is noted of moves."""
