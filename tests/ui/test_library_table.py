@@ -68,6 +68,16 @@ async def test_columns_are_chosen_ordered_seen_at_once_and_saved(fake: FakeServi
         await until(lambda: screen_lines(app)[2].split()[:2] == ["NAME", "ON"])
 
 
+async def test_columns_that_were_only_looked_at_go_on_suiting_the_width(fake: FakeServices) -> None:
+    app = host(fill(fake))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("C", "enter")
+        await until(lambda: app.screen is app.first)
+        await pilot.resize_terminal(120, 40)
+        await until(lambda: view(app).names == library_columns.default_names(120))
+        assert not fake.config.current.value.appearance.columns
+
+
 async def test_esc_takes_the_columns_back(fake: FakeServices) -> None:
     app = host(fill(fake))
     async with app.run_test(size=(80, 24)) as pilot:

@@ -138,12 +138,15 @@ class TableVerbs(LibraryBase):
         from tui.ui.dialogs.columns import ColumnsDialog
 
         view, every = self.first, library_columns.every(self.first.known)
+        before = " ".join(view.names)
 
         def preview(names: str | None) -> None:
             view.preview = names
             self.fit_columns(self.width)
 
         def done(names: str | None) -> None:
+            if names == before:
+                names = None  # what suits the width goes on doing so
             view.preview = names  # until the settings say the same
             self.fit_columns(self.width)
             if names is not None:
