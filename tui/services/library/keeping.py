@@ -199,11 +199,13 @@ class Keeping(Part):
     async def _bring_all_back(self, keys: Sequence[ModelKey]) -> None:
         """One that cannot be brought back keeps none of the others from it; what may be tried again stays to be undone."""
         left: list[ModelKey] = []
-        for provider, key in keys:
+        for at, (provider, key) in enumerate(keys):
             if (provider, key) in self._back:
                 continue
             try:
-                await self._restored(provider, key, "")
+                if not await self._restored(provider, key, ""):
+                    left += keys[at:]  # esc ends all of it
+                    break
             except PaddockError as error:
                 if len(keys) == 1:
                     raise
