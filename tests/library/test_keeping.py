@@ -193,6 +193,13 @@ def test_esc_while_undoing_keeps_what_is_to_be_undone(make: Callable[..., Hub], 
     assert begun == ["bringing back a model"]
     hub.library.keeping.undo()
     until(lambda: server.names == {"phi4:14b": PHI, "qwen3:8b": QWEN})
+    hub.library.keeping.rename("lab", "qwen3:8b", "mine")
+    back = "rename mine:latest back to qwen3:8b"
+    until(lambda: hub.library.keeping.undoable.value == back)
+    with monkeypatch.context() as here:
+        here.setattr(hub.library.keeping._host, "activity", ended)
+        hub.library.keeping.undo()
+        until(lambda: len(begun) == 2 and hub.library.keeping.undoable.value == back)
 
 
 def test_without_a_trash_it_is_for_good(make: Callable[..., Hub], server: Ollama) -> None:

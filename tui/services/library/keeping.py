@@ -413,7 +413,8 @@ class Keeping(Part):
             text, made, keys = self._undos.pop()
             self.undoable.set(self._undos[-1][0] if self._undos else "")
             try:
-                await made()
+                if await made() is False:
+                    self.push_undo(text, made, keys)
             except PaddockError as error:
                 if error.failure.kind is not FailureKind.NOT_FOUND:
                     self.push_undo(text, made, keys)
