@@ -37,6 +37,7 @@ def test_versions_and_copies_that_go_too_do_not_hold_the_blobs() -> None:
     assert freed([one], [one, trashed, version]) == Freed(5 * GB, "up to")
     assert freed([one], [one, foreign]) == Freed(0)
     assert freed([trashed], [trashed, version]) == Freed(0)  # of what is kept only that itself goes
+    assert freed([one], [one, trashed], at_once=True) == Freed(0)  # the trash stays as it is
     assert freed([], [one]) == Freed(None)
 
 

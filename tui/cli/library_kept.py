@@ -182,7 +182,7 @@ async def _question(
         loaded = [model for provider, model in chosen if await running(provider, model.key) is not None]
         what = Deleting(
             models,
-            freed(models, everything),
+            freed(models, everything, at_once=not trash),
             loaded=loaded,
             pinned=[model for model in models if pinned(context.settings, model.provider, model.name)],
             versions=sum(len(versions_in(servers[model.provider].kept, model.key)) for model in models),

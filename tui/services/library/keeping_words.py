@@ -35,8 +35,8 @@ class Freed:
     bound: str = ""
 
 
-def freed(doomed: Sequence[Model], everything: Iterable[Model], known: Known = lambda _keys: None) -> Freed:
-    """What deleting these models for good frees, with the versions and copies of them that go, too.
+def freed(doomed: Sequence[Model], everything: Iterable[Model], known: Known = lambda _keys: None, *, at_once: bool = False) -> Freed:
+    """What deleting these models for good frees, with the versions of them that go, too, and copies in the trash but for `at_once`.
 
     As the disk tells where it is known; else by digests: what is the same as a model that stays frees nothing, and layers that others
     share make it less than the sizes tell.
@@ -53,7 +53,8 @@ def freed(doomed: Sequence[Model], everything: Iterable[Model], known: Known = l
             continue
         kept = kept_of(model.key)
         version = kept is not None and kept.kind is KeptKind.VERSION and (model.provider, kept.original.lower()) in names
-        if version or (kept is not None and kept.kind is KeptKind.TRASH and (model.provider, model.digest) in digests):
+        copy = not at_once and kept is not None and kept.kind is KeptKind.TRASH and (model.provider, model.digest) in digests
+        if version or copy:
             going.add((model.provider, model.key))
         else:
             others.append(model)

@@ -134,7 +134,7 @@ class KeptVerbs(LibraryBase):
         settings = services.config.current.value
         return Deleting(
             models,
-            freed(models, everything, services.library.disk.freed),
+            freed(models, everything, services.library.disk.freed, at_once=not trash),
             [model for model in models if (model.provider, model.key) not in shown],
             [model for model in models if self.fits.is_loaded(model)],
             [model for model in models if pinned(settings, model.provider, model.name)],
