@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -177,8 +177,3 @@ def _name(text: str) -> str:
     stem, _, tag = text.lower().partition(":")
     found = re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:60] or "my-model"
     return normal(f"{found}:{tag}" if tag else found)
-
-
-def with_quantize(source: Source, level: str) -> Source:
-    """The same, made smaller by the server."""
-    return replace(source, fields={**source.fields, "quantize": level}) if level else source
