@@ -56,12 +56,13 @@ def test_a_diff_names_options_and_shows_texts_line_by_line() -> None:
         DiffLine("-", "top_k  3"),
         DiffLine("+", "keep_alive  5m"),
         DiffLine("@", "system"),
-        DiffLine("@", "@@ -1,3 +1,3 @@"),
         DiffLine(" ", "one"),
         DiffLine("-", "two"),
         DiffLine("+", "2"),
         DiffLine(" ", "three"),
     )
+    far = difference(Recipe(system="a\n" + "-\n" * 20 + "b"), Recipe(system="c\n" + "-\n" * 20 + "d"))
+    assert [line.sign for line in far].count("@") == 1 and DiffLine(" ", "...") in far
     assert not difference(old, old)
     hostile = drawn(difference(Recipe(), Recipe({"stop": ["\x1b[31m"]}, "x\u202ey\x07")))
     assert not {"\x1b", "\x07", "\u202e"} & set(hostile)

@@ -87,9 +87,10 @@ def _text(before: str, after: str) -> Iterator[DiffLine]:
         yield DiffLine("-", f"{len(one)} lines")
         yield DiffLine("+", f"{len(two)} lines")
         return
-    for line in islice(difflib.unified_diff(one, two, lineterm="", n=CONTEXT_LINES), 2, None):  # two lines name the files
+    for number, line in enumerate(islice(difflib.unified_diff(one, two, lineterm="", n=CONTEXT_LINES), 2, None)):  # two name the files
         if line.startswith("@@"):
-            yield DiffLine("@", line)
+            if number:
+                yield DiffLine(" ", "...")
         else:
             yield DiffLine(line[:1], clean_label(line[1:], 2000))
 
