@@ -9,6 +9,7 @@ import pytest
 
 from tests.library.host import Host
 from tests.library.test_updates_look import NAME, World, model
+from tests.support.fault_server import Exchange
 from tests.support.screen import until
 from tui.core.library import UpdateStatus
 from tui.providers.factory import make_provider
@@ -142,3 +143,22 @@ async def test_closing_in_the_middle_leaves_no_lock(world: World, host: Host) ->
     lock = take(host.paths.locks / LOCK)
     assert lock is not None
     lock.release()
+
+
+@pytest.mark.parametrize("network", ["metered", "offline"])
+async def test_a_look_ends_when_the_network_becomes_another(world: World, host: Host, network: str) -> None:
+    names = [f"m{number}:1" for number in range(40)]
+    asked = [0]
+
+    async def slowly(exchange: Exchange) -> None:
+        asked[0] += 1
+        if asked[0] == 3:
+            host.config.set("general.network", network)
+        await exchange.reply(200, b"", {"ollama-content-digest": "ab" * 32})
+
+    world.registry.routes["*"] = slowly
+    host.watching.models.set(tuple(model("ab" * 32, name) for name in names))
+    part = await opened(host)
+    await until(lambda: part.states.value and part.progress.value is None)
+    assert len(part.states.value) < 20
+    assert UpdateStates(host.database).all() == part.states.value  # type: ignore[arg-type]

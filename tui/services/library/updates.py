@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from tui.core.capabilities import Capability
@@ -148,7 +149,7 @@ class Updates(Part):
 
     async def _look(self, models: Sequence[Model], lock: Lock, *, asked: bool) -> None:
         try:
-            found = await self._ask(models)
+            found = await self._ask(models, asked=asked)
             if asked:
                 self._host.say(summary(found))
         except asyncio.CancelledError:
@@ -161,7 +162,7 @@ class Updates(Part):
             self.progress.set(None)
             self._work = None
 
-    async def _ask(self, models: Sequence[Model]) -> list[UpdateState]:
+    async def _ask(self, models: Sequence[Model], *, asked: bool) -> list[UpdateState]:
         from tui.services.library.updates_look import Radar
 
         pairs: list[tuple[Provider, Model]] = []
@@ -174,15 +175,21 @@ class Updates(Part):
         batch: dict[ModelKey, UpdateState] = {}
         found: list[UpdateState] = []
         self.progress.set((0, len(pairs)))
-        async for _provider, model, state in radar.look(pairs):
-            key = (model.provider, model.key)
-            self._started.add(key)
-            batch[key] = state
-            found.append(state)
-            if len(batch) >= _BATCH or len(found) == len(pairs):
-                await self._put(batch)
-                batch = {}
-            self.progress.set((len(found), len(pairs)))
+        async with aclosing(radar.look(pairs)) as looked:
+            async for _provider, model, state in looked:
+                key = (model.provider, model.key)
+                self._started.add(key)
+                batch[key] = state
+                found.append(state)
+                if len(batch) >= _BATCH:
+                    await self._put(batch)
+                    batch = {}
+                self.progress.set((len(found), len(pairs)))
+                network = self._host.settings().general.network
+                if (network == "offline" and not self._host.demo) or (network == "metered" and not asked):
+                    break  # it became so meanwhile
+        if batch:
+            await self._put(batch)
         return found
 
     async def _put(self, found: Mapping[ModelKey, UpdateState]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -56,7 +56,7 @@ class Radar:
         self._demo = demo
         self._away: dict[str, int] = {}
 
-    async def look(self, pairs: Iterable[tuple[Provider, Model]]) -> AsyncIterator[Found]:
+    async def look(self, pairs: Iterable[tuple[Provider, Model]]) -> AsyncGenerator[Found, None]:
         """What the registries have of these models, in the order the answers come; models in a cloud are left out."""
         waiting = [(provider, model) for provider, model in pairs if not model.remote]
         done: asyncio.Queue[Found] = asyncio.Queue()
