@@ -28,10 +28,10 @@ def state(fake: FakeServices, status: UpdateStatus, key: tuple[str, str] = FIRST
     return found
 
 
-def newer(fake: FakeServices, **more: object) -> UpdateState:
+def newer(fake: FakeServices, *, key: tuple[str, str] = FIRST, **more: object) -> UpdateState:
     pushed = time.time() - 12 * DAY
     facts = {"fetch": 5_200_000_000, "pushed_at": pushed, "changes": ("weights: 5.2 GB of others", "template the same"), **more}
-    return state(fake, UpdateStatus.WEIGHTS, **facts)
+    return state(fake, UpdateStatus.WEIGHTS, key, **facts)
 
 
 async def test_the_pane_and_the_question_say_what_comes(fake: FakeServices) -> None:
@@ -122,3 +122,25 @@ def test_words_of_every_status(fake: FakeServices) -> None:
         assert words.facts(found, model, now)[0].text.startswith(line)
     assert words.update_cell(None, model).text == "–"
     assert words.state_of({FIRST: UpdateState(UpdateStatus.WEIGHTS, "another digest", now)}, model) is None
+
+
+async def test_what_is_current_is_not_asked_about(fake: FakeServices) -> None:
+    newer(fill(fake), key=("ollama", "qwen2.5-coder:32b"))
+    state(fake, UpdateStatus.CURRENT)
+    app = ScreenHost(LibraryScreen(fake))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(lambda: "[Installed]" in screen_text(app))
+        await pilot.press("u")
+        await until(lambda: any("Nothing newer was there at the last look" in notice.message for notice in app._notifications))
+        await pilot.press("space", "space")
+        await pilot.press("u")
+        await until(lambda: isinstance(app.screen, ConfirmDialog) and "Update qwen2.5-coder:32b on ollama?" in screen_text(app))
+
+
+async def test_enter_on_what_only_makes_vectors_says_so(fake: FakeServices) -> None:
+    app = ScreenHost(LibraryScreen(fill(fake)))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(lambda: "nomic-embed-text" in screen_text(app))
+        await pilot.press("j", "j", "j", "enter")
+        await until(lambda: any("nomic-embed-text only makes vectors" in notice.message for notice in app._notifications))
+        assert not fake.called("use_model")

@@ -246,4 +246,5 @@ def unified(kind: str, ours: str, theirs: str) -> list[str]:
     lines = list(
         difflib.unified_diff([clean_label(line, 400) for line in before], [clean_label(line, 400) for line in after], n=2, lineterm="")
     )
-    return [f"{_WORDS.get(kind, kind)}:", *lines[2:]] if lines else []
+    shown = ["…" if line.startswith("@@") else line for line in lines[3:]]
+    return [f"{_WORDS.get(kind, kind)}:", *shown] if lines else []

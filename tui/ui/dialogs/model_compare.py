@@ -183,6 +183,7 @@ class CompareModels(ModalScreen[None]):
         return f"{model.name}{' (gone)' if gone else ''}"
 
     def _draw(self) -> None:
+        self._view.draw_facts()  # what is known is kept there, and the screen below may look later
         self._from = max(0, min(self._from, len(self._models) - self._room))
         lines = compared(self._view.known, self._models, binary=self._view.screen.binary)
         table = self.query_one(CompareTable)

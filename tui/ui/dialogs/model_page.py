@@ -84,7 +84,7 @@ class ModelPage(ModalScreen[None]):
             library.disk.origins, library.events.history,
         )  # fmt: skip
         for source in sources:
-            follower: Follower[Any] = Follower(self, source, lambda _value: self._draw(), 0.25)
+            follower: Follower[Any] = Follower(self, source, lambda _value: self._moved(), 0.25)
             self._followers.append(follower)
         self._draw()
         self.query_one(Pager).focus()
@@ -103,6 +103,10 @@ class ModelPage(ModalScreen[None]):
         self.app._handle_exception(error)
 
     # --- content
+
+    def _moved(self) -> None:
+        self._view.draw_facts()  # what is known is kept there, and the screen below may look later
+        self._draw()
 
     def _draw(self) -> None:
         registry = self._view.screen.services.registry

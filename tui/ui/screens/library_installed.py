@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 from textual.binding import Binding, BindingType
 from textual.timer import Timer
 
-from tui.core.capabilities import Capability
+from tui.core.capabilities import Ability, Capability
 from tui.core.filtering import Term, parse, predicate
 from tui.core.models import Model, ProviderStatus
 from tui.core.observe import Observable
@@ -298,6 +298,9 @@ class InstalledView(LibraryView[Model]):
 
     def entered(self, item: Model) -> None:
         """Chat with it."""
+        if Ability.EMBEDDING in item.abilities and Ability.COMPLETION not in item.abilities:
+            self.screen.say(f"{item.name} only makes vectors: it cannot chat.")
+            return
         reason = self.screen.services.registry.can(item.provider, Capability.CHAT)
         if reason:
             self.screen.say(f"Not possible: {reason}.")

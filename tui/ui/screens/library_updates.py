@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 from textual.binding import Binding, BindingType
 
 from tui.core.capabilities import Capability
+from tui.core.library import UpdateStatus
 from tui.core.models import Model
 from tui.services.asks import OFFLINE, asks_before, reasons
 from tui.services.pins import pinned
@@ -54,7 +55,15 @@ class UpdateVerbs(LibraryBase):
             return "It runs in a cloud: there is nothing to update."
         if all(self._pinned(model) for model in able):
             return "models.pinned names it: it is never updated. P unpins it."
+        if not self._old(able):
+            return "Nothing newer was there at the last look. ctrl+u looks again."
         return ""
+
+    def _old(self, models: Sequence[Model]) -> list[Model]:
+        """Those of which the registry has something newer, or may have."""
+        states = self.services.library.updates.states.value
+        nothing = (UpdateStatus.CURRENT, UpdateStatus.GONE)
+        return [model for model in models if (state := words.state_of(states, model)) is None or state.status not in nothing]
 
     def _pinned(self, model: Model) -> bool:
         return pinned(self.services.config.current.value, model.provider, model.name)
@@ -75,7 +84,7 @@ class UpdateVerbs(LibraryBase):
         pins = [model for model in chosen if self._pinned(model)]
         if pins:
             self.say(f"models.pinned names {', '.join(model.name for model in pins)}: never updated.")
-        self._ask_update([model for model in chosen if model not in pins])
+        self._ask_update(self._old([model for model in chosen if model not in pins]))
 
     def action_update_all(self) -> None:
         """The same for everything that is known to be newer."""

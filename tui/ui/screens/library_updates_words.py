@@ -76,8 +76,10 @@ def question(models: Sequence[Model], states: Mapping[ModelKey, UpdateState], ve
     fetch = f" {some}{size(sum(sizes), binary=binary)} to fetch." if sizes else " Only layers that changed are fetched."
     changed = known[0].changes if len(models) == 1 and known[0] is not None and known[0].newer else ()
     news = f" {'; '.join(changed)}." if changed else ""
-    earlier = "the earlier version is kept, to go back to" if versions else "the earlier version goes (models.versions is 0)"
+    one = len(models) == 1
+    earlier = "the earlier version is kept, to go back to" if one else "the earlier versions are kept, to go back to"
+    earlier = earlier if versions else "what it replaces goes (models.versions is 0)"
     return (
         f"Update {what} on {servers}?{fetch}{news} The old version answers until the new one is complete; {earlier}. What you changed of "
-        "it (parameters, system prompt, template) is noted first and applied again afterwards."
+        f"{'it' if one else 'them'} (parameters, system prompt, template) is noted first and applied again afterwards."
     )
