@@ -96,7 +96,9 @@ def test_compare_says_what_differs(ollama: str, run: Run) -> None:
     assert said.lines[0].split()[:2] == [first, second]
     lines = {line.split()[0]: line for line in said.lines[1:]}
     assert lines["size"].endswith("differs") and not lines["provider"].endswith("differs")
-    assert [one["model"]["name"] for one in run("compare", first, second, "--json").json] == [first, second]
+    assert lines["fits"].split()[3] in ("loaded", "good", "tight", "after", "slow", "no")
+    found = run("compare", first, second, "--json").json
+    assert [one["model"]["name"] for one in found] == [first, second] and all(one["fits"] for one in found)
     assert run("compare", first).code == 2
 
 

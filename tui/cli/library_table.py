@@ -323,16 +323,25 @@ async def compare(context: Context) -> int:
     names = context.args.models
     if not 2 <= len(names) <= 4:
         raise wrong_usage(PaddockError.of("Two to four models are compared", "paddock compare", "Name them"))
-    models, details, profiles = [], [], []
+    models, details, kept, servers = [], [], [], {}
     for name in names:
         provider, model = await context.with_model(name, context.args.on)
+        servers[provider.endpoint.name] = Listed(provider, ())
         models.append(model)
         details.append(await provider.show(model.key) if Capability.SHOW in provider.capabilities else None)
-        profiles.append(_kept(context, model, provider.endpoint.url)[0])
+        kept.append(_kept(context, model, provider.endpoint.url))
+    running: set[Key] = set()
+    for answer in await asyncio.gather(*(loaded(listed) for listed in servers.values())):
+        running |= {(one.provider, one.key) for one in answer} if not isinstance(answer, Failure) else set()
+    known = {(model.provider, model.key): detail for model, detail in zip(models, details, strict=True) if detail is not None}
+    fits = await _verdicts(context, tuple(servers.values()), models, known, running)
+    told = list(zip(models, details, kept, (fits.get((model.provider, model.key), "") for model in models), strict=True))
     if context.json:
-        emit([{"model": m, "detail": d, "profile": p if p.answers else None} for m, d, p in zip(models, details, profiles, strict=True)])
+        emit(
+            [{"model": m, "detail": d, "profile": k[0] if k[0].answers else None, "update": k[2], "fits": f or None} for m, d, k, f in told]
+        )
         return DONE
-    sets = [_lines(context, model, detail, profile) for model, detail, profile in zip(models, details, profiles, strict=True)]
+    sets = [{**_lines(context, m, d, k[0]), "fits at 8k": f or DASH, "update": _news(context, k[2]) or DASH} for m, d, k, f in told]
     rows = [(title, *(one[title] for one in sets)) for title in sets[0] if any(one[title] not in ("", DASH) for one in sets)]
     table(("", *(model.name for model in models), ""), [(*row, "" if len(set(row[1:])) == 1 else "differs") for row in rows])
     return DONE
