@@ -102,5 +102,5 @@ def _told(job: PastJob) -> str:
     if job.fetched:
         parts.append(f"{size(job.fetched)} in {duration(job.busy)}" if job.busy >= 1 else size(job.fetched))
     if job.asked_by:
-        parts.append(f"asked for from the {clean_name(job.asked_by, 40)}")
+        parts.append(f"asked for from the {clean_name(job.asked_by.split(',')[0], 40)}")
     return ", ".join(parts)
