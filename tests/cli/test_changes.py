@@ -55,10 +55,10 @@ def test_rm_asks_and_then_it_is_gone(ollama: str, run: Run, home: Path, monkeypa
     assert audit(home) == [("delete", "ollama/gemma3:4b", "ok")]
 
 
-def test_rm_without_anybody_to_ask_is_2(ollama: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rm_without_anybody_to_ask_is_3(ollama: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     said = run("rm", "gemma3:4b")
-    assert said.code == 2 and "--yes" in said.err
+    assert said.code == 3 and "--yes" in said.err
     assert "gemma3:4b" in names(run)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import shutil
 import stat
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -617,3 +619,28 @@ async def test_a_state_folder_that_cannot_be_written_is_said(tmp_path: Path, mon
     with pytest.raises(PaddockError) as caught:
         await external_editor.edit_text(None, "x", tmp_path / "file")
     assert "Not a directory" in caught.value.failure.what or "File exists" in caught.value.failure.what
+
+
+async def test_P72_an_editor_that_begins_as_paddock_ends_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cancelled between the start of the process and the news of it."""
+    script = tmp_path / "slow"
+    script.write_text(f'#!/bin/sh\ntrap "touch {tmp_path}/told; exit" HUP\necho $$ > {tmp_path}/pid\nwhile :; do sleep 0.02; done\n')
+    script.chmod(0o700)
+    begun, go = threading.Event(), threading.Event()
+    popen = subprocess.Popen
+
+    def slowly(command: list[str]) -> subprocess.Popen[bytes]:
+        process = popen(command)
+        begun.set()
+        go.wait(10)
+        return process
+
+    monkeypatch.setattr(external_editor.subprocess, "Popen", slowly)
+    running = asyncio.ensure_future(external_editor._run([str(script)]))
+    await until(lambda: begun.is_set() and (tmp_path / "pid").exists())
+    running.cancel()
+    await asyncio.sleep(0)
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await until(lambda: (tmp_path / "told").exists())

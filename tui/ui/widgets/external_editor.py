@@ -95,11 +95,22 @@ async def edit_text(
 
 async def _run(command: list[str]) -> int:
     """The editor's exit code; where Paddock ends meanwhile, the editor is told as by a terminal that closes."""
-    process = await in_daemon_thread(lambda: subprocess.Popen(command))
+    begun: list[subprocess.Popen[bytes]] = []
+    ended = threading.Event()
+
+    def work() -> int:
+        process = subprocess.Popen(command)
+        begun.append(process)
+        if ended.is_set():
+            process.send_signal(signal.SIGHUP)
+        return process.wait()
+
     try:
-        return await in_daemon_thread(process.wait)
+        return await in_daemon_thread(work)
     except asyncio.CancelledError:
-        process.send_signal(signal.SIGHUP)
+        ended.set()
+        for process in begun:
+            process.send_signal(signal.SIGHUP)
         raise
 
 
