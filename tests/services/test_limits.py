@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import tui.services.limits as limits_module
 from tui.config.settings import Limits as LimitSettings
 from tui.config.settings import Settings, build
 from tui.core.clock import ManualClock
@@ -298,6 +299,8 @@ class World:
         self.asked: list[str] = []
         self.choice = "no"
         self.told: list[tuple[str, str, str]] = []
+        self.looked, self.seen = asyncio.Event(), asyncio.Event()
+        self.seen.set()
         self.limits = Limits(lambda: settings, self, self, tell=self.tell, clock=self.clock, pause=self.pause)
 
     @staticmethod
@@ -312,6 +315,10 @@ class World:
 
     def watch(self, name: str) -> Any:
         return self if name == "lab" else None
+
+    async def examined(self) -> None:
+        self.looked.set()
+        await self.seen.wait()
 
     @property
     def holder(self) -> Holder | None:
@@ -490,3 +497,24 @@ async def test_G04_a_driver_that_hangs_does_not_hold_a_command(monkeypatch: pyte
 def test_the_real_machine_can_be_measured() -> None:
     found = module._sample(["/"], False)
     assert found.memory.total and found.cpu.percent is not None
+
+
+async def test_what_is_sent_at_once_waits_until_it_is_known_where_the_server_is() -> None:
+    """Just found, a server counts as elsewhere: without waiting, the first pull after a start would pass every limit."""
+    world = World(acting("refuse"), FULL)
+    here = world.providers.value
+    world.providers.set((world._state("lab", Location.ASK),))
+    world.seen.clear()
+    checking = asyncio.ensure_future(world.limits.check("lab"))
+    await asyncio.wait_for(world.looked.wait(), 5)
+    world.providers.set(here)
+    world.seen.set()
+    assert said(await checking) == ["Memory 94 %, limit 80 %"]
+
+
+async def test_a_port_that_never_tells_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits_module, "WHERE", 0.01)
+    world = World(acting("refuse"), FULL)
+    world.providers.set((world._state("lab", Location.ASK),))
+    world.seen.clear()
+    assert await asyncio.wait_for(world.limits.check("lab"), 5) == ()

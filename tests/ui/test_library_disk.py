@@ -172,10 +172,9 @@ async def test_V_checks_models_of_both_views_and_shows_how_it_goes(fake: FakeSer
         assert fake.called("verify")[1] == ([("ollama", "qwen3:8b"), ("ollama", "qwen2.5:72b")],)
         fake.library.disk.checks.set(CheckView("ollama", "qwen3:8b", 2 * GB, 8 * GB, 1))
         await until(lambda: "checking 25%" in screen_text(app))
-        assert "qwen3:8b, 2.0 GB of 8.0 GB, 1 more after it" in screen_text(app)
+        await until(lambda: "qwen3:8b, 2.0 GB of 8.0 GB, 1 more after it" in screen_text(app))
         await pilot.press("G", "V")
-        await pilot.pause()
-        assert any("no model with files" in notice.message for notice in app._notifications)
+        await until(lambda: any("no model with files" in notice.message for notice in app._notifications))
 
 
 async def test_the_pane_says_origin_disk_and_damage(fake: FakeServices) -> None:

@@ -9,6 +9,7 @@ left out; what cannot be told apart is not counted against anybody.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import statistics
 import time
@@ -244,6 +245,9 @@ class WatchSide(Protocol):
 
     holder: Holder | None
 
+    async def examined(self) -> None:
+        """Wait until it is known who holds the port, as far as that can be known."""
+
 
 class RegistrySide(Protocol):
     """What is needed of `registry.Registry`."""
@@ -258,6 +262,8 @@ class RegistrySide(Protocol):
         """Its `WatchSide`, or None."""
 
 
+WHERE: Final = 2.0
+"""Seconds a port is given to tell who holds it; then a server counts as elsewhere, as everywhere."""
 Ask = Callable[[str, Sequence[tuple[str, str]]], Awaitable[str]]
 Notice = Callable[[str, Severity], None]
 Tell = Callable[[str, str, str], object]
@@ -303,6 +309,7 @@ class Limits:
             need: Bytes of GPU memory that a load will take; 0 where the model is loaded already.
             cards: Uuids of the GPUs that it will work on; empty: any of them.
         """
+        await self._known_where(provider)
         settings = self._settings()
         state = self._registry.state(provider)
         samples = recent(self._monitor.samples(), self._clock.monotonic(), settings.monitor.interval)
@@ -310,6 +317,14 @@ class Limits:
             return ()
         holders, vram = own_servers(self._registry)
         return await _measured(settings, samples, holders, vram, need, self._pause, cards)
+
+    async def _known_where(self, provider: str) -> None:
+        """A server that has just been found is on this machine or not once its port was looked at: what is sent at once waits for that."""
+        watch: WatchSide | None = self._registry.watch(provider)
+        if watch is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WHERE):
+                    await watch.examined()
 
     async def allow(
         self,
