@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+import signal
 import stat
 import subprocess
 import threading
@@ -587,6 +588,15 @@ async def test_a_missing_editor_says_what_to_set(tmp_path: Path, monkeypatch: py
         assert app.box.text == "draft"
 
 
+@pytest.fixture
+def hangs_up() -> Iterator[None]:
+    """A worker that ran in this process ignores SIGHUP, and so would all that this process starts."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangs_up")
 async def test_P72_the_editor_ends_with_paddock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     editor(tmp_path, f'trap "touch {tmp_path}/told; exit" HUP\necho $$ > {tmp_path}/pid\nwhile :; do sleep 0.02; done', monkeypatch)
     app = Host()
@@ -621,6 +631,7 @@ async def test_a_state_folder_that_cannot_be_written_is_said(tmp_path: Path, mon
     assert "Not a directory" in caught.value.failure.what or "File exists" in caught.value.failure.what
 
 
+@pytest.mark.usefixtures("hangs_up")
 async def test_P72_an_editor_that_begins_as_paddock_ends_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cancelled between the start of the process and the news of it."""
     script = tmp_path / "slow"
