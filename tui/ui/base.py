@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
 from textual.app import ComposeResult
@@ -16,17 +16,14 @@ from textual.widget import Widget
 
 from tui.core.errors import Failure
 from tui.core.jobs import JobState
-from tui.core.observe import Observable
 from tui.ui.compositor import LeanCompositor
-from tui.ui.follow import Follower
+from tui.ui.following import Following
 from tui.ui.frame import KeyLine, Line, TopBar
 from tui.ui.status import StatusBar, attention
 
 if TYPE_CHECKING:
     from tui.services.api import Services
     from tui.ui.app import TuiApp
-
-T = TypeVar("T")
 
 
 class TooSmall(Widget):
@@ -39,7 +36,7 @@ class TooSmall(Widget):
         return Content(f"Paddock needs {width}x{height}, has {size.width}x{size.height}")
 
 
-class AppScreen(Screen[None]):
+class AppScreen(Following, Screen[None]):
     """A screen in the frame. Subclasses give `NAME`, `body()` and `start()`."""
 
     NAME: ClassVar[str] = ""
@@ -54,7 +51,6 @@ class AppScreen(Screen[None]):
         super().__init__()
         self._compositor = LeanCompositor()
         self._services = services
-        self._followers: list[Follower[Any]] = []
         self._held_focus: Widget | None = None
 
     # --- services -----------------------------------------------------------------------------------------------------
@@ -141,30 +137,14 @@ class AppScreen(Screen[None]):
 
     # --- following ----------------------------------------------------------------------------------------------------
 
-    def follow(self, source: Observable[T], draw: Callable[[T], None], fps: float = 10) -> None:
-        """Draw the newest value now and after changes, at most `fps` times a second, only while this screen is shown."""
-        follower = Follower(self, source, draw, 1 / fps)
-        self._followers.append(follower)
-        follower.flush()
-
     def can_draw(self) -> bool:
         """See `follow.Host`: a screen below a dialog still moves."""
         return self.is_attached and self.is_current
-
-    def draw_failed(self, error: Exception) -> None:
-        """See `follow.Host`."""
-        self.app._handle_exception(error)
 
     def on_screen_resume(self) -> None:
         """Catch up with what changed while another screen was shown."""
         for follower in self._followers:
             follower.flush()
-
-    def on_unmount(self) -> None:
-        """End following."""
-        for follower in self._followers:
-            follower.stop()
-        self._followers.clear()
 
     def _screen_resized(self, size: Size) -> None:
         """See `Screen`; what the terminal shows is not known, so the frame that lays it out draws all of it."""

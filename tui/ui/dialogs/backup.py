@@ -17,7 +17,7 @@ from tui.core.models import Model
 from tui.services.library.backup_words import model_words
 from tui.services.library.making import Opened, Progress
 from tui.text import clean_label, size
-from tui.ui.follow import Follower
+from tui.ui.following import FollowingDialog
 from tui.ui.widgets.bars import bar, uses_ascii
 from tui.ui.widgets.path_input import PathInput
 
@@ -78,37 +78,7 @@ class PathDialog(ModalScreen[str | None]):
         self.dismiss(None)
 
 
-class _Following(ModalScreen[Any]):
-    """Follows one value while it is there."""
-
-    def __init__(self, source: Any) -> None:
-        super().__init__()
-        self._source = source
-        self._follower: Follower[Any] | None = None
-
-    def on_mount(self) -> None:
-        """Begin to follow."""
-        self._follower = Follower(self, self._source, self.take, 0.1)
-        self._follower.flush()
-
-    def on_unmount(self) -> None:
-        """End following."""
-        if self._follower is not None:
-            self._follower.stop()
-
-    def take(self, value: Any) -> None:
-        """Draw it."""
-
-    def can_draw(self) -> bool:
-        """See `follow.Host`."""
-        return self.is_attached
-
-    def draw_failed(self, error: Exception) -> None:
-        """See `follow.Host`."""
-        self.app._handle_exception(error)
-
-
-class ProgressDialog(_Following):
+class ProgressDialog(FollowingDialog[None]):
     """How far a backup is; to be made before it begins, closes when it has ended."""
 
     DEFAULT_CSS = f"ProgressDialog {{ {_CSS} }}"
@@ -118,10 +88,9 @@ class ProgressDialog(_Following):
     ]
 
     def __init__(self, services: Any) -> None:
-        super().__init__(services.library.making.progress)
+        super().__init__()
         self._services = services
         self._before = services.library.making.ended.value
-        self._end: Follower[Any] | None = None
 
     def compose(self) -> ComposeResult:
         """What is done, how far, keys."""
@@ -131,20 +100,16 @@ class ProgressDialog(_Following):
             yield Static(Content("esc goes on in the background   ctrl+x ends it: nothing half done stays"), classes="hint")
 
     def on_mount(self) -> None:
-        """Close once it has ended, which may be before this is drawn."""
-        self._end = Follower(self, self._services.library.making.ended, self._ended, 0.1)
-        self._end.flush()
-
-    def on_unmount(self) -> None:
-        """End following."""
-        if self._end is not None:
-            self._end.stop()
+        """Draw how far it is; close once it has ended, which may be before this is drawn."""
+        making = self._services.library.making
+        self.follow(making.progress, self._take)
+        self.follow(making.ended, self._ended)
 
     def _ended(self, count: int) -> None:
         if count > self._before:
             self.dismiss(None)
 
-    def take(self, value: Progress | None) -> None:
+    def _take(self, value: Progress | None) -> None:
         """Draw it."""
         if value is None:
             return
@@ -165,14 +130,15 @@ class ProgressDialog(_Following):
         self._services.library.making.stop()
 
 
-class OpeningDialog(_Following):
+class OpeningDialog(FollowingDialog[Opened | None]):
     """Waits until a backup was looked at; the result is what it holds, None for esc and where it is none (then that is said)."""
 
     DEFAULT_CSS = f"OpeningDialog {{ {_CSS} }}"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "back", id="opening.back", tooltip="Do nothing")]
 
     def __init__(self, services: Any) -> None:
-        super().__init__(services.library.making.opened)
+        super().__init__()
+        self._services = services
 
     def compose(self) -> ComposeResult:
         """One line."""
@@ -180,7 +146,11 @@ class OpeningDialog(_Following):
             yield Static(Content("Looking at the backup \u2026"), id="opening-what")
             yield Static("", classes="problem", markup=False)
 
-    def take(self, value: Opened | Failure | None) -> None:
+    def on_mount(self) -> None:
+        """Wait for the answer."""
+        self.follow(self._services.library.making.opened, self._take)
+
+    def _take(self, value: Opened | Failure | None) -> None:
         """Go on, or say why not."""
         if isinstance(value, Opened):
             self.dismiss(value)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
@@ -19,7 +18,7 @@ from tui.core.observe import Observable
 from tui.core.record import record
 from tui.services.chat.api import ChatApi
 from tui.text import clean_block, clean_label, clean_name, count, duration
-from tui.ui.follow import Follower
+from tui.ui.following import FollowingDialog
 from tui.ui.widgets.columns import Cell, Column
 from tui.ui.widgets.confirm import ConfirmDialog, InputDialog
 from tui.ui.widgets.rows import Rows
@@ -50,7 +49,7 @@ def about(head: ConversationHead, now: float) -> str:
     return " · ".join(part for part in parts if part)
 
 
-class HistoryDialog(ModalScreen[Chosen | None]):
+class HistoryDialog(FollowingDialog[Chosen | None]):
     """A search field above the conversations; `tab` goes to the list, where letters act on the one under the cursor.
 
     Args:
@@ -93,7 +92,6 @@ class HistoryDialog(ModalScreen[Chosen | None]):
         self._opens = False
         """Enter was pressed before the answer came."""
         self._found: Observable[tuple[str, Sequence[Found]]] = Observable(("", ()))
-        self._followers: list[Follower[Any]] = []
         self._timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
@@ -125,26 +123,10 @@ class HistoryDialog(ModalScreen[Chosen | None]):
 
     def on_mount(self) -> None:
         """Show all of them; type at once."""
-        heads = Follower(self, self._chat.heads, self._take_heads, 0.2)
-        found = Follower(self, self._found, self._take_found, 0.05)
-        self._followers = [heads, found]
-        for follower in self._followers:
-            follower.flush()
+        self.follow(self._chat.heads, self._take_heads, fps=5)
+        self.follow(self._found, self._take_found, fps=20)
         self.query_one(Rows).move_to_key(self._current)
         self.query_one(Input).focus()
-
-    def on_unmount(self) -> None:
-        """End following."""
-        for follower in self._followers:
-            follower.stop()
-
-    def can_draw(self) -> bool:
-        """See `follow.Host`."""
-        return self.is_attached
-
-    def draw_failed(self, error: Exception) -> None:
-        """See `follow.Host`."""
-        self.app._handle_exception(error)
 
     # --- searching ----------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.config import schema
@@ -21,7 +20,7 @@ from tui.core.record import record
 from tui.services.chat.api import ConversationView
 from tui.text import clean_block, clean_label
 from tui.ui.dialogs.chat_text import TextDialog
-from tui.ui.follow import Follower
+from tui.ui.following import FollowingDialog
 from tui.ui.screens import chat_command_files as files
 from tui.ui.screens import chat_command_options as commands
 from tui.ui.widgets.columns import Cell, Column
@@ -102,7 +101,7 @@ def _words(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-class OptionsDialog(ModalScreen[None]):
+class OptionsDialog(FollowingDialog[None]):
     """A table; enter changes, d takes back. Each change holds at once, for this conversation.
 
     Args:
@@ -128,7 +127,6 @@ class OptionsDialog(ModalScreen[None]):
         super().__init__()
         self._host = host
         self._chat = host.services.chat
-        self._follower: Follower[ConversationView] | None = None
 
     def compose(self) -> ComposeResult:
         """Title, table, what the one under the cursor does, keys."""
@@ -148,22 +146,8 @@ class OptionsDialog(ModalScreen[None]):
 
     def on_mount(self) -> None:
         """Show what is set now."""
-        self._follower = Follower(self, self._chat.view, self._fill, 0.1)
-        self._follower.flush()
+        self.follow(self._chat.view, self._fill)
         self.query_one(Rows).focus()
-
-    def on_unmount(self) -> None:
-        """End following."""
-        if self._follower is not None:
-            self._follower.stop()
-
-    def can_draw(self) -> bool:
-        """See `follow.Host`."""
-        return self.is_attached
-
-    def draw_failed(self, error: Exception) -> None:
-        """See `follow.Host`."""
-        self.app._handle_exception(error)
 
     def _fill(self, view: ConversationView) -> None:
         self.query_one(Rows).set_items(options_of(view, self._host.services.config.current.value))

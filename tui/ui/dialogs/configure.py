@@ -9,7 +9,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.core.errors import Failure, PaddockError
@@ -22,7 +21,7 @@ from tui.services.library.configuring import KEEP_ALIVE, checked, configured, op
 from tui.services.library.configuring import Option as Setting
 from tui.text import clean_label
 from tui.ui.dialogs.diff import DiffDialog, LongTextDialog
-from tui.ui.follow import Follower
+from tui.ui.following import FollowingDialog
 from tui.ui.widgets.columns import Cell, Column
 from tui.ui.widgets.confirm import InputDialog
 from tui.ui.widgets.rows import Rows
@@ -51,7 +50,7 @@ class Configured:
     new: Recipe = Recipe()
 
 
-class ConfigureDialog(ModalScreen[Configured | None]):
+class ConfigureDialog(FollowingDialog[Configured | None]):
     """A form of what a model is asked with; the result was seen as a diff and agreed to.
 
     Args:
@@ -92,7 +91,6 @@ class ConfigureDialog(ModalScreen[Configured | None]):
         self._new = dict(self._old)
         self._made: Modelfile | Failure | None = None
         self._options = options()
-        self._follower: Follower[Any] | None = None
         self._warned = False
 
     # --- what stands there --------------------------------------------------------------------------------------------
@@ -120,25 +118,11 @@ class ConfigureDialog(ModalScreen[Configured | None]):
         """Ask what the model is made of."""
         rows = self.query_one(Rows)
         making = self._services.library.making
-        self._follower = Follower(self, making.made, self._take, 0.1)
-        self._follower.flush()
+        self.follow(making.made, self._take)
         if not self._refused:
             making.look_into(self._model.provider, self._model.key)
         self._draw()
         rows.focus()
-
-    def on_unmount(self) -> None:
-        """End following."""
-        if self._follower is not None:
-            self._follower.stop()
-
-    def can_draw(self) -> bool:
-        """See `follow.Host`."""
-        return self.is_attached
-
-    def draw_failed(self, error: Exception) -> None:
-        """See `follow.Host`."""
-        self.app._handle_exception(error)
 
     def _take(self, found: Any) -> None:
         made = found.get((self._model.provider, self._model.key))

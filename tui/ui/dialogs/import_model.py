@@ -9,7 +9,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
@@ -18,7 +17,7 @@ from tui.core.names import parse, same
 from tui.core.record import record
 from tui.services.library.importing import Source
 from tui.text import clean_label, size
-from tui.ui.follow import Follower
+from tui.ui.following import FollowingDialog
 from tui.ui.widgets.path_input import PathInput
 
 _HELP: Final = "A GGUF file (of a split one any part), a folder with safetensors, or a Modelfile. Pickles are refused: they may run code."
@@ -35,7 +34,7 @@ class Import:
     source: Source
 
 
-class ImportDialog(ModalScreen[Import | None]):
+class ImportDialog(FollowingDialog[Import | None]):
     """Path, name, server; what is found at the path is said at once.
 
     Args:
@@ -69,7 +68,6 @@ class ImportDialog(ModalScreen[Import | None]):
         self._timer: Timer | None = None
         self._asked = ""
         self._named = ""
-        self._follower: Follower[Any] | None = None
 
     def compose(self) -> ComposeResult:
         """Where, path, name, what was found."""
@@ -87,22 +85,9 @@ class ImportDialog(ModalScreen[Import | None]):
 
     def on_mount(self) -> None:
         """Type the path."""
-        self._follower = Follower(self, self._services.library.making.source, lambda _found: self._draw(), 0.05)
+        self.follow(self._services.library.making.source, lambda _found: self._draw(), fps=20, now=False)
         self.query_one(PathInput).focus_field()
         self._draw()
-
-    def on_unmount(self) -> None:
-        """End following."""
-        if self._follower is not None:
-            self._follower.stop()
-
-    def can_draw(self) -> bool:
-        """See `follow.Host`."""
-        return self.is_attached
-
-    def draw_failed(self, error: Exception) -> None:
-        """See `follow.Host`."""
-        self.app._handle_exception(error)
 
     @property
     def provider(self) -> str:

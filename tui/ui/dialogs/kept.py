@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.core.errors import Failure, PaddockError
@@ -21,7 +20,7 @@ from tui.core.names import normal, parse, same
 from tui.services.library.keeping_words import ago, day, freed, kept_words, listed
 from tui.services.library.keeping_words import frees as frees_words
 from tui.text import clean_label, size
-from tui.ui.follow import Follower
+from tui.ui.following import FollowingDialog
 from tui.ui.widgets.board import Board, BoardLine
 from tui.ui.widgets.columns import Cell, Column
 from tui.ui.widgets.confirm import ConfirmDialog, InputDialog
@@ -40,7 +39,7 @@ _CSS: Final = """
 _TONES: Final = {"+": "ok", "-": "bad"}
 
 
-class KeptDialog(ModalScreen[None]):
+class KeptDialog(FollowingDialog[None]):
     """A list of what is kept; it stays open while things happen to it.
 
     Args:
@@ -60,7 +59,6 @@ class KeptDialog(ModalScreen[None]):
         self._services, self._only = services, only
         self._keeping = services.library.keeping
         self._there: Mapping[tuple[str, str], Model] = {}
-        self._follower: Follower[Any] | None = None
 
     def compose(self) -> ComposeResult:
         """Heading, list, keys."""
@@ -103,22 +101,8 @@ class KeptDialog(ModalScreen[None]):
 
     def on_mount(self) -> None:
         """Follow what is kept."""
-        self._follower = Follower(self, self._keeping.kept, self._fill, 0.1)
-        self._follower.flush()
+        self.follow(self._keeping.kept, self._fill)
         self.query_one(Rows).focus()
-
-    def on_unmount(self) -> None:
-        """End following."""
-        if self._follower is not None:
-            self._follower.stop()
-
-    def can_draw(self) -> bool:
-        """See `follow.Host`."""
-        return self.is_attached
-
-    def draw_failed(self, error: Exception) -> None:
-        """See `follow.Host`."""
-        self.app._handle_exception(error)
 
     def _fill(self, kept: Sequence[KeptModel]) -> None:
         rows, only = self.query_one(Rows), self._only
@@ -248,7 +232,7 @@ class KeptDialog(ModalScreen[None]):
             self.dismiss(None)
 
 
-class KeptDiff(ModalScreen[None]):
+class KeptDiff(FollowingDialog[None]):
     """What is different between a kept model and another."""
 
     DEFAULT_CSS = f"KeptDiff {{ {_CSS} }}"
@@ -262,7 +246,6 @@ class KeptDiff(ModalScreen[None]):
         self._services, self._one, self._other, self._words = services, one, other, words
         self._keeping = services.library.keeping
         self._lines: tuple[str, ...] = ()
-        self._follower: Follower[Any] | None = None
 
     def compose(self) -> ComposeResult:
         """Heading, diff, keys."""
@@ -277,23 +260,10 @@ class KeptDiff(ModalScreen[None]):
     def on_mount(self) -> None:
         """Ask, and show what comes."""
         one = self._one
-        self._follower = Follower(self, self._keeping.comparisons, lambda _found: self._draw(), 0.1)
+        self.follow(self._keeping.comparisons, lambda _found: self._draw(), now=False)
         self._keeping.compare(one.provider, one.key, self._other)
         self.query_one(Board).focus()
         self.call_after_refresh(self._draw)
-
-    def on_unmount(self) -> None:
-        """End following."""
-        if self._follower is not None:
-            self._follower.stop()
-
-    def can_draw(self) -> bool:
-        """See `follow.Host`."""
-        return self.is_attached
-
-    def draw_failed(self, error: Exception) -> None:
-        """See `follow.Host`."""
-        self.app._handle_exception(error)
 
     def _draw(self) -> None:
         one = self._one

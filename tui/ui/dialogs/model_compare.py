@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen
 
 from tui.core.capabilities import Capability
 from tui.core.models import Model
@@ -16,7 +15,7 @@ from tui.core.observe import Observable
 from tui.core.record import record
 from tui.services.monitor.profile_words import joules, rate
 from tui.text import duration, size, tokens
-from tui.ui.follow import Follower
+from tui.ui.following import FollowingDialog
 from tui.ui.frame import Line
 from tui.ui.screens import library_columns
 from tui.ui.screens.parts import Rule
@@ -95,7 +94,7 @@ class CompareTable(Rows[Compared]):
     ]
 
 
-class CompareModels(ModalScreen[None]):
+class CompareModels(FollowingDialog[None]):
     """The comparison; it fills as the servers answer, and a model that goes says so."""
 
     DEFAULT_CSS = """
@@ -108,7 +107,6 @@ class CompareModels(ModalScreen[None]):
     def __init__(self, view: InstalledView, models: Sequence[Model]) -> None:
         super().__init__()
         self._view, self._models = view, tuple(models)
-        self._followers: list[Follower[Any]] = []
         self._from = 0
         self._only = False
 
@@ -129,24 +127,14 @@ class CompareModels(ModalScreen[None]):
             registry.details, registry.models, registry.running, services.monitor.profiles, services.library.updates.states,
         )  # fmt: skip
         for source in sources:
-            follower: Follower[Any] = Follower(self, source, lambda _value: self._draw(), 0.25)
-            self._followers.append(follower)
+            self.follow(source, lambda _value: self._draw(), fps=4, now=False)
         self.query_one("#compare-title", Rule).set_title(f"{len(self._models)} models")
         self._draw()
         self.query_one(CompareTable).focus()
 
-    def on_unmount(self) -> None:
-        """End following."""
-        for follower in self._followers:
-            follower.stop()
-
     def can_draw(self) -> bool:
         """See `follow.Host`."""
         return self.is_attached and self.is_current
-
-    def draw_failed(self, error: Exception) -> None:
-        """See `follow.Host`."""
-        self.app._handle_exception(error)
 
     def on_resize(self) -> None:
         """As many models as there is room for."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from tui.core.capabilities import Capability
@@ -18,7 +17,7 @@ from tui.core.model_page import sections
 from tui.core.models import Model, ModelDetail
 from tui.core.observe import Observable
 from tui.text import clean_label
-from tui.ui.follow import Follower
+from tui.ui.following import FollowingDialog
 from tui.ui.frame import Line
 from tui.ui.screens.parts import Rule
 from tui.ui.widgets.pager import Pager, Part, Piece
@@ -43,7 +42,7 @@ class PageSearch(Input):
     ]
 
 
-class ModelPage(ModalScreen[None]):
+class ModelPage(FollowingDialog[None]):
     """The page; it follows what becomes known, and stays when the model goes."""
 
     DEFAULT_CSS = """
@@ -62,7 +61,6 @@ class ModelPage(ModalScreen[None]):
         super().__init__()
         self._view, self._model = view, model
         self._key = (model.provider, model.key)
-        self._followers: list[Follower[Any]] = []
         self._gone = False
         self._field: PageSearch | None = None
 
@@ -84,23 +82,13 @@ class ModelPage(ModalScreen[None]):
             library.disk.origins, library.events.history,
         )  # fmt: skip
         for source in sources:
-            follower: Follower[Any] = Follower(self, source, lambda _value: self._moved(), 0.25)
-            self._followers.append(follower)
+            self.follow(source, lambda _value: self._moved(), fps=4, now=False)
         self._draw()
         self.query_one(Pager).focus()
-
-    def on_unmount(self) -> None:
-        """End following."""
-        for follower in self._followers:
-            follower.stop()
 
     def can_draw(self) -> bool:
         """See `follow.Host`."""
         return self.is_attached and self.is_current
-
-    def draw_failed(self, error: Exception) -> None:
-        """See `follow.Host`."""
-        self.app._handle_exception(error)
 
     # --- content
 

@@ -12,19 +12,18 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Static, TextArea
 
 from tui.core.errors import PaddockError
 from tui.core.jobs import Ask
 from tui.core.names import normal
-from tui.services.api import Preview, PreviewKey, pullers
+from tui.services.api import PreviewKey, pullers
 from tui.services.asks import question
 from tui.services.wishes import Wanted, lines_of, problem, read_name, read_names, read_time
 from tui.text import clean_name
 from tui.ui.dialogs.pull_about import About
-from tui.ui.follow import Follower
+from tui.ui.following import FollowingDialog
 from tui.ui.frame import Part
 from tui.ui.screens.fits import Fits
 from tui.ui.screens.parts import clock
@@ -57,7 +56,7 @@ class NamesArea(TextArea):
         self.insert("\n")
 
 
-class PullDialog(ModalScreen[None]):
+class PullDialog(FollowingDialog[None]):
     """Asks which models to pull, and queues them.
 
     Args:
@@ -106,7 +105,6 @@ class PullDialog(ModalScreen[None]):
         self._start: float | None = None
         self._warm_up = False
         self._looking: Timer | None = None
-        self._follower: Follower[Mapping[PreviewKey, Preview]] | None = None
 
     def compose(self) -> ComposeResult:
         """Where, names, what is offered, what they mean, what follows."""
@@ -127,22 +125,9 @@ class PullDialog(ModalScreen[None]):
         area = self.query_one(NamesArea)
         area.focus()
         area.move_cursor(area.document.end)
-        self._follower = Follower(self, self._services.jobs.previews, lambda _found: self._draw(), 0.1)
+        self.follow(self._services.jobs.previews, lambda _found: self._draw(), now=False)
         self._draw()
         self._look()
-
-    def on_unmount(self) -> None:
-        """End following."""
-        if self._follower is not None:
-            self._follower.stop()
-
-    def can_draw(self) -> bool:
-        """See `follow.Host`."""
-        return self.is_attached
-
-    def draw_failed(self, error: Exception) -> None:
-        """See `follow.Host`."""
-        self.app._handle_exception(error)
 
     # --- what is typed ------------------------------------------------------------------------------------------------
 

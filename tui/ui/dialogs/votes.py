@@ -9,14 +9,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.core.chat import Votes
 from tui.core.observe import Observable
 from tui.services.chat.api import ChatApi
 from tui.text import clean_name, count, duration
-from tui.ui.follow import Follower
+from tui.ui.following import FollowingDialog
 from tui.ui.widgets.bars import bar, uses_ascii
 from tui.ui.widgets.columns import Cell, Column
 from tui.ui.widgets.rows import Rows
@@ -30,7 +29,7 @@ def share(votes: Votes) -> float | None:
     return votes.won / total if total else None
 
 
-class VotesDialog(ModalScreen[None]):
+class VotesDialog(FollowingDialog[None]):
     """A table of all models that were compared, the one that won most at the top."""
 
     DEFAULT_CSS = """
@@ -53,7 +52,6 @@ class VotesDialog(ModalScreen[None]):
         super().__init__()
         self._chat = chat
         self._found: Observable[Sequence[Votes] | None] = Observable(None)
-        self._follower: Follower[Sequence[Votes] | None] | None = None
 
     def compose(self) -> ComposeResult:
         """Title, table, hint."""
@@ -88,22 +86,12 @@ class VotesDialog(ModalScreen[None]):
         rows = self.query_one(Rows)
         rows.focus()
         rows.sort_by("share")
-        self._follower = Follower(self, self._found, self._fill, 0.1)
         self._chat.votes(self._found.set)
-        self._follower.flush()
-
-    def on_unmount(self) -> None:
-        """End following."""
-        if self._follower is not None:
-            self._follower.stop()
+        self.follow(self._found, self._fill)
 
     def can_draw(self) -> bool:
         """See `follow.Host`."""
         return self.is_attached and bool(self.query(Rows))  # at the end its parts go first
-
-    def draw_failed(self, error: Exception) -> None:
-        """See `follow.Host`."""
-        self.app._handle_exception(error)
 
     def _fill(self, found: Sequence[Votes] | None) -> None:
         if found is None:
