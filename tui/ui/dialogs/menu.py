@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from tui.core.record import record
 from tui.ui.widgets.columns import Cell, Column
+from tui.ui.widgets.confirm import FilteredDialog
 from tui.ui.widgets.rows import Rows
 
 
@@ -33,7 +31,7 @@ class Entry:
     reason: str = ""
 
 
-class MenuDialog(ModalScreen[str | None]):
+class MenuDialog(FilteredDialog):
     """Entries to choose from, narrowed by what is typed; the result is an action, None for esc."""
 
     DEFAULT_CSS = """
@@ -49,11 +47,6 @@ class MenuDialog(ModalScreen[str | None]):
         .dialog Rows .rows--cursor-blurred { color: $block-cursor-foreground; background: $block-cursor-background; }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "back", id="menu.back", tooltip="Do nothing"),
-        Binding("down", "step(1)", "down", id="menu.down", show=False, priority=True),
-        Binding("up", "step(-1)", "up", id="menu.up", show=False, priority=True),
-    ]
 
     def __init__(self, title: str, entries: Sequence[Entry]) -> None:
         super().__init__()
@@ -67,9 +60,7 @@ class MenuDialog(ModalScreen[str | None]):
 
         with Vertical(classes="dialog"):
             yield Static(Content(self._about))
-            field = Input(placeholder="type to filter", compact=True)
-            field.cursor_blink = False
-            yield field
+            yield self.field()
             keys = max((len(entry.key) for entry in self._entries), default=1)
             titles = max((len(entry.title) for entry in self._entries), default=1)
             yield Rows[Entry](
@@ -94,16 +85,6 @@ class MenuDialog(ModalScreen[str | None]):
         self.query_one(Input).focus()
         self._explain()
 
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Filter."""
-        event.stop()
-        self.query_one(Rows).set_filter(event.value)
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Choose what the cursor is on."""
-        event.stop()
-        self.query_one(Rows).action_open()
-
     def on_rows_highlighted(self, event: Rows.Highlighted) -> None:
         """Another entry."""
         event.stop()
@@ -119,11 +100,3 @@ class MenuDialog(ModalScreen[str | None]):
         entry = self.query_one(Rows).highlighted
         if isinstance(entry, Entry):
             self.query_one(".hint", Static).update(Content(f"Not now: {entry.reason}" if entry.reason else entry.words))
-
-    def action_step(self, step: int) -> None:
-        """Move in the list while the field has the focus."""
-        self.query_one(Rows).action_move(step)
-
-    def action_leave(self) -> None:
-        """Without a choice."""
-        self.dismiss(None)

@@ -143,7 +143,41 @@ class InputDialog(ModalScreen[str | None]):
         self.dismiss(None)
 
 
-class ChoiceDialog(ModalScreen[str | None]):
+class FilteredDialog(ModalScreen[str | None]):
+    """A field that filters a list: arrows move in the list while the field has the focus, enter takes; None for esc."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "back", id="choice.back", tooltip="Choose nothing"),
+        Binding("down", "step(1)", "down", id="choice.down", show=False, priority=True),
+        Binding("up", "step(-1)", "up", id="choice.up", show=False, priority=True),
+    ]
+
+    def field(self) -> Input:
+        """The field, to be yielded above the `Rows`."""
+        field = Input(placeholder="type to filter", compact=True)
+        field.cursor_blink = False
+        return field
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filter."""
+        event.stop()
+        self.query_one(Rows).set_filter(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Choose what the cursor is on."""
+        event.stop()
+        self.query_one(Rows).action_open()
+
+    def action_step(self, step: int) -> None:
+        """Move in the list while the field has the focus."""
+        self.query_one(Rows).action_move(step)
+
+    def action_leave(self) -> None:
+        """Without a choice."""
+        self.dismiss(None)
+
+
+class ChoiceDialog(FilteredDialog):
     """A list to pick from, filtered by what is typed; the result is the key, None for esc.
 
     Args:
@@ -153,11 +187,6 @@ class ChoiceDialog(ModalScreen[str | None]):
     """
 
     DEFAULT_CSS = f"ChoiceDialog {{ {_CSS} }}"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "back", id="choice.back", tooltip="Choose nothing"),
-        Binding("down", "step(1)", "down", id="choice.down", show=False, priority=True),
-        Binding("up", "step(-1)", "up", id="choice.up", show=False, priority=True),
-    ]
 
     def __init__(self, title: str, choices: Sequence[tuple[str, str, str]], *, current: str = "") -> None:
         super().__init__()
@@ -167,9 +196,7 @@ class ChoiceDialog(ModalScreen[str | None]):
         """Title, filter field, list."""
         with Vertical(classes="dialog"):
             yield Static(Content(self._ask))
-            field = Input(placeholder="type to filter", compact=True)
-            field.cursor_blink = False
-            yield field
+            yield self.field()
             yield Rows[tuple[str, str, str]](
                 [
                     Column("label", "", lambda choice: Text(choice[1]), flex=3, max=self._label_width()),
@@ -196,29 +223,11 @@ class ChoiceDialog(ModalScreen[str | None]):
         rows.move_to_key(self._current)
         self.query_one(Input).focus()
 
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Filter."""
-        event.stop()
-        self.query_one(Rows).set_filter(event.value)
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Choose what the cursor is on."""
-        event.stop()
-        self.query_one(Rows).action_open()
-
     def on_rows_selected(self, event: Rows.Selected) -> None:
         """Done."""
         event.stop()
         if event.item is not None:
             self.dismiss(event.item[0])
-
-    def action_step(self, step: int) -> None:
-        """Move in the list while the field has the focus."""
-        self.query_one(Rows).action_move(step)
-
-    def action_leave(self) -> None:
-        """Without a choice."""
-        self.dismiss(None)
 
 
 class MarkDialog(ModalScreen[list[str] | None]):
