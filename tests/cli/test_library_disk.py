@@ -13,6 +13,9 @@ import pytest
 from tests.cli.conftest import Background, Run
 from tests.support.models_folder import Folder, FolderServer
 from tui.cli.output import DONE, FAILED, REFUSED, USAGE
+from tui.config.paths import find_paths
+from tui.store.blob_checks import BlobChecks
+from tui.store.db import Database
 
 TRASH = "trash-1794000000.paddock/library/gone:1"
 
@@ -110,6 +113,22 @@ def test_verify_tells_what_is_damaged_by_its_exit_code(world: World, run: Run) -
     assert "Pulling alone would not mend it" in said.err
     assert run("verify").code == USAGE
     assert run("verify", "never:1").code == FAILED
+
+
+def test_verify_forgets_what_was_found_of_blobs_that_are_gone(world: World, run: Run, home: Path) -> None:
+    def known() -> set[str]:
+        database = Database(find_paths().database, read_only=True)
+        try:
+            return set(BlobChecks(database).of(str(world.folder.path)))
+        finally:
+            database.close()
+
+    assert run("verify", "--all").code == DONE
+    lost = world.folder.blob(b"t")
+    assert lost in known()
+    (world.folder.blobs / lost.replace(":", "-")).unlink()
+    assert run("verify", "b:1").code == DONE
+    assert lost not in known() and world.folder.blob(b"w" * 100_000) in known()
 
 
 def test_verify_without_the_folder_asks_the_server(world: World, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

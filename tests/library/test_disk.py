@@ -26,6 +26,7 @@ from tui.providers.factory import make_provider
 from tui.services.library import disk as disk_module
 from tui.services.library import disk_read, disk_verify
 from tui.services.library.disk import Disk
+from tui.store.blob_checks import BlobChecks
 
 TRASH = "trash-1794000000.paddock/library/gone:1"
 
@@ -174,6 +175,29 @@ async def test_verify_tells_damage_notes_it_and_remembers(world: World) -> None:
     await until(lambda: len(again.checks.value.results) == 2)
     assert again.checks.value.results["box", "bad:1"].verdict is Verdict.DAMAGED
     await again.aclose()
+
+
+async def test_checks_of_blobs_that_are_gone_are_forgotten_where_all_could_be_read(world: World) -> None:
+    world.folder.model("a:1", model=b"a" * 1000)
+    world.folder.model("b:1", model=b"b" * 1000)
+    world.list()
+    await world.looked()
+    world.disk.verify([("box", "a:1"), ("box", "b:1")])
+    await until(lambda: len(world.disk.checks.value.results) == 2 and not world.disk.checks.value.model)
+    assert world.host.database is not None
+    kept, folder = BlobChecks(world.host.database), str(world.folder.path)
+    lost = world.folder.blob(b"b" * 1000)
+    assert lost in kept.of(folder)
+    world.folder.write("strange:1", b"no manifest")
+    (world.folder.blobs / lost.replace(":", "-")).unlink()
+    before = world.disk.uses.value
+    world.disk.refresh()
+    await until(lambda: world.disk.uses.value is not before)
+    assert lost in kept.of(folder)
+    world.folder.manifest("strange:1").unlink()
+    world.disk.refresh()
+    await until(lambda: lost not in kept.of(folder))
+    assert world.folder.blob(b"a" * 1000) in kept.of(folder)
 
 
 async def test_D_a_full_disk_keeps_nobody_from_checking(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -282,6 +282,9 @@ async def _check(context: Context, task: disk_verify.Task, store: BlobChecks | N
 
     work = asyncio.ensure_future(disk_verify.check(task, known, reading, SYSTEM, put))
     try:
+        if store is not None and task.folder is not None:
+            with contextlib.suppress(PaddockError):
+                await store.forget(path, disk_verify.lost(task.folder, known))
         while not work.done():
             await asyncio.wait({work}, timeout=TOLD_EVERY)
             if total and not work.done() and sys.stderr.isatty() and not context.json:

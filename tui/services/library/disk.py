@@ -178,20 +178,25 @@ class Disk(Part):
         empties = {kept.key: kept.goes_at for kept in self._keeping.kept.value if kept.provider == state.name}
         table = self._table
 
-        def work() -> tuple[Look, DiskUse, Parts, Mapping[str, DiskShare], list[ModelCheck]]:
+        def work() -> tuple[Look, DiskUse, Parts, Mapping[str, DiskShare], list[ModelCheck], list[str]]:
             look = self._look(state, models)
             use, parts = use_of(state.name, models, look, weights, jobs, empties, version=state.version, now=now)
             checked: list[ModelCheck] = []
+            lost: list[str] = []
             if look.folder is not None and table is not None and (known := table.of(str(look.folder.path))):
+                lost = disk_verify.lost(look.folder, known)
                 names = {disk_use.plain(model.key): model.key for model in models}
                 for found in look.folder.models:
                     key = names.get(disk_use.plain(found.name))
                     made = disk_verify.earlier(state.name, found, key, look.folder, known) if key is not None else None
                     checked += [made] if made is not None else []
-            return look, use, parts, disk_use.shares(models, parts), checked
+            return look, use, parts, disk_use.shares(models, parts), checked, lost
 
-        look, use, parts, shares, checked = await in_daemon_thread(work)
+        look, use, parts, shares, checked, lost = await in_daemon_thread(work)
         self._looks[state.name] = look
+        if lost and table is not None and look.folder is not None:
+            with contextlib.suppress(PaddockError):
+                await table.forget(str(look.folder.path), lost)
         return use, parts, shares, checked
 
     def _look(self, state: ProviderState, models: Sequence[Model]) -> Look:

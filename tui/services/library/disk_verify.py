@@ -238,6 +238,11 @@ def verdict(provider: str, model: str, layers: Sequence[PlanLayer], bad: Mapping
     return ModelCheck(provider, model, kind, "; ".join(parts[:5]), remedy, at, len(layers), total, wrong)
 
 
+def lost(folder: ModelsFolder, known: Iterable[str]) -> list[str]:
+    """Of the blobs that were checked those that are gone; none where not all of the folder could be read."""
+    return [digest for digest in known if digest not in folder.blobs] if folder.whole else []
+
+
 def earlier(provider: str, model: FolderModel, key: str, folder: ModelsFolder, known: Mapping[str, BlobCheck]) -> ModelCheck | None:
     """What checks of the past say of a model: None where one of its blobs was never checked, or changed since."""
     bad: dict[str, Found] = {}
