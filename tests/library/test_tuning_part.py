@@ -13,6 +13,7 @@ import pytest
 
 from tests.library.bench import CHANGES, GB, Bench
 from tests.library.host import Host
+from tests.support.llama import INFO
 from tui.core.clock import SYSTEM
 from tui.core.errors import Failure, PaddockError
 from tui.core.jobs import JobKind
@@ -29,10 +30,6 @@ from tui.store.tunings import Tunings
 SAMPLE = Sample(
     time=1.0, cpu=Cpu(physical=8), memory=Memory(32 * GB, 8 * GB), gpus=(Gpu("u", 0, "RTX", memory_total=24 * GB, memory_used=0),)
 )
-INFO = {
-    "general.architecture": "llama", "llama.block_count": 32, "llama.embedding_length": 4096, "llama.attention.head_count": 32,
-    "llama.attention.head_count_kv": 8, "llama.context_length": 131_072, "llama.vocab_size": 128_256,
-}  # fmt: skip
 
 
 class Queue:

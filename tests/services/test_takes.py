@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.llama import INFO
 from tests.support.monitor_host import GB, FakeHost, running, sample
 from tui.config.settings import Settings
 from tui.core.fit import CONTEXT_OVERHEAD, MARGIN
@@ -11,15 +12,6 @@ from tui.core.models import Location, Model, ModelDetail
 from tui.core.monitor import Profile, Take
 from tui.services.monitor.takes import place, would_take
 
-INFO = {
-    "general.architecture": "llama",
-    "llama.block_count": 32,
-    "llama.embedding_length": 4096,
-    "llama.attention.head_count": 32,
-    "llama.attention.head_count_kv": 8,
-    "llama.context_length": 131_072,
-    "llama.vocab_size": 128_256,
-}
 KV = 131_072
 """Bytes a token."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.llama import INFO
 from tui.core.fit import (
     KV_BYTES,
     Card,
@@ -37,15 +38,6 @@ from tui.core.fit_learn import Lessons
 from tui.core.models import ModelDetail
 
 GB = 1_000_000_000
-INFO = {
-    "general.architecture": "llama",
-    "llama.block_count": 32,
-    "llama.embedding_length": 4096,
-    "llama.attention.head_count": 32,
-    "llama.attention.head_count_kv": 8,
-    "llama.context_length": 131072,
-    "llama.vocab_size": 128256,
-}
 TENSORS = (("token_embd.weight", "Q4_K", (4096, 128256)), ("output.weight", "Q6_K", (4096, 128256)))
 LLAMA = ModelDetail("ollama", "llama3.1:8b", info=INFO, tensors=TENSORS)
 WEIGHTS = 4_920_738_944
