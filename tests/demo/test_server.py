@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
-from tests.support.screen import until
+from tests.demo.serving import serving
 from tests.support.settings import having
 from tui.config.settings import ChatCommand, Settings
 from tui.core.chat import Attachment, AttachmentKind, ChatRequest, CompletionRequest, Message, Role
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.events import Delta, Done, Thinking, ToolCall
 from tui.core.fim import FAMILIES
-from tui.core.models import Endpoint
 from tui.core.names import parse
 from tui.demo import launch
 from tui.demo.answers import Memory as PromptMemory
@@ -26,27 +23,11 @@ from tui.demo.answers import speed_of
 from tui.demo.launch import RECORD, ensure_running
 from tui.demo.models import FIRST, OUTDATED, SPECS, STATE, World, layers_of
 from tui.demo.prompts import given
-from tui.demo.server import Pace, seconds_of, serve
+from tui.demo.server import Pace, seconds_of
 from tui.demo.words import gap_of
-from tui.providers.factory import make_provider
 from tui.providers.manifest import Registry
 from tui.services.chat.formats import check_format
 from tui.services.chat.tools import ToolContext, names, offered, run
-
-FAST = Pace(pull=40e9, tokens=5000, load=0.01, idle=600)
-
-
-@pytest.fixture
-async def demo(tmp_path: Path):
-    """A running server's provider; `restart` style tests use `start`."""
-    stop, ports = asyncio.Event(), []
-    task = asyncio.create_task(serve(World.open(tmp_path), FAST, 0, ports.append, stop))
-    await until(lambda: ports)
-    provider = make_provider(Endpoint("demo", "ollama", f"http://127.0.0.1:{ports[0]}"), lambda reference: "")
-    yield provider
-    await provider.aclose()
-    stop.set()
-    await task
 
 
 def request(text: str, model: str = "qwen3:8b", **fields) -> ChatRequest:
@@ -246,27 +227,20 @@ async def test_a_pull_runs_to_success_and_is_listed(demo):
 
 
 async def test_a_pull_goes_on_where_its_client_left(tmp_path):
-    slow = Pace(pull=200e6, tokens=1000, load=0.01)
-    stop, ports = asyncio.Event(), []
-    task = asyncio.create_task(serve(World.open(tmp_path), slow, 0, ports.append, stop))
-    await until(lambda: ports)
-    provider = make_provider(Endpoint("demo", "ollama", f"http://127.0.0.1:{ports[0]}"), lambda reference: "")
-    reached = 0
-    stream = provider.pull("mistral:7b")
-    async for step in stream:
-        if step.completed and step.completed > 20_000_000:
-            reached = step.completed
-            break
-    await stream.aclose()
-    again = provider.pull("mistral:7b")
-    async for step in again:
-        if step.completed:
-            assert step.completed >= reached
-            break
-    await again.aclose()
-    await provider.aclose()
-    stop.set()
-    await task
+    async with serving(tmp_path, Pace(pull=200e6, tokens=1000, load=0.01)) as provider:
+        reached = 0
+        stream = provider.pull("mistral:7b")
+        async for step in stream:
+            if step.completed and step.completed > 20_000_000:
+                reached = step.completed
+                break
+        await stream.aclose()
+        again = provider.pull("mistral:7b")
+        async for step in again:
+            if step.completed:
+                assert step.completed >= reached
+                break
+        await again.aclose()
 
 
 async def test_an_unknown_name_is_said_to_be_unknown(demo):
@@ -331,28 +305,22 @@ async def test_one_of_the_first_models_has_an_update_of_a_few_bytes(demo):
 
 
 async def test_an_unfinished_blob_is_not_there_and_a_finished_one_is(tmp_path):
-    stop, ports = asyncio.Event(), []
-    task = asyncio.create_task(serve(World.open(tmp_path), Pace(pull=200e6), 0, ports.append, stop))
-    await until(lambda: ports)
-    provider = make_provider(Endpoint("demo", "ollama", f"http://127.0.0.1:{ports[0]}"), lambda reference: "")
-    weights, *_rest, config = [f"sha256:{digest}" for digest, _size in layers_of(SPECS["nomic-embed-text:latest"])]
-    await provider.delete("nomic-embed-text")
-    assert not await provider.has_blob(weights)
-    stream, halfway = provider.pull("nomic-embed-text"), False
-    async for step in stream:
-        if step.digest == weights and step.completed and not halfway:
-            halfway = True
-            assert not await provider.has_blob(weights)
-        if step.digest not in ("", weights):
-            break
-    await stream.aclose()
-    assert halfway
-    assert await provider.has_blob(weights)
-    assert not await provider.has_blob(config)
-    assert await listed(provider, "nomic-embed-text:latest") is None
-    await provider.aclose()
-    stop.set()
-    await task
+    async with serving(tmp_path, Pace(pull=200e6)) as provider:
+        weights, *_rest, config = [f"sha256:{digest}" for digest, _size in layers_of(SPECS["nomic-embed-text:latest"])]
+        await provider.delete("nomic-embed-text")
+        assert not await provider.has_blob(weights)
+        stream, halfway = provider.pull("nomic-embed-text"), False
+        async for step in stream:
+            if step.digest == weights and step.completed and not halfway:
+                halfway = True
+                assert not await provider.has_blob(weights)
+            if step.digest not in ("", weights):
+                break
+        await stream.aclose()
+        assert halfway
+        assert await provider.has_blob(weights)
+        assert not await provider.has_blob(config)
+        assert await listed(provider, "nomic-embed-text:latest") is None
 
 
 async def test_a_file_is_sent_and_made_into_a_smaller_model(demo, tmp_path):

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from tests.support.screen import until
 from tui.core.clock import SYSTEM
 from tui.core.levels import agree
-from tui.core.models import Endpoint, RunningModel
+from tui.core.models import RunningModel
 from tui.demo.measured import measured_answer
-from tui.demo.models import World
-from tui.demo.server import Pace, serve
 from tui.providers.base import Provider
-from tui.providers.factory import make_provider
 from tui.services.library.tuning_measure import PROMPTS, measure
-
-
-@pytest.fixture
-async def demo(tmp_path: Path) -> AsyncIterator[Provider]:
-    stop, ports = asyncio.Event(), list[int]()
-    pace = Pace(pull=40e9, tokens=5000, load=0.01, idle=600)
-    task = asyncio.create_task(serve(World.open(tmp_path), pace, 0, ports.append, stop))
-    await until(lambda: ports)
-    provider = make_provider(Endpoint("demo", "ollama", f"http://127.0.0.1:{ports[0]}"), lambda _reference: "")
-    yield provider
-    await provider.aclose()
-    stop.set()
-    await task
 
 
 async def loaded(demo: Provider) -> RunningModel:
