@@ -1,7 +1,7 @@
 """A host for the chat engine, a scripted provider, and waiting for conditions."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +210,7 @@ class Bench:
         await asyncio.gather(*self.host.tasks, return_exceptions=True)
         if self.host.database is not None:
             await self.host.database.aclose()
+
+
+Make = Callable[..., Awaitable[Bench]]
+"""Makes a begun `Bench`; what of, each fixture says."""

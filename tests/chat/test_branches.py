@@ -1,19 +1,17 @@
 """Branches, edits, deleted messages, context marks, comparisons and titles, as the chats' verbs make them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.chat.host import DONE, Bench, Scripted, until
+from tests.chat.host import DONE, Bench, Make, Scripted, until
 from tui.core.chat import AnswerState, Role
 from tui.core.events import Delta, Done, Metrics
 from tui.core.fit import Machine
 from tui.core.models import Model
-
-Make = Callable[..., Awaitable[Bench]]
 
 
 @pytest.fixture(params=[True, False], ids=["disk", "memory"])

@@ -3,13 +3,13 @@
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.chat.host import DONE, Bench, Scripted, until
+from tests.chat.host import DONE, Bench, Make, Scripted, until
 from tui.core.chat import AnswerState, ConversationSettings, Message, Role
 from tui.core.events import Delta, Done, Thinking, ToolCall
 from tui.core.models import Model
@@ -17,7 +17,6 @@ from tui.store import opening
 from tui.store.conversations import Conversations
 from tui.store.db import Database
 
-Make = Callable[..., Awaitable[Bench]]
 WORDS = "word " * 8_000
 """Enough text to need pages that a full disk does not have."""
 SURROGATE = "a\ud83d\0b"

@@ -3,15 +3,13 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.chat.host import DONE, Bench, Scripted, until
+from tests.chat.host import DONE, Bench, Make, Scripted, until
 from tests.support.fault_server import Exchange, FaultServer
-from tests.support.servers import connect, server  # noqa: F401
 from tui.config.settings import ProviderSettings
 from tui.core.chat import AnswerState, ConversationSettings
 from tui.core.errors import Failure, FailureKind, PaddockError
@@ -20,21 +18,6 @@ from tui.core.jobs import Job, JobKind, JobState, JobWish
 from tui.core.models import Endpoint, Model
 from tui.store import db as store_db
 from tui.store.measurements import Measurements
-
-Make = Callable[..., Awaitable[Bench]]
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Make]:
-    made: list[Bench] = []
-
-    async def make(provider: Any, folder: Path | None = tmp_path) -> Bench:
-        made.append(await Bench(folder, provider).begin())
-        return made[-1]
-
-    yield make
-    for one in made:
-        await one.end()
 
 
 def rows(bench: Bench) -> list[tuple[str, str, str]]:
@@ -332,12 +315,12 @@ def line(text: str) -> bytes:
     return json.dumps({**LINE, "message": {"role": "assistant", "content": text}}).encode() + b"\n"
 
 
-async def real(bench: Make, server: FaultServer, connect: Any, route: Any) -> Bench:  # noqa: F811
+async def real(bench: Make, server: FaultServer, connect: Any, route: Any) -> Bench:
     server.routes["/api/chat"] = route
     return await bench(connect())
 
 
-async def test_H05_reset_after_three_lines(bench: Make, server: FaultServer, connect: Any) -> None:  # noqa: F811
+async def test_H05_reset_after_three_lines(bench: Make, server: FaultServer, connect: Any) -> None:
     got = asyncio.Event()
 
     async def route(exchange: Exchange) -> None:
@@ -356,20 +339,20 @@ async def test_H05_reset_after_three_lines(bench: Make, server: FaultServer, con
     assert len(server.requests) == 1
 
 
-async def test_H07_clean_end_without_done(bench: Make, server: FaultServer, connect: Any) -> None:  # noqa: F811
+async def test_H07_clean_end_without_done(bench: Make, server: FaultServer, connect: Any) -> None:
     one = await real(bench, server, connect, lambda exchange: exchange.stream(line("a"), line("b")))
     answer = await one.say("go")
     assert (answer.content, answer.state) == ("ab", AnswerState.INTERRUPTED)
 
 
-async def test_H10_error_in_the_middle(bench: Make, server: FaultServer, connect: Any) -> None:  # noqa: F811
+async def test_H10_error_in_the_middle(bench: Make, server: FaultServer, connect: Any) -> None:
     one = await real(bench, server, connect, lambda exchange: exchange.stream(line("a"), b'{"error":"boom"}\n'))
     answer = await one.say("go")
     assert (answer.content, answer.state) == ("a", AnswerState.FAILED)
     assert answer.failure is not None and "boom" in answer.failure.what + answer.failure.details
 
 
-async def test_H32_the_server_sees_the_stop(bench: Make, server: FaultServer, connect: Any) -> None:  # noqa: F811
+async def test_H32_the_server_sees_the_stop(bench: Make, server: FaultServer, connect: Any) -> None:
     gone = asyncio.Event()
 
     async def route(exchange: Exchange) -> None:

@@ -11,7 +11,6 @@ import pytest
 from tests.chat.host import Bench, until
 from tests.services.test_completion import Host
 from tests.support.fault_server import Exchange, FaultServer
-from tests.support.servers import connect, server  # noqa: F401
 from tui.core.chat import AnswerState, ConversationSettings, Role
 from tui.core.clock import SYSTEM
 from tui.core.models import Model
@@ -89,7 +88,7 @@ class Raving:
 
 
 @pytest.fixture
-async def one(tmp_path: Path, server: FaultServer, connect: Any) -> AsyncIterator[Bench]:  # noqa: F811
+async def one(tmp_path: Path, server: FaultServer, connect: Any) -> AsyncIterator[Bench]:
     bench = Bench(tmp_path, connect())
     bench.host.others["vllm"] = connect("vllm")
     bench.host.listed = (Model("lab", "m", "m"), Model("vllm", "m", "m"))
@@ -100,7 +99,7 @@ async def one(tmp_path: Path, server: FaultServer, connect: Any) -> AsyncIterato
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_P30_H18_no_answer_however_malformed_ends_anything(one: Bench, server: FaultServer, seed: int) -> None:  # noqa: F811
+async def test_P30_H18_no_answer_however_malformed_ends_anything(one: Bench, server: FaultServer, seed: int) -> None:
     chance = random.Random(seed)
     server.routes["*"] = Raving(chance)
     one.chat.configure(ConversationSettings(tools=("calculator",), format=chance.choice((None, None, "json"))))
@@ -131,7 +130,7 @@ async def test_P30_H18_no_answer_however_malformed_ends_anything(one: Bench, ser
     assert one.host.database.read(lambda connection: connection.execute("PRAGMA quick_check").fetchone()) == ("ok",)
 
 
-async def test_P30_no_completion_however_malformed_ends_anything(server: FaultServer, connect: Any) -> None:  # noqa: F811
+async def test_P30_no_completion_however_malformed_ends_anything(server: FaultServer, connect: Any) -> None:
     chance = random.Random(1)
     host: Any = Host(connect())
     completion = Completion(host=host, clock=SYSTEM, tick=0.01)
@@ -153,7 +152,7 @@ async def test_P30_no_completion_however_malformed_ends_anything(server: FaultSe
     await completion.aclose()
 
 
-async def test_P22_X05_a_thousand_calls_in_one_answer_cost_no_thousand_questions(one: Bench, server: FaultServer) -> None:  # noqa: F811
+async def test_P22_X05_a_thousand_calls_in_one_answer_cost_no_thousand_questions(one: Bench, server: FaultServer) -> None:
     calls = [{"function": {"name": "calculator" if number % 2 else "rm", "arguments": {"expression": "1"}}} for number in range(1000)]
     seen = []
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.chat.host import DONE, Bench, Scripted, until
+from tests.chat.host import DONE, Bench, Make, Scripted, until
 from tui.core.chat import AnswerState, ChatRequest, Message, Role
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.events import Delta, Done, Metrics, Thinking
@@ -19,21 +17,7 @@ from tui.core.monitor import Profile
 from tui.services.chat.tokens import first_read
 from tui.store.measurements import Measurements
 
-Make = Callable[..., Awaitable[Bench]]
 READ = Done("stop", Metrics(prompt_tokens=400, prompt_seconds=2.0, output_tokens=50, output_seconds=1.0))
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Make]:
-    made: list[Bench] = []
-
-    async def make(provider: Any, folder: Path | None = tmp_path) -> Bench:
-        made.append(await Bench(folder, provider).begin())
-        return made[-1]
-
-    yield make
-    for one in made:
-        await one.end()
 
 
 def profile(one: Bench) -> Profile:

@@ -2,14 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.chat.host import DONE, Bench, Scripted, until
+from tests.chat.host import DONE, Bench, Make, Scripted, until
 from tui.core.chat import AnswerState, ConversationSettings, Role
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.events import Delta, Done
@@ -18,7 +18,6 @@ from tui.services.chat import attachments
 from tui.store.conversations import Conversations
 from tui.store.identity import Identity, myself
 
-Make = Callable[..., Awaitable[Bench]]
 PAIR = (("lab", "qwen3:8b"), ("lab", "phi4:14b"))
 
 

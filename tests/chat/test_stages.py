@@ -10,7 +10,6 @@ import pytest
 
 from tests.chat.host import Bench, until
 from tests.support.fault_server import Exchange, FaultServer
-from tests.support.servers import connect, server  # noqa: F401
 from tui.core.chat import AnswerState, ConversationSettings
 from tui.core.models import Model
 
@@ -69,7 +68,7 @@ class Stage:
 
 
 @pytest.fixture
-async def one(tmp_path: Path, server: FaultServer, connect: Any) -> AsyncIterator[Bench]:  # noqa: F811
+async def one(tmp_path: Path, server: FaultServer, connect: Any) -> AsyncIterator[Bench]:
     bench = await Bench(tmp_path, connect()).begin()
     yield bench
     assert not bench.host.errors
@@ -106,7 +105,7 @@ async def reach(one: Bench, stage: Stage, name: str) -> None:
         await until(lambda: texts != 0 or (one.chat.live.value and one.chat.live.value.buffer.thinking))
 
 
-async def test_H32_esc_at_every_stage_a_hundred_times(one: Bench, server: FaultServer) -> None:  # noqa: F811
+async def test_H32_esc_at_every_stage_a_hundred_times(one: Bench, server: FaultServer) -> None:
     stage = Stage()
     server.routes["/api/chat"] = stage
     for count in range(TIMES):
@@ -128,7 +127,7 @@ async def test_H32_esc_at_every_stage_a_hundred_times(one: Bench, server: FaultS
 
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name not in ("asking", "pulling", "tool")])
-async def test_H05_server_killed_at_every_stage(one: Bench, server: FaultServer, name: str) -> None:  # noqa: F811
+async def test_H05_server_killed_at_every_stage(one: Bench, server: FaultServer, name: str) -> None:
     stage = Stage()
     stage.dies = True
     server.routes["/api/chat"] = stage
@@ -145,8 +144,8 @@ async def test_H05_server_killed_at_every_stage(one: Bench, server: FaultServer,
 
 async def test_P38_two_chats_and_a_comparison_while_one_server_hangs(
     one: Bench,
-    server: FaultServer,  # noqa: F811
-    connect: Callable[..., Any],  # noqa: F811
+    server: FaultServer,
+    connect: Callable[..., Any],
 ) -> None:
     hung = FaultServer()
     await hung.start()

@@ -11,7 +11,6 @@ from tests.chat.host import Bench, until
 from tests.chat.test_stages import END, Stage, line, never, text
 from tests.services.test_completion import Host
 from tests.support.fault_server import Exchange, FaultServer
-from tests.support.servers import connect, server  # noqa: F401
 from tui.core.chat import AnswerState, Message
 from tui.core.clock import SYSTEM
 from tui.core.models import Model
@@ -55,7 +54,7 @@ class Two:
 
 
 @pytest.fixture
-async def one(tmp_path: Path, server: FaultServer, connect: Any) -> AsyncIterator[Bench]:  # noqa: F811
+async def one(tmp_path: Path, server: FaultServer, connect: Any) -> AsyncIterator[Bench]:
     bench = Bench(tmp_path, connect())
     bench.host.others["spare"] = connect()
     bench.host.listed = (Model("lab", "bad:1b", "bad:1b"), Model("spare", "good:1b", "good:1b"), Model("lab", "good:1b", "good:1b"))
@@ -111,7 +110,7 @@ async def leave(one: Bench) -> None:
     await until(lambda: one.chat.view.value.id == 0)
 
 
-async def test_H32_esc_at_every_stage_of_a_comparison(one: Bench, server: FaultServer) -> None:  # noqa: F811
+async def test_H32_esc_at_every_stage_of_a_comparison(one: Bench, server: FaultServer) -> None:
     server.routes["/api/chat"] = two = Two()
     for name in COLUMN * 3:
         await compare(one, two, name)
@@ -127,7 +126,7 @@ async def test_H32_esc_at_every_stage_of_a_comparison(one: Bench, server: FaultS
         await leave(one)
 
 
-async def test_H32_one_column_is_stopped_at_every_stage_and_the_other_goes_on(one: Bench, server: FaultServer) -> None:  # noqa: F811
+async def test_H32_one_column_is_stopped_at_every_stage_and_the_other_goes_on(one: Bench, server: FaultServer) -> None:
     server.routes["/api/chat"] = two = Two()
     for name in COLUMN * 2:
         await compare(one, two, name)
@@ -145,7 +144,7 @@ async def test_H32_one_column_is_stopped_at_every_stage_and_the_other_goes_on(on
     await until(lambda: server.open == 0)
 
 
-async def test_H05_server_killed_at_every_stage_of_a_column(one: Bench, server: FaultServer) -> None:  # noqa: F811
+async def test_H05_server_killed_at_every_stage_of_a_column(one: Bench, server: FaultServer) -> None:
     server.routes["/api/chat"] = two = Two()
     for name in DYING:
         await compare(one, two, name)
@@ -172,7 +171,7 @@ GAP = ("asking", "what it can", "connected", "headers", "text", "half a line", "
 class Filling:
     """An Ollama whose completion goes as far as a stage and stays there, or dies there."""
 
-    def __init__(self, server: FaultServer) -> None:  # noqa: F811
+    def __init__(self, server: FaultServer) -> None:
         self.stage, self.there, self.die = "", asyncio.Event(), asyncio.Event()
         server.routes |= {"/api/generate": self.generate, "/api/show": self.show}
 
@@ -205,7 +204,7 @@ def completed(response: str) -> bytes:
 
 
 @pytest.fixture
-async def completion(connect: Any) -> AsyncIterator[Completion]:  # noqa: F811
+async def completion(connect: Any) -> AsyncIterator[Completion]:
     host: Any = Host(connect())
     found = Completion(host=host, clock=SYSTEM, tick=0.005)
     yield found
@@ -230,7 +229,7 @@ async def ask(completion: Completion, filling: Filling, name: str) -> None:
     await until(lambda: name not in KEPT or completion.view.value.candidates == (KEPT[name],))
 
 
-async def test_H32_esc_at_every_stage_of_a_completion(completion: Completion, server: FaultServer) -> None:  # noqa: F811
+async def test_H32_esc_at_every_stage_of_a_completion(completion: Completion, server: FaultServer) -> None:
     filling = Filling(server)
     host: Any = completion._host
     for count, name in enumerate(GAP * 4):
@@ -248,7 +247,7 @@ async def test_H32_esc_at_every_stage_of_a_completion(completion: Completion, se
 
 
 @pytest.mark.parametrize("name", GAP[1:])
-async def test_H05_server_killed_at_every_stage_of_a_completion(completion: Completion, server: FaultServer, name: str) -> None:  # noqa: F811
+async def test_H05_server_killed_at_every_stage_of_a_completion(completion: Completion, server: FaultServer, name: str) -> None:
     filling = Filling(server)
     host: Any = completion._host
     await ask(completion, filling, name)
@@ -270,7 +269,7 @@ async def test_H05_server_killed_at_every_stage_of_a_completion(completion: Comp
 
 
 @pytest.mark.parametrize("ends", ["esc", "killed"])
-async def test_H05_H32_a_continued_answer_keeps_what_it_held_at_every_stage(one: Bench, server: FaultServer, ends: str) -> None:  # noqa: F811
+async def test_H05_H32_a_continued_answer_keeps_what_it_held_at_every_stage(one: Bench, server: FaultServer, ends: str) -> None:
     two = Two()
     server.routes["/api/chat"] = two
     one.chat.use_model("lab", "bad:1b")
