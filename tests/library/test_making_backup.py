@@ -45,13 +45,6 @@ async def kitchen() -> AsyncIterator[Kitchen]:
 
 
 @pytest.fixture
-async def box(kitchen: Kitchen) -> AsyncIterator[Ollama]:
-    found = kitchen.provider()
-    yield found
-    await found.aclose()
-
-
-@pytest.fixture
 def settings(kitchen: Kitchen, tmp_path: Path) -> Settings:
     """The folder of the box can be read."""
     folder = kitchen.write(tmp_path / "models")

@@ -37,13 +37,6 @@ async def kitchen() -> AsyncIterator[Kitchen]:
     await found.stop()
 
 
-@pytest.fixture
-async def box(kitchen: Kitchen) -> AsyncIterator[Ollama]:
-    found = kitchen.provider()
-    yield found
-    await found.aclose()
-
-
 # --- pure ----------------------------------------------------------------------------------------------------------------
 
 

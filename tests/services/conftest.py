@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.chat.live import Bench, Loop, Ollama, provider, started
+from tests.support.servers import connect, server  # noqa: F401 (fixtures)
 
 
 @pytest.fixture
@@ -20,9 +21,9 @@ def loop() -> Iterator[Loop]:
 @pytest.fixture
 def ollama(loop: Loop) -> Iterator[Ollama]:
     """An Ollama that listens."""
-    server = Ollama()
-    with started(loop, server):
-        yield server
+    found = Ollama()
+    with started(loop, found):
+        yield found
 
 
 @pytest.fixture

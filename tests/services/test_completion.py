@@ -6,7 +6,6 @@ import json
 import pytest
 
 from tests.support.screen import until
-from tests.support.servers import connect, server  # noqa: F401 (fixtures)
 from tests.support.settings import having
 from tui.config.settings import ChatOptions, Settings
 from tui.core.capabilities import Ability
@@ -84,7 +83,7 @@ END = line("", done=True, done_reason="stop", prompt_eval_count=9, eval_count=3,
 
 
 @pytest.fixture
-async def bench(server, connect):  # noqa: F811
+async def bench(server, connect):
     host = Host(connect())
     found = Completion(host=host, clock=SYSTEM, tick=0.01)
     found.host = host
@@ -103,7 +102,7 @@ async def filled(bench, *args, **options):
     return await done(bench)
 
 
-def generates(server, *answers):  # noqa: F811
+def generates(server, *answers):
     """Answers of /api/generate, one a request; the last one stays."""
     left = list(answers)
 
@@ -113,7 +112,7 @@ def generates(server, *answers):  # noqa: F811
     server.routes["/api/generate"] = route
 
 
-async def test_a_gap_is_filled_by_the_server(server, bench):  # noqa: F811
+async def test_a_gap_is_filled_by_the_server(server, bench):
     generates(server, (line("retu"), line("rn a<E"), line("OT>"), END))
     bench.host.known = ModelDetail("lab", "codellama", abilities=frozenset({Ability.COMPLETION, Ability.INSERT}))
     view = await filled(bench, "codellama:7b-code", "def f(a):\n\t", "\n")
@@ -124,7 +123,7 @@ async def test_a_gap_is_filled_by_the_server(server, bench):  # noqa: F811
     assert request.json["options"] == {"num_predict": LONGEST} and "raw" not in request.json
 
 
-async def test_a_model_without_the_ability_is_asked_in_its_own_tokens(server, bench):  # noqa: F811
+async def test_a_model_without_the_ability_is_asked_in_its_own_tokens(server, bench):
     generates(server, (line("x"), END))
     bench.host.known = ModelDetail("lab", "qwen2.5-coder", abilities=frozenset({Ability.COMPLETION}))
     view = await filled(bench, "qwen2.5-coder:7b", "a", "b")
@@ -133,7 +132,7 @@ async def test_a_model_without_the_ability_is_asked_in_its_own_tokens(server, be
     assert "<|endoftext|>" in body["options"]["stop"] and view.filled and view.candidates == ("x",)
 
 
-async def test_a_model_that_fills_nothing_goes_on_and_says_so(server, bench):  # noqa: F811
+async def test_a_model_that_fills_nothing_goes_on_and_says_so(server, bench):
     async def refuse(exchange):
         if "suffix" in exchange.request.json:
             await exchange.json({"error": '"qwen3:8b" does not support insert'}, 400)
@@ -150,7 +149,7 @@ async def test_a_model_that_fills_nothing_goes_on_and_says_so(server, bench):  #
     ("llamacpp", "m", ["/infill"]), ("llamacpp", "starcoder2", ["/infill"]), ("mistralrs", "m", ["/v1/completions"]),
     ("vllm", "starcoder2", ["/v1/completions"]), ("vllm", "m", ["/v1/completions"]), ("openai", "codegemma", ["/v1/completions"]),
 ])  # fmt: skip
-async def test_the_way_of_each_kind(server, connect, bench, kind, model, paths):  # noqa: F811
+async def test_the_way_of_each_kind(server, connect, bench, kind, model, paths):
     bench.host.lab = connect(kind)
     server.routes["/infill"] = lambda exchange: exchange.stream(b'data: {"content":"x","stop":true}\n\n', kind="text/event-stream")
     server.routes["/v1/completions"] = lambda exchange: exchange.stream(
@@ -165,7 +164,7 @@ async def test_the_way_of_each_kind(server, connect, bench, kind, model, paths):
         assert body["prompt"] == "<fim_prefix>a<fim_suffix>b<fim_middle>"
 
 
-async def test_a_server_without_infill_for_this_model_is_asked_otherwise(server, connect, bench):  # noqa: F811
+async def test_a_server_without_infill_for_this_model_is_asked_otherwise(server, connect, bench):
     bench.host.lab = connect("llamacpp")
     server.routes["/infill"] = lambda exchange: exchange.json({"error": {"message": "not supported", "type": "not_supported_error"}}, 501)
     server.routes["/v1/completions"] = lambda exchange: exchange.stream(
@@ -177,7 +176,7 @@ async def test_a_server_without_infill_for_this_model_is_asked_otherwise(server,
     assert view.candidates == ("x",) and view.filled
 
 
-async def test_an_empty_beginning_is_no_load(server, bench):  # noqa: F811
+async def test_an_empty_beginning_is_no_load(server, bench):
     """Ollama takes an empty prompt as a load, whatever the suffix is."""
     generates(server, (line("x"), END))
     view = await filled(bench, "codellama", "", "b")
@@ -188,7 +187,7 @@ async def test_an_empty_beginning_is_no_load(server, bench):  # noqa: F811
     assert not any(request.path == "/api/generate" for request in server.requests[before:])
 
 
-async def test_raw_forbids_the_servers_template(server, bench):  # noqa: F811
+async def test_raw_forbids_the_servers_template(server, bench):
     generates(server, (line("x"), END))
     await filled(bench, "codellama", "a", "b", raw=True)
     assert server.requests[-1].json["prompt"] == "<PRE> a <SUF>b <MID>" and "suffix" not in server.requests[-1].json
@@ -196,7 +195,7 @@ async def test_raw_forbids_the_servers_template(server, bench):  # noqa: F811
     assert server.requests[-1].json["prompt"] == "a" and view.filled and view.raw
 
 
-async def test_again_adds_a_candidate_with_another_seed(server, bench):  # noqa: F811
+async def test_again_adds_a_candidate_with_another_seed(server, bench):
     generates(server, (line("one"), END), (line("two"), END), (line("three"), END))
     await filled(bench, "m", "a")
     bench.ask("lab", "m", "a", again=True)
@@ -214,7 +213,7 @@ async def test_again_adds_a_candidate_with_another_seed(server, bench):  # noqa:
     assert (await done(bench)).candidates == () and bench.view.value.shown == -1
 
 
-async def test_a_seed_that_is_set_is_counted_on_and_a_cold_model_is_told_of(server, bench):  # noqa: F811
+async def test_a_seed_that_is_set_is_counted_on_and_a_cold_model_is_told_of(server, bench):
     bench.host.config = having(Settings(), chat={"options": ChatOptions(seed=7, temperature=0.0)})
     generates(server, (line("one"), END))
     await filled(bench, "m", "a")
@@ -224,7 +223,7 @@ async def test_a_seed_that_is_set_is_counted_on_and_a_cold_model_is_told_of(serv
     assert "temperature is 0" in view.note
 
 
-async def test_H32_stop_keeps_what_came_and_closes_the_connection(server, bench):  # noqa: F811
+async def test_H32_stop_keeps_what_came_and_closes_the_connection(server, bench):
     async def slow(exchange):
         await exchange.head()
         await exchange.chunk(line("half"))
@@ -241,7 +240,7 @@ async def test_H32_stop_keeps_what_came_and_closes_the_connection(server, bench)
     await asyncio.wait_for(server.closed.wait(), 2)
 
 
-async def test_asking_anew_ends_what_is_being_written(server, bench):  # noqa: F811
+async def test_asking_anew_ends_what_is_being_written(server, bench):
     async def answer(exchange):
         if exchange.request.json["prompt"] == "slow":
             await exchange.head()
@@ -259,7 +258,7 @@ async def test_asking_anew_ends_what_is_being_written(server, bench):  # noqa: F
     assert view.candidates == ("new",) and view.state is AnswerState.COMPLETE
 
 
-async def test_H07_H10_H05_a_completion_that_breaks_is_said_and_kept(server, bench):  # noqa: F811
+async def test_H07_H10_H05_a_completion_that_breaks_is_said_and_kept(server, bench):
     generates(server, (line("half"),), (line("so"), b'{"error":"it died"}\n'), (END,))
     view = await filled(bench, "m", "a")
     assert view.candidates == ("half",) and view.state is AnswerState.INTERRUPTED and view.failure is not None
@@ -269,14 +268,14 @@ async def test_H07_H10_H05_a_completion_that_breaks_is_said_and_kept(server, ben
     assert view.candidates == () and view.state is AnswerState.COMPLETE and view.note and view.failure is None
 
 
-async def test_a_model_that_is_not_there_is_a_failure_in_the_view(server, bench):  # noqa: F811
+async def test_a_model_that_is_not_there_is_a_failure_in_the_view(server, bench):
     server.routes["/api/generate"] = lambda exchange: exchange.json({"error": "model 'm' not found"}, 404)
     view = await filled(bench, "m", "a", "b")
     assert view.state is AnswerState.FAILED and view.failure.kind is FailureKind.NOT_FOUND
     assert sum(request.path == "/api/generate" for request in server.requests) == 1
 
 
-async def test_nothing_is_sent_where_that_is_not_allowed(server, bench):  # noqa: F811
+async def test_nothing_is_sent_where_that_is_not_allowed(server, bench):
     cases = []
     bench.host.config = having(Settings(), security={"access": "look"})
     cases.append((await filled(bench, "m", "a")).failure)
@@ -293,7 +292,7 @@ async def test_nothing_is_sent_where_that_is_not_allowed(server, bench):  # noqa
     assert not server.requests
 
 
-async def test_only_the_figures_are_kept(server, bench, tmp_path):  # noqa: F811
+async def test_only_the_figures_are_kept(server, bench, tmp_path):
     database = bench.host.database = Database(tmp_path / "paddock.db")
     generates(server, (line("secret"), END), (line("half"),))
     await filled(bench, "m", "a")
@@ -304,7 +303,7 @@ async def test_only_the_figures_are_kept(server, bench, tmp_path):  # noqa: F811
     await database.aclose()
 
 
-async def test_a_complete_one_is_measured_like_an_answer(server, bench, tmp_path):  # noqa: F811
+async def test_a_complete_one_is_measured_like_an_answer(server, bench, tmp_path):
     class Meter:
         ended = []
 

@@ -49,14 +49,6 @@ class Lab(FakeHost):
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[FaultServer]:
-    found = FaultServer()
-    await found.start()
-    yield found
-    await found.stop()
-
-
-@pytest.fixture
 async def lab(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lab]:
     monkeypatch.setattr(exporter_module, "EVERY", 0.01)
     found = Lab()

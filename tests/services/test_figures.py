@@ -65,14 +65,6 @@ class Lab(FakeHost):
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[FaultServer]:
-    found = FaultServer()
-    await found.start()
-    yield found
-    await found.stop()
-
-
-@pytest.fixture
 async def lab(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lab]:
     monkeypatch.setattr(figures_module, "OFTEN", 0.02)
     monkeypatch.setattr(figures_module, "SHORTEST", 0.001)
