@@ -33,14 +33,6 @@ def listed(date: str = "2026-11-20", *names: str) -> bytes:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[FaultServer]:
-    found = FaultServer()
-    await found.start()
-    yield found
-    await found.stop()
-
-
-@pytest.fixture
 async def host(tmp_path: Path, server: FaultServer) -> AsyncIterator[Host]:
     found = Host(tmp_path, environ={"HF_ENDPOINT": server.url})
     found.clock = ManualClock(NOW)

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.library.host import Host
-from tests.unit.test_fit import GB, INFO, LLAMA, WEIGHTS
+from tests.support.llama import INFO
+from tests.unit.test_fit import GB, LLAMA, WEIGHTS
 from tui.core.capabilities import Ability
 from tui.core.errors import Failure
 from tui.core.fit import Basis, Era, Machine, Pace, Served, Source, Verdict, need_of, subject_of
