@@ -15,12 +15,15 @@ import pytest
 from tests.library.bench import CHANGES, GB, Bench
 from tui.core.capabilities import Ability
 from tui.core.errors import Failure, FailureKind, PaddockError
+from tui.core.events import Metrics
 from tui.core.levels import LevelFigures
+from tui.core.monitor import Profile
 from tui.core.tuning import Optimised, OptimiseState
 from tui.services.library import tuning_measure
 from tui.services.library.tuning_measure import LONGEST, PROMPTS, STAYS
 from tui.services.library.tuning_words import ordered, outcome
 from tui.services.library.tuning_work import benchmark, optimise
+from tui.store.measurements import Measurements
 
 KEY = ("box", "a:latest")
 
@@ -59,6 +62,30 @@ async def test_what_is_not_better_is_not_kept(bench: Bench) -> None:
     assert bench.config.current.value.models.options == {}
     assert bench.server.loaded == {}
     assert "not kept" in outcome(row)
+
+
+def profile(bench: Bench, model: str = "a:latest") -> Profile:
+    return Measurements(bench.database).profile("box", model)
+
+
+async def test_what_is_kept_is_the_speed_of_the_model_from_then_on(bench: Bench) -> None:
+    await Measurements(bench.database).add("box", "a:latest", Metrics(output_tokens=20, output_seconds=1.0))
+    bench.server.speed = lambda options: 60.0 if options.get("num_batch") == 1024 else 50.0
+    row = await optimise(bench.tools, await bench.model("a:latest"), bench.proposal(), CHANGES)
+    assert row.after is not None
+    found, after = profile(bench), row.after
+    assert (found.answers, found.rate, found.prompt_rate, found.context) == (2, after.rate, after.prompt_rate, 8192)
+    assert (found.first_token, found.memory) == (after.first_token, after.memory)
+
+
+async def test_what_is_not_kept_is_no_speed_of_the_model(bench: Bench) -> None:
+    await Measurements(bench.database).add("box", "a:latest", Metrics(output_tokens=50, output_seconds=1.0))
+    bench.server.speed = lambda options: 40.0 if options else 50.0
+    row = await optimise(bench.tools, await bench.model("a:latest"), bench.proposal(), CHANGES)
+    assert row.state == OptimiseState.NOT_BETTER
+    found = profile(bench)
+    assert (found.answers, found.context) == (2, 4096)
+    assert found.rate == pytest.approx(50.0)
 
 
 async def test_both_times_the_same_is_asked_without_chance_and_soon_forgotten(bench: Bench) -> None:
@@ -115,6 +142,7 @@ async def test_a_cancelled_optimisation_puts_everything_back(bench: Bench, at: i
     assert task.cancelled()
     assert (await kept(bench)).state == OptimiseState.STOPPED
     assert (bench.written, bench.server.loaded) == ("", {})
+    assert (profile(bench).answers, profile(bench).context) == ((1, 4096) if at > len(PROMPTS) else (0, None))
 
 
 async def test_D03_what_is_kept_is_kept_though_it_cannot_be_noted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,6 +312,9 @@ async def test_levels_are_measured_beside_the_largest(bench: Bench) -> None:
     assert [row.size for row in found] == [2 * GB, GB, GB // 2]
     assert all(row.memory and row.load_seconds is not None and row.base == "a:latest" for row in found)
     assert bench.table.levels() == {("box", "a:latest"): found}
+    assert [(profile(bench, row.model).rate, profile(bench, row.model).prompt_rate) for row in found] == [
+        (row.rate, row.prompt_rate) for row in found
+    ]
     assert bench.server.loaded == {}
 
 

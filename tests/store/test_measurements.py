@@ -10,6 +10,7 @@ from tui.core.clock import ManualClock
 from tui.core.events import Metrics
 from tui.core.models import RunningModel
 from tui.core.monitor import Profile
+from tui.core.tuning import Measured
 from tui.store.db import Database
 from tui.store.measurements import MEASUREMENTS, RECENT, Measurements
 
@@ -48,6 +49,26 @@ async def test_energy_comes_later_and_counts_where_it_is_known(kept: Measurement
     profile = kept.profile("box", "a")
     assert (profile.joules, profile.joules_per_token) == (150.0, 5.0)
     assert database.revisions()[MEASUREMENTS] == 9
+
+
+async def test_what_was_measured_on_purpose_is_one_answer(kept: Measurements, clock: ManualClock) -> None:
+    await kept.add("box", "a", Metrics(output_tokens=10, output_seconds=1.0), first_token=0.4)
+    await kept.add_measured("box", "a", Measured(2.0, 0.2, 30.0, 500.0, 7, 6, 4096))
+    profile = kept.profile("box", "a")
+    assert (profile.answers, profile.rate, profile.prompt_rate, profile.load_seconds) == (2, 20.0, 500.0, 2.0)
+    assert profile.first_token == pytest.approx(0.3)
+    assert (profile.memory, profile.vram, profile.context, profile.last_used) == (7, 6, 4096, clock.time())
+
+
+async def test_settings_that_were_kept_begin_a_profile_anew(kept: Measurements) -> None:
+    for _number in range(RECENT):
+        await kept.add("box", "a", Metrics(output_tokens=10, output_seconds=1.0), first_token=0.4)
+    await kept.add_measured("box", "a", Measured(rate=60.0), tuned=True)
+    profile = kept.profile("box", "a")
+    assert (profile.answers, profile.rate, profile.first_token) == (RECENT + 1, 60.0, None)
+    await kept.add("box", "a", Metrics(output_tokens=40, output_seconds=1.0), first_token=0.1)
+    profile = kept.profile("box", "a")
+    assert (profile.answers, profile.rate, profile.first_token) == (RECENT + 2, 50.0, 0.1)
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,8 @@ class Enforcement:
 class Profile:
     """How a model does on a provider, over time: medians of the latest answers, None where not known.
 
+    What was measured on purpose (Optimise, levels) is one answer, and where settings were kept because of it, answers before do not count.
+
     Attributes:
         answers: How many were measured in all.
         load_seconds: Of the last load that took noticeable time.

@@ -15,6 +15,7 @@ from tui.text import clean_name
 if TYPE_CHECKING:
     import sqlite3
 
+    from tui.core.tuning import Measured
     from tui.store.db import Database
 
 MEASUREMENTS: Final = "measurements"
@@ -22,13 +23,17 @@ RECENT: Final = 20
 """Answers of a model that its figures are made from."""
 NOTICEABLE: Final = 0.5
 """Seconds from which a load counts as one."""
+MEASURED: Final = "measured"
+"""The kind of a measurement on purpose, under the settings in force."""
+TUNED: Final = "tuned"
+"""The same where these settings were just kept because of it: what came before was another speed, and counts no more."""
 _COLUMNS: Final = (
     "at", "kind", "provider", "model", "rate", "load_seconds", "prompt_tokens", "output_tokens", "total_seconds", "note",
     "first_token", "prompt_rate", "memory", "vram", "context",
 )  # fmt: skip
 _ADD: Final = f"INSERT INTO measurement ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 _LATEST: Final = (
-    "SELECT at, rate, load_seconds, output_tokens, first_token, prompt_rate, memory, vram, context, joules FROM measurement"
+    "SELECT at, rate, load_seconds, output_tokens, first_token, prompt_rate, memory, vram, context, joules, kind FROM measurement"
     " WHERE provider = ? AND model = ? ORDER BY id DESC LIMIT ?"
 )
 
@@ -58,7 +63,7 @@ class Measurements:
             provider: By the user's name.
             model: Its exact name.
             metrics: What the server told.
-            kind: "chat" or "complete".
+            kind: "chat" or "complete"; see also `add_measured`.
             note: See `services.chat.tokens.prompt_note`.
             first_token: Seconds from sending to the first token, by our own clock.
             prompt_rate: Tokens a second of the prompt read, where none of it came from a cache that the count includes.
@@ -75,6 +80,22 @@ class Measurements:
             return connection.execute(_ADD, values).lastrowid or 0
 
         return await self._db.run(append, (MEASUREMENTS,))
+
+    async def add_measured(self, provider: str, model: str, figures: Measured, *, tuned: bool = False) -> None:
+        """Append a measurement on purpose, as one answer.
+
+        Args:
+            provider: By the user's name.
+            model: Its exact name.
+            figures: What was measured, under the settings in force.
+            tuned: These settings were kept because of it, so that the profile begins anew.
+        """
+        values = (
+            self._clock.time(), TUNED if tuned else MEASURED, clean_name(provider), clean_name(model), figures.rate,
+            figures.load_seconds, None, None, None, "", figures.first_token, figures.prompt_rate, figures.memory, figures.vram,
+            figures.context,
+        )  # fmt: skip
+        await self._db.run(lambda connection: connection.execute(_ADD, values), (MEASUREMENTS,))
 
     async def set_energy(self, row: int, joules: float) -> None:
         """Add the energy of an answer, which is known some moments after its end."""
@@ -128,11 +149,12 @@ def _median(values: Iterable[float | None]) -> float | None:
 
 
 def _profile(connection: sqlite3.Connection, provider: str, model: str, answers: int) -> Profile:
-    """Medians of the latest answers; loads and memory as they were last."""
+    """Medians of the latest answers since the settings were tuned; loads and memory as they were last."""
     if not answers:
         return Profile()
     rows: list[tuple[Any, ...]] = connection.execute(_LATEST, (provider, model, RECENT)).fetchall()
-    at, rates, loads, outputs, firsts, prompts, memories, vrams, contexts, joules = zip(*rows, strict=True)
+    tuned = next((number for number, row in enumerate(rows) if row[-1] == TUNED), len(rows))
+    at, rates, loads, outputs, firsts, prompts, memories, vrams, contexts, joules, _kinds = zip(*rows[: tuned + 1], strict=True)
     reported = next((number for number, memory in enumerate(memories) if memory), None)
     return Profile(
         answers=answers,

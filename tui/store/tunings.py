@@ -14,6 +14,7 @@ from tui.core.names import normal
 from tui.core.tuning import Change, Measured, Optimised, OptimiseState
 from tui.store import codec
 from tui.store.identity import Identity, alive, myself
+from tui.store.measurements import Measurements
 from tui.store.model_events import MODEL_EVENTS
 from tui.text import clean_block, clean_label, clean_name
 
@@ -63,6 +64,10 @@ class Tunings:
                 connection.execute(query, (self._clock.time(), row.provider, row.model, EventKind.CONFIGURED.value, event))
 
         await self._db.run(put, (TUNINGS, MODEL_EVENTS))
+
+    async def enter(self, provider: str, model: str, figures: Measured, *, tuned: bool = False) -> None:
+        """Enter what was measured under the settings in force into the model's profile; see `Measurements.add_measured`."""
+        await Measurements(self._db, self._clock).add_measured(provider, model, figures, tuned=tuned)
 
     async def take_interrupted(self) -> tuple[Optimised, ...]:
         """The optimisations whose process is gone, each told once: to one of the processes that ask."""

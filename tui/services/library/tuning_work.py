@@ -19,7 +19,7 @@ from tui.core.models import Model, ModelDetail, RunningModel
 from tui.core.names import normal, same
 from tui.core.record import record
 from tui.core.threads import in_daemon_thread
-from tui.core.tuning import RUNNER, Change, Facts, Optimised, OptimiseState, Proposal, Smaller, advise, compare, propose
+from tui.core.tuning import RUNNER, Change, Facts, Measured, Optimised, OptimiseState, Proposal, Smaller, advise, compare, propose
 from tui.providers.base import Provider
 from tui.services.chat.sending import options_of
 from tui.services.library import tuning_measure
@@ -225,7 +225,15 @@ async def optimise(tools: Tools, model: Model, proposal: Proposal, changes: Sequ
             if tools.table is not None and row.id:
                 with contextlib.suppress(PaddockError):  # what is kept is in the settings, whatever the books say
                     await tools.table.end(row)
+            await _enter(tools, model, row.after if state == OptimiseState.KEPT else row.before, tuned=state == OptimiseState.KEPT)
     return row
+
+
+async def _enter(tools: Tools, model: Model, figures: Measured | None, *, tuned: bool = False) -> None:
+    """Have the model's profile know what was measured under the settings in force; never of what was only tried."""
+    if tools.table is not None and figures is not None:
+        with contextlib.suppress(PaddockError):  # figures are not worth a word when they are lost
+            await tools.table.enter(tools.provider.endpoint.name, model.key, figures, tuned=tuned)
 
 
 async def with_abilities(provider: Provider, model: Model) -> Model:
@@ -349,5 +357,6 @@ async def _one(tools: Tools, model: Model, figures: LevelFigures, reference: Any
         share, equal = agree(reference if reference is not None else measured.answers, again)
     finally:
         await _finish(tools, model, was, options)
+    await _enter(tools, model, measured)
     told = {name: getattr(measured, name) for name in ("memory", "vram", "load_seconds", "first_token", "rate", "prompt_rate", "cut")}
     return measured.answers, replace(figures, at=tools.clock.time(), agreement=share, same=equal, asked=len(measured.answers), **told)
