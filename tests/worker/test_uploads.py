@@ -24,11 +24,12 @@ from tui.worker import upload
 from tui.worker.attempt import DOWN_DELAYS
 
 PARSING = line(status="parsing GGUF")
+BASE = "qwen3:8b"
 MADE = PARSING + line(status="creating new layer sha256:" + "c" * 64) + line(status="writing manifest") + line(status="success")
 
 
 class Blobs(Box):
-    """Takes blobs, and makes models from them.
+    """Takes blobs, and makes models from them, or from the one it has.
 
     Attributes:
         blobs: What was sent, by digest.
@@ -39,6 +40,7 @@ class Blobs(Box):
         super().__init__()
         self.blobs: dict[str, bytes] = {}
         self.takers: list[Route] = []
+        self.listed.append(BASE)
         self.routes |= {"*": self.blob, "/api/create": self.make}
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -323,7 +325,7 @@ async def make(lab: Bay, kind: JobKind, weights: Path) -> int:
     """Queue a job that makes a model."""
     if kind is JobKind.UPLOAD:
         return await lab.upload(weights)
-    return await lab.add(kind, "mine:latest", **{"from": "qwen3:8b", "quantize": "q8_0"})
+    return await lab.add(kind, "mine:latest", **{"from": BASE, "quantize": "q8_0"})
 
 
 @pytest.mark.parametrize("kind", MAKING)
@@ -474,6 +476,7 @@ async def test_a_recorded_quantization_is_followed_to_its_end(lab: Bay, model: s
 
     lab.box.routes["/api/create"] = replay
     fields: dict[str, Any] = {name: value for name, value in scene.request["body"].items() if name != "model"}
+    lab.box.listed.append(f"{fields['from']}:latest")
     number = await lab.add(JobKind.QUANTIZE, model, **fields)
     shown: list[Job] = []
     for _ in scene.chunks:
@@ -506,7 +509,7 @@ async def test_a_recorded_quantization_is_followed_to_its_end(lab: Bay, model: s
 async def test_a_recorded_refusal_is_final(lab: Bay, name: str, model: str, words: str) -> None:
     scene = recorded(name, model)
     lab.box.routes["/api/create"] = lambda exchange: exchange.reply(scene.status, scene.body)
-    job = await lab.ended(await lab.add(JobKind.QUANTIZE, model, **{"from": "lab-f32", "quantize": "x"}))
+    job = await lab.ended(await lab.add(JobKind.QUANTIZE, model, **{"from": BASE, "quantize": "x"}))
     failed(job, f"The server refused: {words}")
 
 

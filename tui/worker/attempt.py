@@ -18,7 +18,7 @@ from tui.core.record import record
 from tui.providers.base import Provider
 from tui.services.changes import fields_of
 from tui.worker.earlier import Earlier
-from tui.worker.proof import MISMATCH, changed, compare, listed, prove
+from tui.worker.proof import MISMATCH, based, changed, compare, listed, prove
 from tui.worker.upload import GROUPS, upload
 
 DELAYS: Final = (5.0, 15.0, 45.0, 120.0, 300.0)
@@ -194,6 +194,7 @@ class Attempt:
                 async for step in sending:
                     yield step
             fields |= files
+        await based(self._provider, job)
         self.making = True
         steps = self._provider.create(job.model, fields)
         try:

@@ -20,12 +20,33 @@ MISMATCH: Final = "digest mismatch"
 _LIST_TRIES: Final = 3
 LIST_PAUSE: Final = 1.0
 """Seconds between two looks at a list that lags behind."""
+_A_BLOB: Final = re.compile(r"@?sha256[:-][0-9a-fA-F]{64}\Z")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}\Z")
 
 
 async def listed(provider: Provider, model: str) -> Model | None:
     """The model as the server lists it, however it is spelled; None where it does not."""
     return next((found for found in await provider.models() if names.same(found.key, model)), None)
+
+
+async def based(provider: Provider, job: Job) -> None:
+    """A model that another one is made of must be there: a server that lacks it would fetch it unasked, whatever its size.
+
+    What is no name of a model (a path, a digest) is the server's to judge, and so is the model of another server.
+
+    Raises:
+        PaddockError: It is not listed, or the list cannot be had.
+    """
+    base = job.arguments.get("from")
+    if not isinstance(base, str) or _A_BLOB.match(base.strip()) or job.arguments.get("remote_host"):
+        return
+    try:
+        name = str(names.parse(base))
+    except PaddockError:
+        return
+    if await listed(provider, base) is None:
+        what = f"Nothing was made: {name}, which {job.model} is made from, is not installed any more"
+        raise PaddockError.of(what, job.endpoint.url, f"Pull {name}, then retry", FailureKind.NOT_FOUND)
 
 
 async def prove(provider: Provider, job: Job) -> Model:
