@@ -40,6 +40,8 @@ class Exchange:
         lines = {"content-type": "application/x-ndjson", **(headers or {})}
         if chunked:
             lines["transfer-encoding"] = "chunked"
+        if not self.keep:  # else the next request may meet the end of this connection
+            lines.setdefault("connection", "close")
         text = f"HTTP/1.1 {status} X\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items()) + "\r\n"
         await self.raw(text.encode())
 
