@@ -17,11 +17,12 @@ from tests.support.screen import until
 from tui.core.clock import ManualClock
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.models import Model
-from tui.providers.library import load_library
+from tui.providers.library import CatalogueModel, CatalogueTag, load_library
 from tui.services.library import catalogue_list
 from tui.services.library.catalogue import Catalogue
 from tui.services.library.catalogue_list import FILE, newest, read_copy, write_copy
-from tui.services.library.catalogue_search import accepts, age_words, largest, of_words, tags_of
+from tui.services.library.catalogue_search import accepts, age_words, largest, of_words, tags_of, weighty
+from tui.services.library.fits_recommend import subject_of_tag
 
 NOW = 1_795_320_000.0  # 22 Nov 2026
 REPO = {"id": "org/Model-GGUF", "gated": False}
@@ -244,6 +245,39 @@ def test_parts_of_a_filter_hold_for_one_and_the_same_tag() -> None:
     assert [tag.tag for tag in found] == ["7b-code-q8_0", "7b-instruct-q8_0", "7b-python-q8_0"]
     best = largest(codellama, lambda _model, tag: (tag.bytes or 0) < 8e9)
     assert best is not None and best.tag == "13b"
+
+
+def test_what_is_listed_as_fitting_has_a_tag_that_fits() -> None:
+    library, wizard = load_library(), load_library().model("wizardcoder")
+    assert wizard is not None and wizard.sizes == ("33b",)
+    best = largest(wizard, lambda _model, tag: (tag.bytes or 0) < 8e9)
+    assert best is not None and best.tag == "latest"  # its 7b has no tag of that name
+    granite = library.model("granite4")
+    assert granite is not None and "latest" not in [tag.tag for tag in weighty(granite)]
+    for most in (0, 5e8, 2e9, 4e9, 8e9, 3e10, 1e12):
+
+        def fits(_model: object, tag: CatalogueTag, most: float = most) -> bool:
+            return bool(tag.bytes) and not tag.cloud and (tag.bytes or 0) <= most
+
+        _words, holds = accepts("fits", fits, frozenset())
+        assert holds is not None
+        found = [model for model in library.models if holds(model)]
+        assert found == [model for model in library.models if largest(model, fits) is not None]
+        assert all(any((tag.bytes or most + 1) <= most for tag in model.tags) for model in found)
+
+
+def test_what_is_not_known_does_not_fit() -> None:
+    unknown = CatalogueModel("new", (CatalogueTag("7b", None, None, "", False), CatalogueTag("671b-cloud", None, None, "", True)))
+    bare = CatalogueModel("bare", ())
+
+    def fits(model: CatalogueModel, tag: CatalogueTag) -> bool:
+        return subject_of_tag(model, tag) is not None
+
+    _words, holds = accepts("fits", fits, frozenset())
+    assert holds is not None
+    assert not holds(unknown) and not holds(bare)
+    assert largest(unknown, fits) is None and largest(bare, fits) is None
+    assert weighty(unknown) == []
 
 
 def test_the_age_is_told_in_days() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Final
 
 from tui.core.filtering import Filter, Look, Term, parameter_count, predicate
 from tui.core.filtering import parse as parse_filter
@@ -12,6 +13,8 @@ from tui.providers.library import CatalogueModel, CatalogueTag, Library, age, li
 
 Pair = tuple[CatalogueModel, CatalogueTag | None]
 Fitting = Callable[[CatalogueModel, CatalogueTag], bool]
+ALIKE: Final = 0.05
+"""Share by which the bytes of the same weights may differ in the list."""
 
 
 def day_of(date: str) -> str:
@@ -49,16 +52,32 @@ def offered(library: Library, hidden: Callable[[str], bool] | None) -> Library:
 
 
 def weighty(model: CatalogueModel) -> list[CatalogueTag]:
-    """The tags with weights of a known size, smallest first: those that are sizes, where there are any."""
-    sizes = frozenset(model.sizes)
-    sized = [tag for tag in model.tags if tag.bytes and not tag.cloud and tag.tag in sizes]
-    sized = sized or [tag for tag in model.tags if tag.bytes and not tag.cloud]
-    return sorted(sized, key=lambda tag: tag.bytes or 0)
+    """The tags with weights of a known size, smallest first: those that are sizes, where there are any, and a default that is none of them.
+
+    `wizardcoder` is of 7b, and the list has a tag for its 33b only.
+    """
+    names = frozenset(model.sizes)
+    weights = [tag for tag in model.tags if tag.bytes and not tag.cloud]
+    sized = [tag for tag in weights if tag.tag in names]
+    default = model.default
+    if sized and default in weights and not any(_alike(default, tag) for tag in sized):
+        sized.append(default)
+    return sorted(sized or weights, key=lambda tag: tag.bytes or 0)
+
+
+def _alike(one: CatalogueTag, other: CatalogueTag) -> bool:
+    """Whether two tags seem to be the same weights; the sizes of many are rounded."""
+    same = bool(one.digest12) and one.digest12 == other.digest12
+    return same or abs((one.bytes or 0) - (other.bytes or 0)) <= ALIKE * (other.bytes or 0)
 
 
 def largest(model: CatalogueModel, fits: Fitting) -> CatalogueTag | None:
-    """The largest tag that fits; None where none does or nothing is known."""
-    return next((tag for tag in reversed(weighty(model)) if fits(model, tag)), None)
+    """The largest tag that fits: of the sizes, else of what is left (levels of one); None where none does or nothing is known."""
+    found = next((tag for tag in reversed(weighty(model)) if fits(model, tag)), None)
+    if found is not None:
+        return found
+    rest = (tag for tag in model.tags if tag.bytes and not tag.cloud and fits(model, tag))
+    return max(rest, key=lambda tag: tag.bytes or 0, default=None)
 
 
 def look(fits: Fitting, installed: frozenset[str]) -> Look[Pair]:
