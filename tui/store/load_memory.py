@@ -30,7 +30,7 @@ _BIG: Final = 1 << 62
 
 
 class LoadMemory:
-    """The repository of what loads took."""
+    """The repository of what loads took; what a model that is gone took goes on teaching its family."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -57,9 +57,3 @@ class LoadMemory:
         """The same, off the loop."""
         rows = await self._db.read_async(lambda connection: connection.execute(_ALL, (MOST,)).fetchall())
         return tuple(Load(*row) for row in rows)
-
-    async def forget(self, provider: str, digest: str) -> None:
-        """Drop what was measured of a model that is gone."""
-        query = "DELETE FROM load_memory WHERE provider = ? AND digest = ?"
-        key = (clean_name(provider), clean_name(digest, 80))
-        await self._db.run(lambda connection: connection.execute(query, key), (LOAD_MEMORY,))

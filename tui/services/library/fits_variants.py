@@ -107,11 +107,6 @@ def of_catalogue(listed: CatalogueModel, installed: Sequence[Model] = ()) -> tup
     return tuple(rows)
 
 
-def of_files(files: Iterable[tuple[str, str, int]], context: int | None = None) -> tuple[Variant, ...]:
-    """The rows of files that can be pulled: label, name and bytes of each."""
-    return tuple(Variant(label, Subject(size, context=context, name=name), Source.CATALOGUE, name) for label, name, size in files if size)
-
-
 def longest(rows: Iterable[Variant]) -> int | None:
     """The longest context that those of its own size were trained for."""
     return max((row.subject.context for row in rows if row.subject.context and not row.other), default=None)
