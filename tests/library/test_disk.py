@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator
@@ -24,7 +25,7 @@ from tui.demo.models import World as Demo
 from tui.providers import ollama_folder
 from tui.providers.factory import make_provider
 from tui.services.library import disk as disk_module
-from tui.services.library import disk_read, disk_verify
+from tui.services.library import disk_clean, disk_read, disk_verify
 from tui.services.library.disk import Disk
 from tui.store.blob_checks import BlobChecks
 
@@ -43,6 +44,7 @@ class Other:
         self.history: Observable[Any] = Observable({})
         self.states: Observable[Any] = Observable({})
         self.kept: Observable[Any] = Observable(())
+        self.weigher: Any = None
         self.noted: list[tuple[str, str, EventKind]] = []
 
     async def note(self, provider: str, model: str, kind: EventKind, text: str = "", digest: str = "") -> None:
@@ -263,6 +265,52 @@ async def test_cleaning_deletes_files_where_that_is_allowed(world: World) -> Non
     assert not (world.folder.blobs / lost.replace(":", "-")).exists()
     await until(lambda: world.disk.uses.value["box"].row(DiskKind.UNUSED).items == ())
     assert '"what": "clean"' in (world.host.paths.state / "audit.jsonl").read_text()
+
+
+async def test_cleaning_that_is_stopped_says_what_is_gone_and_leaves_the_rest(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.folder.model("a:1", model=b"w")
+    lost = [world.folder.blob(bytes([number]) * 20_000) for number in range(3)]
+    world.list()
+    await world.looked()
+    world.host.clock.offset = max(path.stat().st_mtime for path in world.folder.blobs.iterdir()) + 3 * HOUR - world.host.clock.time()
+    reached, go, unlink = threading.Event(), threading.Event(), disk_clean._unlink
+
+    def slow(paths: tuple[Path, ...]) -> str:
+        reached.set()
+        go.wait(10)
+        return unlink(paths)
+
+    async def activity(text: str, _target: str, work: Any) -> None:
+        task = asyncio.ensure_future(work())
+        await until(reached.is_set)
+        task.cancel()
+        asyncio.get_running_loop().call_soon(go.set)
+        await asyncio.wait({task})
+        assert task.cancelled()
+        world.host.say(f"{text}: stopped")
+
+    monkeypatch.setattr(disk_clean, "_unlink", slow)
+    monkeypatch.setattr(world.host, "activity", activity)
+    world.disk.clean("box", lost)
+    await world.host.tasks[-1]
+    assert world.host.said == ["cleaning box: stopped", "1 of 3 things deleted, 20 kB freed"]
+    assert [(world.folder.blobs / digest.replace(":", "-")).exists() for digest in lost] == [False, True, True]
+    assert '"result": "not finished"' in (world.host.paths.state / "audit.jsonl").read_text()
+    await until(lambda: len(world.disk.uses.value["box"].row(DiskKind.UNUSED).items) == 2)
+
+
+async def test_what_is_dropped_is_weighed_as_the_disk_was_before(world: World) -> None:
+    world.folder.model(TRASH, model=b"w" * 1000)
+    world.list()
+    await world.looked()
+    weigh = world.other.weigher()
+    size = world.disk.freed([("box", TRASH)])
+    assert size is not None and size[0] > 1000
+    (world.folder.path / "manifests").rename(world.folder.path / "gone")
+    world.host.watching.kept.set(())
+    await world.disk.models_moved()
+    await until(lambda: world.disk.freed([("box", TRASH)]) is None)
+    assert weigh([("box", TRASH)]) == size
 
 
 async def test_a_folder_that_we_may_not_change_is_left_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,12 +14,13 @@ from tests.chat.live import Loop, Ollama, provider, started, until
 from tui.config.paths import find_paths
 from tui.core.clock import SYSTEM
 from tui.core.errors import Failure
-from tui.core.kept import KeptKind, kept_name
+from tui.core.kept import KeptKind, kept_name, kept_of
 from tui.core.library import EventKind
 from tui.core.options import AppOptions
 from tui.services import hub as hub_module
 from tui.services import jobs as jobs_module
 from tui.services.hub import Hub
+from tui.services.library.keeping_moves import Mover
 from tui.store.model_events import ModelEvents
 from tui.store.model_moves import ModelMoves, MoveKind
 
@@ -278,6 +280,31 @@ def test_versions_come_back_and_are_compared(make: Callable[..., Hub], server: O
     said(hub, "qwen3:8b: deleted for good")
     until(lambda: not keeping.kept.value)
     assert server.names == {"phi4:14b": PHI, "qwen3:8b": QWEN}
+
+
+def test_an_emptying_that_is_stopped_says_what_went(make: Callable[..., Hub], server: Ollama, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = [kept_name(KeptKind.TRASH, f"old:{number}", 1_600_000_000 + number) for number in range(3)]
+    server.names.update({name: f"e{number}" * 32 for number, name in enumerate(old)})
+    hub = make()
+    keeping = hub.library.keeping
+    until(lambda: len(keeping.kept.value) == 3)
+    keeping.weigher = lambda: lambda keys: (10**9 * len(list(keys)), True)
+    drop, dropped = Mover.drop, list[str]()
+
+    async def slow(self: Mover, key: str, what: str = "delete for good") -> None:
+        if dropped:
+            await asyncio.Event().wait()
+        await drop(self, key, what)
+        dropped.append(key)
+
+    monkeypatch.setattr(Mover, "drop", slow)
+    keeping.drop([("lab", name) for name in old])
+    until(lambda: dropped and hub.registry.activities.value)
+    hub.registry.cancel(hub.registry.activities.value[-1].id)
+    name = kept_of(dropped[0])
+    assert name is not None
+    assert said(hub, "1 of 3 deleted for good") == f"1 of 3 deleted for good: {name.original}, 1.0 GB freed"
+    assert len([name for name in old if name in server.names]) == 2
 
 
 def test_the_next_start_says_what_was_interrupted_and_empties_what_is_due(make: Callable[..., Hub], server: Ollama) -> None:

@@ -10,7 +10,7 @@ from tui.core.library import KeptModel
 from tui.core.models import Model, ModelDetail
 from tui.services.library.keeping_diff import MOST, differences, text_diff
 from tui.services.library.keeping_trash import kept_models
-from tui.services.library.keeping_words import Deleting, Freed, delete_question, freed, frees, kept_words, listed
+from tui.services.library.keeping_words import Deleting, Freed, delete_question, dropped, freed, frees, kept_words, listed
 
 GB = 1_000_000_000
 
@@ -117,3 +117,9 @@ def test_what_is_different_line_by_line() -> None:
         "  j",
     ]
     assert len(text_diff("x\n" * (MOST + 1), "y\n")) == 2
+
+
+def test_what_was_deleted_for_good_is_counted_where_not_all_went() -> None:
+    assert dropped(["a", "b"], 2, (2 * 10**9, True), binary=False) == "a and b: deleted for good, 2.0 GB freed"
+    assert dropped(["a"], 3, (10**9, False), binary=False) == "1 of 3 deleted for good: a, ~1.0 GB freed"
+    assert dropped(["a"], 1, None, binary=False) == "a: deleted for good"

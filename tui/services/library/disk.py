@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +24,6 @@ from tui.services.library.host import LibraryHost
 from tui.services.library.keeping import Keeping
 from tui.services.library.part import Part
 from tui.services.library.updates import Updates
-from tui.text import size
 
 if TYPE_CHECKING:
     from tui.core.models import Model
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tui.services.library.disk_read import DiskReader, Look
     from tui.services.library.disk_use import Parts
     from tui.services.library.disk_verify import Reading, Task
+    from tui.services.library.keeping_words import Known
     from tui.store.blob_checks import BlobCheck, BlobChecks
     from tui.store.db import Database
 
@@ -56,6 +57,7 @@ class Disk(Part):
         """By provider name."""
         self.checks: Observable[CheckView] = Observable(CheckView())
         self._events, self._updates, self._keeping = events, updates, keeping
+        keeping.weigher = self._weigher
         self._table: BlobChecks | None = None
         self._reader: DiskReader | None = None
         self._parts: Mapping[str, Parts] = {}
@@ -240,16 +242,11 @@ class Disk(Part):
 
     def freed(self, keys: Iterable[ModelKey]) -> tuple[int, bool] | None:
         """Bytes that deleting all of these for good frees, and whether that is exact; None where it is not known. From any thread."""
-        by_provider: dict[str, set[str]] = {}
-        for provider, name in keys:
-            by_provider.setdefault(provider, set()).add(name)
-        parts, total, exact = self._parts, 0, True
-        for provider, names in by_provider.items():
-            known = parts.get(provider)
-            if known is None or not names <= known.of.keys():
-                return None
-            total, exact = total + known.freed(names), exact and known.exact
-        return (total, exact) if by_provider else None
+        return self._weigher()(keys)
+
+    def _weigher(self) -> Known:
+        parts = self._parts
+        return lambda keys: _freed(parts, keys)
 
     def _place_origins(self) -> None:
         """Of what is new to say only: an event of one model must not cost a look at ten thousand."""
@@ -392,20 +389,30 @@ class Disk(Part):
         busy = [digest for digest, job in disk_use.queued(jobs, provider).items() if not job.state.ended]
         working = any(job.state.running for job in jobs if job.endpoint.name == provider)
         now, listed = self._host.clock.time(), self._listed().get(provider, [])
+        stop = threading.Event()
         done: list[Cleaned] = []
 
         async def work() -> None:
             with self._host.audit.noting("clean", f"{provider}: {len(keys)} files"):
-                done.append(await in_daemon_thread(lambda: clean_files(path, keys, busy, listed, now, working=working)))
+                cleaning = asyncio.ensure_future(
+                    in_daemon_thread(lambda: clean_files(path, keys, busy, listed, now, working=working, stopped=stop.is_set))
+                )
+                try:
+                    done.append(await asyncio.shield(cleaning))
+                except asyncio.CancelledError:
+                    stop.set()  # it ends after the file that it deletes now
+                    done.append(await cleaning)
+                    raise
 
         await self._host.activity(f"cleaning {provider}", provider, work)
         self._soon()
         if done:
-            self._say_cleaned(provider, done[0])
+            self._say_cleaned(provider, done[0], len(set(keys)))
 
-    def _say_cleaned(self, provider: str, cleaned: Cleaned) -> None:
-        binary = self._host.settings().appearance.units == "binary"
-        text = f"{len(cleaned.gone)} {'thing' if len(cleaned.gone) == 1 else 'things'} deleted, {size(cleaned.freed, binary=binary)} freed"
+    def _say_cleaned(self, provider: str, cleaned: Cleaned, count: int) -> None:
+        from tui.services.library.disk_words import cleaned_words
+
+        text = cleaned_words(len(cleaned.gone), count, cleaned.freed, binary=self._host.settings().appearance.units == "binary")
         if not cleaned.left:
             self._host.say(text)
             return
@@ -415,6 +422,19 @@ class Disk(Part):
             f"{text}; {key.removeprefix('sha256:')[:12]} was not: {why}{more}", provider, "See the Disk view", FailureKind.DISK
         )
         self._host.say(failure.what, Severity.WARNING, failure)
+
+
+def _freed(parts: Mapping[str, Parts], keys: Iterable[ModelKey]) -> tuple[int, bool] | None:
+    by_provider: dict[str, set[str]] = {}
+    for provider, name in keys:
+        by_provider.setdefault(provider, set()).add(name)
+    total, exact = 0, True
+    for provider, names in by_provider.items():
+        known = parts.get(provider)
+        if known is None or not names <= known.of.keys():
+            return None
+        total, exact = total + known.freed(names), exact and known.exact
+    return (total, exact) if by_provider else None
 
 
 def cannot(use: DiskUse | None) -> str:

@@ -7,7 +7,7 @@ be read, nothing that was written within the hour, nothing that a pull of the qu
 from __future__ import annotations
 
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -32,7 +32,7 @@ class Cleaned:
     Attributes:
         freed: Bytes that were on the disk.
         gone: Keys of what was deleted.
-        left: Keys of what was not, each with the reason, which ends a sentence.
+        left: Keys of what was not, each with the reason, which ends a sentence; what was not come to is in neither.
     """
 
     freed: int = 0
@@ -41,7 +41,14 @@ class Cleaned:
 
 
 def clean_files(
-    path: Path, keys: Collection[str], busy: Collection[str], listed: Collection[Model], now: float, *, working: bool
+    path: Path,
+    keys: Collection[str],
+    busy: Collection[str],
+    listed: Collection[Model],
+    now: float,
+    *,
+    working: bool,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Cleaned:
     """Delete unfinished downloads and unused blobs; blocks.
 
@@ -52,6 +59,7 @@ def clean_files(
         listed: What the server lists: all of it must be in the folder, or its blobs would look unused.
         now: Epoch seconds.
         working: The queue works for this server now, so that a blob without a model may get one in a moment.
+        stopped: Asked before each: whether to leave the rest.
 
     Raises:
         PaddockError: The folder, or a part of it that may name these blobs, cannot be read.
@@ -67,6 +75,8 @@ def clean_files(
     freed, gone, left = 0, list[str](), list[tuple[str, str]]()
     found = {key: (size, paths, why) for key, size, paths, why in _there(folder, now, working=working)}
     for key in dict.fromkeys(keys):
+        if stopped():
+            break
         size, paths, why = found.get(key, (0, (), "it is not there any more, or a model uses it"))
         why = "a pull of the queue wants it: cancel that on 3 Pulls first" if key in busy else why
         why = why or _unlink(paths)

@@ -93,6 +93,12 @@ def with_whom(names: tuple[str, ...], most: int = 2) -> str:
     return ", ".join(told[:most]) + (f" and {len(told) - most} more" if len(told) > most else "")
 
 
+def cleaned_words(gone: int, of: int, freed: int, *, binary: bool = False) -> str:
+    """`3 things deleted, 1.2 GB freed`; where not all went: `2 of 3 things deleted, …`."""
+    how_many = f"{gone}" if gone == of else f"{gone} of {of}"
+    return f"{how_many} {'thing' if of == 1 else 'things'} deleted, {size(freed, binary=binary)} freed"
+
+
 def frees(share: DiskShare, *, binary: bool = False) -> str:
     """`deleting frees 19.6 of 19.9 GB (0.3 GB shared with qwen2.5-coder:7b)`."""
     about = "" if share.exact else "about "

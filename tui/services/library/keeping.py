@@ -22,6 +22,7 @@ from tui.services.library.part import Part
 if TYPE_CHECKING:
     from tui.services.library.keeping_moves import Moved, Mover
     from tui.services.library.keeping_trash import Steady
+    from tui.services.library.keeping_words import Known
     from tui.store.db import Database
     from tui.store.model_moves import ModelMoves, Move
 
@@ -47,6 +48,7 @@ class Keeping(Part):
         kept: What the servers keep for us, the newest first of each.
         undoable: What `undo` would undo, in words; empty where nothing was done yet.
         comparisons: By provider, exact name and the other exact name: lines of a diff, or why it is not known.
+        weigher: Gives what tells of the disk as it is now, for who asks when it is another; set by who reads disks.
     """
 
     def __init__(self, host: LibraryHost, events: Events) -> None:
@@ -54,6 +56,7 @@ class Keeping(Part):
         self.kept: Observable[tuple[KeptModel, ...]] = Observable(())
         self.undoable: Observable[str] = Observable("")
         self.comparisons: Observable[Mapping[tuple[str, str, str], Comparison]] = Observable({})
+        self.weigher: Callable[[], Known] = lambda: lambda _keys: None
         self._events = events
         self._moves: ModelMoves | None = None
         self._noted: tuple[Move, ...] = ()
@@ -236,20 +239,31 @@ class Keeping(Part):
         self._host.post(self._drop, tuple(keys))
 
     async def _drop(self, keys: Sequence[ModelKey]) -> None:
-        from tui.services.library.keeping_words import listed
-
         for provider in dict.fromkeys(provider for provider, _key in keys):
             self._allowed(provider, Capability.DELETE, "Deleting for good")
             wanted = [one for one in self.kept.value if (one.provider, one.key) in keys and one.provider == provider]
             if not wanted:
                 raise PaddockError.of("It is gone already", provider, "Nothing is left to do", FailureKind.NOT_FOUND)
+            if not await self._dropped(provider, wanted):
+                break  # esc ends all of it
 
-            async def work(mover: Mover, wanted: Sequence[KeptModel] = wanted) -> None:
-                for one in wanted:
-                    await mover.drop(one.key)
-                self._host.say(f"{listed([one.original for one in wanted])}: deleted for good")
+    async def _dropped(self, provider: str, wanted: Sequence[KeptModel]) -> bool:
+        """Delete kept models of one provider for good; says what went, however it ended. False where esc ended it."""
+        from tui.services.library.keeping_words import dropped
 
-            await self._run("deleting for good", provider, work)
+        weigh, gone = self.weigher(), list[KeptModel]()
+
+        async def work(mover: Mover) -> None:
+            for one in wanted:
+                await mover.drop(one.key)
+                gone.append(one)
+
+        try:
+            return await self._run("deleting for good", provider, work)
+        finally:
+            if gone:
+                frees = weigh([(provider, one.key) for one in gone])
+                self._host.say(dropped([one.original for one in gone], len(wanted), frees, binary=self._binary))
 
     def empty(self) -> None:
         """Delete everything in the trash of all providers for good, with the versions that would go with it."""

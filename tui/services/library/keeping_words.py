@@ -99,6 +99,19 @@ def listed(names: Sequence[str], most: int = _MOST) -> str:
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
 
+def dropped(names: Sequence[str], of: int, frees: tuple[int, bool] | None, *, binary: bool) -> str:
+    """What was deleted for good, of how many, and what that freed: `a and b: deleted for good, 2.1 GB freed`.
+
+    Args:
+        names: What went.
+        of: How many were to go.
+        frees: Bytes, and whether they are exact; None where that is not known.
+        binary: Sizes in GiB.
+    """
+    went = f"{listed(names)}: deleted for good" if len(names) == of else f"{len(names)} of {of} deleted for good: {listed(names)}"
+    return went if frees is None else f"{went}, {'' if frees[1] else '~'}{size(frees[0], binary=binary)} freed"
+
+
 @record(frozen=True)
 class Deleting:
     """What a question about deleting says.
