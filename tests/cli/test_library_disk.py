@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Background, Run
+from tests.cli.conftest import Background, Run, Said
 from tests.support.models_folder import Folder, FolderServer
 from tui.cli.output import DONE, FAILED, REFUSED, USAGE
 from tui.config.paths import find_paths
@@ -96,6 +96,46 @@ def test_clean_respects_access_and_a_folder_that_is_not_ours(world: World, run: 
     assert said.code == DONE
     assert "The files of ollama stay: our account may not change" in said.err
     assert lost.replace(":", "-") in world.names
+
+
+# --- where a model is from, and what deleting it frees ----------------------------------------------------------------
+
+
+def about(said: Said, *names: str) -> list[str]:
+    found = dict(line.partition("  ")[::2] for line in said.lines if line)
+    return [found.get(name, "").strip() for name in names]
+
+
+def test_show_tells_origin_and_what_deleting_frees(world: World, run: Run) -> None:
+    world.folder.model("hf.co/org/repo:Q4_K_M", model=b"h" * 9000)
+    world.folder.model("mine/alone:1", model=b"m" * 5000)
+    world.folder.model("version-1794000000.paddock/library/b:1", model=b"v" * 4000)
+    assert about(run("show", "a:1"), "origin", "disk") == [
+        "registry.ollama.ai, by its name", "deleting frees 14 B of 100 kB (100 kB shared with b:1)",
+    ]  # fmt: skip
+    assert about(run("show", "b:1"), "origin") == ["registry.ollama.ai, by its name; previous version kept"]
+    assert about(run("show", "hf.co/org/repo:Q4_K_M"), "origin", "disk") == [
+        "hf.co/org/repo, by its name; not scanned: nobody vouches for it", "deleting frees 9.0 kB",
+    ]  # fmt: skip
+    assert about(run("show", "mine/alone:1"), "origin") == [
+        "registry.ollama.ai, of its user mine, by its name; not scanned: nobody vouches for it"
+    ]
+    told = run("show", "a:1", "--json").json
+    assert told["origin"] == {"kind": "registry", "text": "registry.ollama.ai, by its name", "scanned": True}
+    assert told["disk"] == {"size": 100_014, "frees": 14, "shared": 100_000, "shared_with": ["b:1"], "exact": True}
+    assert run("show", "hf.co/org/repo:Q4_K_M", "--json").json["origin"]["scanned"] is False
+
+
+def test_show_goes_by_the_servers_digests_where_its_folder_cannot_be_read(world: World, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.folder.model("other:1", model=b"o" * 100_000)
+    monkeypatch.setenv("OLLAMA_MODELS", "/nowhere")
+    monkeypatch.setattr("tui.services.library.disk_read.OLLAMA_FOLDERS", ())
+    told = run("show", "b:1", "--json").json["disk"]
+    assert not told["exact"] and told["shared_with"] == ["a:1"] and told["frees"] < 1000
+    assert about(run("show", "other:1"), "disk") == ["deleting frees about 100 kB"]
+    monkeypatch.setattr("tui.services.library.disk_use.shares", lambda *_args: {})
+    assert run("show", "b:1", "--json").json["disk"] is None
+    assert about(run("show", "b:1"), "disk") == [""]
 
 
 def test_verify_tells_what_is_damaged_by_its_exit_code(world: World, run: Run) -> None:

@@ -27,7 +27,8 @@ def box(monkeypatch: pytest.MonkeyPatch) -> list[Sample]:
     """A machine with one card; a test may put another in its place."""
     found = [Sample(1.0, memory=Memory(32 * GB, 8 * GB), gpus=(CARD,))]
 
-    async def measured(_context: Context, _wanted: frozenset[str] = frozenset()) -> Sample:
+    async def measured(_context: Context, _wanted: frozenset[str] = frozenset(), *, rates: bool = True) -> Sample:
+        assert not rates  # memory is known at once
         return found[0]
 
     monkeypatch.setattr(monitoring, "measure", measured)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+from pathlib import Path
+
 import pytest
 
-from tests.cli.conftest import HOSTILE, Run
+from tests.cli.conftest import HOSTILE, Run, provider
 from tests.support.fault_server import Exchange, FaultServer
 from tests.support.screen import FORBIDDEN
+from tui.cli import library_table, monitoring
+from tui.cli.context import Context
+from tui.cli.output import DASH
+from tui.config.settings import Settings
+from tui.core.options import AppOptions
+from tui.hardware.sample import Gpu, Memory, Sample
+from tui.services.monitor.sampling import Sampling
+
+GB = 10**9
 
 
 def names(said: object) -> list[str]:
@@ -47,6 +59,114 @@ def test_ls_filters_by_what_fits_here(ollama: str, run: Run) -> None:
     every = [model["name"] for model in run("ls", "--json").json["models"]]
     fits, not_ = (run("ls", "--filter", text, "--json").json["models"] for text in ("fits", "!fits"))
     assert sorted(model["name"] for model in (*fits, *not_)) == sorted(every)
+
+
+# --- what fits --------------------------------------------------------------------------------------------------------
+
+CARD = Gpu("u", 0, "NVIDIA GeForce RTX 3090", memory_total=24 * GB, memory_used=6 * GB)
+SIZES = {
+    "loaded:8b": (5.2, "8.2B"),
+    "good:8b": (5.2, "8.2B"),
+    "slow:27b": (22.0, "27B"),
+    "no:70b": (140.0, "70B"),
+    "unknown:1b": (None, "1B"),
+}
+
+
+@pytest.fixture
+def card(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> FaultServer:
+    """A machine with a card of which 18 GB are free, and a server with models of all sizes."""
+
+    async def glance(_context: object) -> Sample | None:
+        return Sample(1.0, memory=Memory(32 * GB, 8 * GB), gpus=(CARD,))
+
+    async def tags(exchange: Exchange) -> None:
+        models = [
+            {"name": name, "model": name, "digest": f"{at:064x}", "details": {"parameter_size": count, "quantization_level": "Q4_K_M"}}
+            | ({"size": int(size * GB)} if size is not None else {})
+            for at, (name, (size, count)) in enumerate(SIZES.items())
+        ]
+        await exchange.json({"models": models})
+
+    async def running(exchange: Exchange) -> None:
+        await exchange.json({"models": [{"name": "loaded:8b", "model": "loaded:8b", "size": 6 * GB, "size_vram": 6 * GB}]})
+
+    monkeypatch.setattr(monitoring, "glance", glance)
+    server.routes["/api/tags"], server.routes["/api/ps"] = tags, running
+    return server
+
+
+def fits_of(said: object) -> dict[str, str]:
+    lines = said.lines  # type: ignore[attr-defined]
+    at = lines[0].index("FITS")
+    return {line.split()[0]: line[at : lines[0].index("CHANGED")].strip() for line in lines[1:]}
+
+
+def test_ls_says_what_fits_and_asks_no_model_for_it(card: FaultServer, run: Run) -> None:
+    wanted = {"loaded:8b": "loaded", "good:8b": "good", "slow:27b": "slow", "no:70b": "no", "unknown:1b": DASH}
+    assert fits_of(run("ls")) == wanted
+    assert sorted(request.path for request in card.requests) == ["/api/ps", "/api/tags", "/api/version"]
+    told = {model["name"]: model["fits"] for model in run("ls", "--json").json["models"]}
+    assert told == {name: verdict if verdict != DASH else None for name, verdict in wanted.items()}
+    card.requests.clear()
+    assert set(names(run("ls", "--filter", "fits"))) == {"loaded:8b", "good:8b"}
+    asked = [request.path for request in card.requests]
+    assert asked.count("/api/ps") == 1 and asked.count("/api/show") == len(SIZES)
+
+
+def test_ls_goes_without_what_fits_where_nobody_tells_it(card: FaultServer, run: Run, configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(_context: object) -> None:
+        return None
+
+    async def broken(exchange: Exchange) -> None:
+        await exchange.json({"error": "out of order"}, 500)
+
+    configure(provider("far", card.url, location='"elsewhere"') + provider("big", card.url, location='"elsewhere"', vram='"200 GB"'))
+    said = run("ls", "--on", "far")
+    assert said.code == 0 and not said.err
+    assert fits_of(said) == {name: "loaded" if name == "loaded:8b" else DASH for name in SIZES}
+    assert fits_of(run("ls", "--on", "big"))["no:70b"] == "good"
+    configure("")
+    card.routes["/api/ps"] = card.routes["/api/version"] = broken
+    said = run("ls")
+    assert said.code == 0 and not said.err
+    assert set(fits_of(said).values()) == {DASH}
+    monkeypatch.setattr(monitoring, "glance", nothing)
+    card.routes["/api/version"] = lambda exchange: exchange.json({"version": "0.24.0"})
+    said = run("ls")
+    assert said.code == 0 and set(fits_of(said).values()) == {DASH}
+
+
+@pytest.mark.parametrize(
+    ("columns", "gone"),
+    [(71, set()), (70, {"PARAMETERS"}), (58, {"PARAMETERS", "CHANGED"}), (20, {"PARAMETERS", "CHANGED", "QUANTIZATION", "PROVIDER"})],
+)
+def test_ls_leaves_columns_out_where_a_terminal_is_narrow(
+    card: FaultServer, run: Run, monkeypatch: pytest.MonkeyPatch, columns: int, gone: set[str]
+) -> None:
+    every = run("ls").lines[0].split()
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert run("ls").lines[0].split() == every  # a pipe has room
+    monkeypatch.setattr(library_table.sys.stdout, "isatty", lambda: True)
+    said = run("ls")
+    assert said.lines[0].split() == [title for title in every if title not in gone]
+    assert {"MODEL", "SIZE", "FITS"} <= set(said.lines[0].split())
+    assert max(map(len, said.lines)) <= columns or columns == 20
+    assert "PARAMETERS" in run("ls", "--sort", "parameters").lines[0]
+
+
+async def test_a_glance_waits_for_nobody(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sampler(_context: object, _wanted: object, _interval: float) -> Sampling:
+        settings = Settings()
+        return Sampling(lambda: settings, command=lambda _settings: ["sleep", "60"])
+
+    context = Context(AppOptions(), Namespace())
+    monkeypatch.setattr(monitoring, "GLANCE", 0.05)
+    monkeypatch.setattr(monitoring, "sampler_of", sampler)
+    assert await monitoring.glance(context) is None
+    monkeypatch.setenv("PADDOCK_MONITOR__ENABLED", "false")
+    monkeypatch.setattr(monitoring, "sampler_of", lambda *_args: pytest.fail("measured"))
+    assert await monitoring.glance(Context(AppOptions(), Namespace())) is None
 
 
 def test_a_saved_filter_by_its_name(ollama: str, run: Run, configure) -> None:

@@ -57,7 +57,8 @@ class _Disk:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-async def _look(context: Context, reader: DiskReader, provider: Provider, models: Sequence[Model]) -> Look:
+async def look_of(context: Context, reader: DiskReader, provider: Provider, models: Sequence[Model]) -> Look:
+    """What lies in a server's folder; the demo's is simulated."""
     if context.options.demo and not context.options.provider:
         return await in_daemon_thread(lambda: simulated(context.paths.data.parent, provider.endpoint.name))
     return await in_daemon_thread(lambda: reader.look(context.endpoint_of(provider), context.settings, models))
@@ -70,7 +71,7 @@ async def _disks(context: Context) -> list[_Disk]:
         models = await provider.models() if Capability.DELETE in provider.capabilities else tuple(listed.models)
         if not any(model.digest for model in models) and provider.endpoint.kind != "ollama":
             continue  # a server that tells no digests tells nothing of its disk
-        look = await _look(context, reader, provider, models)
+        look = await look_of(context, reader, provider, models)
         weights = {} if look.folder is not None else await _weights(provider, models)
         version = await _version(provider)
         empties = _empties(context, provider, models)
@@ -237,7 +238,7 @@ async def verify(context: Context) -> int:
     checks, reader = [], DiskReader(os.environ)
     known, notes = _store(context)
     for provider, model, models in await _chosen(context):
-        look = await _look(context, reader, provider, models)
+        look = await look_of(context, reader, provider, models)
         task = disk_verify.Task(provider, model.key, look.folder if not look.simulated else None)
         check = await _check(context, task, known)
         checks.append(check)

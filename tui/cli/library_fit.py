@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tui.cli.context import Context, wrong_usage
 from tui.cli.output import DASH, DONE, FAILED, emit, line, message, table
@@ -33,6 +33,9 @@ from tui.services.library.fits_words import ran_of, served_for
 from tui.services.machine import machine_of
 from tui.services.space import runs_here
 from tui.text import clean_name, count, size, tokens
+
+if TYPE_CHECKING:
+    from tui.hardware.sample import Sample
 
 AT = 8192
 """Tokens of context that a figure is told for where none is asked."""
@@ -122,8 +125,10 @@ async def known_here(
     running: Sequence[RunningModel] = (),
     models: Sequence[Model] = (),
     details: dict[tuple[str, str], ModelDetail | Failure] | None = None,
+    *,
+    sample: Sample | None = None,
 ) -> Known:
-    """Measure this machine, and read what was learned.
+    """Measure this machine, unless a sample of it is given, and read what was learned.
 
     Raises:
         PaddockError: It is another machine whose memory nobody said, or this one could not be measured.
@@ -139,7 +144,7 @@ async def known_here(
             remedy = f"Set providers.{state.name}.vram to what its GPUs have"
             raise PaddockError.of(f"{state.name} is not on this machine: its memory is not known", state.name, remedy, FailureKind.CONFIG)
         return Known(Machine(0, 0, asked.vram, asked.vram, 1), lessons, Pace(ram=None), served)
-    sample = await measure(context, frozenset())
+    sample = sample or await measure(context, frozenset(), rates=False)
     machine = machine_of(sample, [state] if state is not None else [], running)
     if machine is None:
         raise PaddockError.of("This machine's memory could not be measured", "", "See paddock doctor", FailureKind.INTERNAL)

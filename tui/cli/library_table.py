@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from tui.cli.context import Context, Listed, wrong_usage
+from tui.cli.library_fits import verdicts
+from tui.cli.library_origin import place_of
 from tui.cli.models import loaded, when
-from tui.cli.output import DASH, DONE, FAILED, block, emit, facts, line, message, plain, table
+from tui.cli.output import DASH, DONE, FAILED, block, emit, facts, line, message, plain, table, width
 from tui.core.capabilities import ABILITY_WORDS, Ability, Capability
 from tui.core.errors import Failure, PaddockError
 from tui.core.filtering import Filter, Look, accepts, parameter_count, parse
 from tui.core.library import ModelEvent, UpdateState
 from tui.core.model_page import sections
-from tui.core.models import Model, ModelDetail
+from tui.core.models import Model, ModelDetail, RunningModel
 from tui.core.monitor import Profile
 from tui.core.names import normal, same
 from tui.core.record import record
@@ -25,10 +29,17 @@ from tui.services.monitor.profile_words import cost, rate, speed
 from tui.services.pins import pinned
 from tui.text import clean_label, clean_name, duration, tokens
 
+if TYPE_CHECKING:
+    from tui.hardware.sample import Sample
+
 Key = tuple[str, str]
 SHOWN: Final = 8
 """Models that are asked about at once."""
 _FITTING: Final = ("loaded", "good", "tight", "after unload")
+_FIGURES: Final = ("size", "parameters", "context", "speed")
+"""Columns that are figures."""
+_LESS: Final = ("parameters", "changed", "quantization", "provider")
+"""Columns that a narrow terminal does without, the first of them first."""
 
 
 @record(frozen=True)
@@ -59,6 +70,11 @@ class Facts:
         known = self.detail(model)
         return model.context or (known.context if known is not None else None)
 
+    def fits(self, model: Model) -> str:
+        """Its verdict; empty where none is known."""
+        key = (model.provider, model.key)
+        return self.verdicts.get(key) or ("loaded" if model.loaded or key in self.running else "")
+
     def update(self, model: Model) -> UpdateState | None:
         """What its registry had at the last look."""
         found = self.updates.get((model.provider, model.key))
@@ -73,16 +89,17 @@ async def ls(context: Context) -> int:
     args, settings = context.args, context.settings
     order = _order(args.sort)
     wanted = parse(settings.appearance.filters.get(args.filter, args.filter))
-    everybody = await context.everybody(args.on)
-    preferred = {name: rank for rank, name in reversed(list(enumerate(settings.models.preferred)))}
-    models = [model for _, listed in everybody for model in listed if not excluded(model.name, settings)]
-    models.sort(key=lambda model: preferred.get(model.name, len(preferred)))
-    known = await _facts(context, everybody, models, wanted, order)
+    async with _measured(context) as machine:
+        everybody = await context.everybody(args.on)
+        preferred = {name: rank for rank, name in reversed(list(enumerate(settings.models.preferred)))}
+        models = [model for _, listed in everybody for model in listed if not excluded(model.name, settings)]
+        models.sort(key=lambda model: preferred.get(model.name, len(preferred)))
+        known = await _facts(context, everybody, models, wanted, order, machine)
     total = len(models)
     models = _sorted(list(filter(accepts(wanted, look(context, known)), models)), known, order, reverse=args.reverse)
     code = FAILED if context.failed else DONE
     if context.json:
-        emit({"models": models, "failures": context.failed})
+        emit({"models": [{**plain(model), "fits": known.fits(model) or None} for model in models], "failures": context.failed})
         return code
     if not models:
         if total:
@@ -102,20 +119,33 @@ def _table(context: Context, models: Sequence[Model], known: Facts, order: str) 
         "speed": ("TOK/S", lambda model: rate(profile.rate) if (profile := known.profile(model)) is not None else DASH),
         "used": ("USED", lambda model: when(used) if (used := _used(known, model, now)) is not None else DASH),
     }
-    head = ["MODEL", "PROVIDER", "SIZE", "PARAMETERS", "QUANTIZATION", *([more[order][0]] if order in more else []), "CHANGED"]
-    rows = [
-        (
-            model.name,
-            model.provider,
-            "cloud" if model.remote else context.size(model.size),
-            model.parameters or DASH,
-            model.quantization or DASH,
-            *([more[order][1](model)] if order in more else []),
-            when(model.modified_at),
-        )
-        for model in models
-    ]
-    table(head, rows, right=(2, 3, *([5] if order in ("context", "speed") else [])))
+    columns: dict[str, tuple[str, Callable[[Model], str]]] = {
+        "name": ("MODEL", lambda model: model.name),
+        "provider": ("PROVIDER", lambda model: model.provider),
+        "size": ("SIZE", lambda model: "cloud" if model.remote else context.size(model.size)),
+        "parameters": ("PARAMETERS", lambda model: model.parameters or DASH),
+        "quantization": ("QUANTIZATION", lambda model: model.quantization or DASH),
+        "fits": ("FITS", lambda model: known.fits(model) or DASH),
+        **({order: more[order]} if order in more else {}),
+        "changed": ("CHANGED", lambda model: when(model.modified_at)),
+    }
+    cells = {name: [title, *(tell(model) for model in models)] for name, (title, tell) in columns.items()}
+    shown = _shown(cells, order)
+    rows = list(zip(*(cells[name] for name in shown), strict=True))
+    table(rows[0], rows[1:], right=[at for at, name in enumerate(shown) if name in _FIGURES])
+
+
+def _shown(cells: Mapping[str, Sequence[str]], order: str) -> list[str]:
+    """The columns that a terminal has room for; all of them where it is none."""
+    shown = list(cells)
+    if not sys.stdout.isatty():
+        return shown
+    widths = {name: max(map(width, column)) for name, column in cells.items()}
+    for name in (name for name in _LESS if name in shown and name != order):
+        if sum(widths[one] + 2 for one in shown) - 2 <= shutil.get_terminal_size().columns:
+            break
+        shown.remove(name)
+    return shown
 
 
 def _used(known: Facts, model: Model, now: float) -> float | None:
@@ -184,18 +214,35 @@ def look(context: Context, known: Facts) -> Look[Model]:
 # --- what must be asked for ------------------------------------------------------------------------------------------
 
 
-async def _facts(context: Context, everybody: Sequence[Listed], models: Sequence[Model], wanted: Filter, order: str) -> Facts:
-    """Ask for what filter and order need, and for nothing else."""
+@contextlib.asynccontextmanager
+async def _measured(context: Context) -> AsyncIterator[asyncio.Task[Sample | None]]:
+    """This machine's memory, measured while the servers are asked."""
+    from tui.cli.monitoring import glance
+
+    task = asyncio.ensure_future(glance(context))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _facts(
+    context: Context,
+    everybody: Sequence[Listed],
+    models: Sequence[Model],
+    wanted: Filter,
+    order: str,
+    machine: asyncio.Task[Sample | None],
+) -> Facts:
+    """Ask for what filter and order need, and what is in memory: what fits is else told by size and number of weights alone."""
     states = {term.text for term in wanted.terms if term.kind == "state"}
     kinds = {term.kind for term in wanted.terms}
     details: dict[Key, ModelDetail] = {}
     if kinds & {"ability", "can", "context", "licence"} or "fits" in states or order == "context":
         unknown = [m for m in models if "licence" in kinds or "fits" in states or not (m.abilities and m.context)]
         details = await _details(everybody, unknown)
-    running: set[Key] = set()
-    if states & {"loaded", "fits"} or order == "used":
-        for answer in await asyncio.gather(*(loaded(listed) for listed in everybody)):
-            running |= {(one.provider, one.key) for one in answer} if not isinstance(answer, Failure) else set()
+    running = await _running(everybody)
     profiles: Mapping[Key, Profile] = {}
     updates: Mapping[Key, UpdateState] = {}
     if (order in ("used", "speed") or "update" in states) and context.paths.database.exists():
@@ -205,8 +252,21 @@ async def _facts(context: Context, everybody: Sequence[Listed], models: Sequence
         with contextlib.suppress(PaddockError):
             database = context.database(write=False)
             profiles, updates = await Measurements(database).profiles(), UpdateStates(database).all()
-    verdicts = await _verdicts(context, everybody, models, details, running) if "fits" in states else {}
-    return Facts(details, profiles, updates, frozenset(running), verdicts)
+    sample, asked, found = await machine, "fits" in states, dict[Key, str]()
+    if sample is not None or asked:
+        found = await verdicts(context, [listed.provider for listed in everybody], models, details, running, sample, say=asked)
+    return Facts(details, profiles, updates, _keys(running), found)
+
+
+async def _running(everybody: Sequence[Listed]) -> dict[str, Sequence[RunningModel]]:
+    """What each server has in memory; nothing of one that does not say."""
+    answers = await asyncio.gather(*(loaded(listed) for listed in everybody))
+    pairs = zip(everybody, answers, strict=True)
+    return {listed.provider.endpoint.name: () if isinstance(answer, Failure) else answer for listed, answer in pairs}
+
+
+def _keys(running: Mapping[str, Sequence[RunningModel]]) -> frozenset[Key]:
+    return frozenset((one.provider, one.key) for there in running.values() for one in there)
 
 
 async def _details(everybody: Sequence[Listed], models: Sequence[Model]) -> dict[Key, ModelDetail]:
@@ -224,31 +284,6 @@ async def _details(everybody: Sequence[Listed], models: Sequence[Model]) -> dict
     return dict(one for one in found if one is not None)
 
 
-async def _verdicts(
-    context: Context, everybody: Sequence[Listed], models: Sequence[Model], details: Mapping[Key, ModelDetail], running: set[Key]
-) -> dict[Key, str]:
-    """The verdicts on this machine; a server elsewhere has none."""
-    from tui.cli.library_fit import AT, known_here, state_of
-    from tui.core.fit import judge, need_of, subject_of
-
-    found: dict[Key, str] = {}
-    for provider, _listed in everybody:
-        try:
-            answer = await loaded(Listed(provider, ()))
-            state = await state_of(context, provider)
-            known = await known_here(context, state, () if isinstance(answer, Failure) else answer)
-        except PaddockError as error:
-            message(f"Not known what fits: {error.failure.sentence()}.")
-            continue
-        for model in models:
-            subject = subject_of(model, details.get((model.provider, model.key))) if model.provider == provider.endpoint.name else None
-            if subject is not None and not model.remote:
-                need = need_of(subject, min(AT, model.context or AT), known.served, known.lessons)
-                key = (model.provider, model.key)
-                found[key] = judge(need, known.machine, known.served, loaded=key in running, pace=known.pace).verdict.value
-    return found
-
-
 # --- show ------------------------------------------------------------------------------------------------------------
 
 
@@ -257,19 +292,22 @@ async def show(context: Context) -> int:
     provider, model = await context.with_model(context.args.model, context.args.on)
     detail = await provider.show(model.key)
     profile, events, update = _kept(context, model, provider.endpoint.url)
+    place = await place_of(context, provider, model, detail, events, update)
     if context.json:
         told = {key: value for key, value in plain(detail).items() if value not in (None, "")}
-        emit({**plain(model), **told, "profile": profile if profile.answers else None, "history": events, "update": update})
+        here = {"profile": profile if profile.answers else None, "history": events, "update": update, **place.told()}
+        emit({**plain(model), **told, **here})
         return DONE
     binary = context.settings.appearance.units == "binary"
     is_pinned = pinned(context.settings, model.provider, model.name)
-    here = (
+    rows = (
+        *place.rows(events, binary=binary),
         ("here", speed(profile)), ("", cost(profile, binary=binary)),
         ("pinned", "never updated, never unloaded for room" if is_pinned else ""),
         ("update", _news(context, update)),
     )  # fmt: skip
     model_rows, *others = sections(model, detail, binary=binary)
-    facts([*model_rows.rows, *here])
+    facts([*model_rows.rows, *rows])
     for section in others:
         if section.title == "Modelfile":
             continue  # all of it stands above; paddock export prints it
@@ -330,11 +368,9 @@ async def compare(context: Context) -> int:
         models.append(model)
         details.append(await provider.show(model.key) if Capability.SHOW in provider.capabilities else None)
         kept.append(_kept(context, model, provider.endpoint.url))
-    running: set[Key] = set()
-    for answer in await asyncio.gather(*(loaded(listed) for listed in servers.values())):
-        running |= {(one.provider, one.key) for one in answer} if not isinstance(answer, Failure) else set()
+    running = await _running(tuple(servers.values()))
     known = {(model.provider, model.key): detail for model, detail in zip(models, details, strict=True) if detail is not None}
-    fits = await _verdicts(context, tuple(servers.values()), models, known, running)
+    fits = await verdicts(context, [listed.provider for listed in servers.values()], models, known, running)
     told = list(zip(models, details, kept, (fits.get((model.provider, model.key), "") for model in models), strict=True))
     if context.json:
         emit(

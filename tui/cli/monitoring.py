@@ -32,6 +32,8 @@ MEASURE: Final = 0.6
 _LOG: Final = logging.getLogger("paddock.cli")
 DRIVER: Final = 5.0
 """Seconds a GPU driver is given beyond that, before the rest is told without it."""
+GLANCE: Final = 1.5
+"""Seconds in which this machine's memory is told at the side of something else, or not at all."""
 ASK_EVERY: Final = 5.0
 """Seconds between two looks at the servers, while measuring goes on; the interval, where that is longer."""
 
@@ -69,12 +71,15 @@ async def once(context: Context) -> int:
     return DONE
 
 
-async def measure(context: Context, wanted: frozenset[str] = ALL) -> Sample:
-    """A sample with rates, from a sampler of its own; a GPU driver that hangs or crashes is left out, and that is said."""
+async def measure(context: Context, wanted: frozenset[str] = ALL, *, rates: bool = True) -> Sample:
+    """A sample from a sampler of its own, with rates unless nobody needs them, which is sooner.
+
+    A GPU driver that hangs or crashes is left out, and that is said.
+    """
     gpu, newest = context.settings.monitor.gpu, None
     sampling = sampler_of(context, wanted, MEASURE)
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(MEASURE + DRIVER), contextlib.aclosing(samples(sampling, wanted)) as found:
+        async with asyncio.timeout(MEASURE + DRIVER), contextlib.aclosing(samples(sampling, wanted, rates=rates)) as found:
             async for newest in found:
                 if newest.gpus or newest.gpu_note or not gpu:
                     return newest
@@ -83,6 +88,21 @@ async def measure(context: Context, wanted: frozenset[str] = ALL) -> Sample:
 
         newest = await in_daemon_thread(lambda: sample_once(_disks(context), False, MEASURE, wanted))
     return replace(newest, gpu_note=newest.gpu_note or f"GPU data: no answer for {DRIVER:.0f} s") if gpu else newest
+
+
+async def glance(context: Context) -> Sample | None:
+    """This machine's memory, for a command that was not asked to measure: None where that is off, or takes longer than `GLANCE`."""
+    if not context.settings.monitor.enabled:
+        return None
+    with contextlib.suppress(TimeoutError):
+        async with (
+            asyncio.timeout(GLANCE),
+            contextlib.aclosing(samples(sampler_of(context, frozenset(), MEASURE), frozenset(), rates=False)) as found,
+        ):
+            async for sample in found:
+                if sample.gpus or sample.gpu_note or not context.settings.monitor.gpu:
+                    return sample
+    return None
 
 
 def _disks(context: Context) -> list[str]:
@@ -155,8 +175,8 @@ def sampler_of(context: Context, wanted: frozenset[str], interval: float | None 
     return Sampling(lambda: settings, command=lambda current: [*sampler_command(current), *wants])
 
 
-async def samples(sampling: Sampling, wanted: frozenset[str]) -> AsyncGenerator[Sample, None]:
-    """Samples with rates; a driver that hangs ends a sampler and not us."""
+async def samples(sampling: Sampling, wanted: frozenset[str], *, rates: bool = True) -> AsyncGenerator[Sample, None]:
+    """Samples; without `rates` also the first, which has none. A driver that hangs ends a sampler and not us."""
     sampling.want(wanted)
     newest: asyncio.Queue[Sample] = asyncio.Queue(1)
 
@@ -171,7 +191,7 @@ async def samples(sampling: Sampling, wanted: frozenset[str]) -> AsyncGenerator[
     try:
         while True:
             sample = await newest.get()
-            if sample.seconds is not None:
+            if sample.seconds is not None or not rates:
                 yield sample
     finally:
         forget()

@@ -73,6 +73,9 @@ A filter is made of parts that must all hold, as in --filter 'qw 8b !vision >5g 
   >=32k                     tokens of context
   on:NAME quant:q4 licence:mit can:vision
   !...                      not so
+
+FITS is reckoned at 8k of context from size and number of weights, corrected by loads that were measured; with the filter
+fits from what its server tells of each model, as paddock fit does.
 """
 
 
