@@ -250,6 +250,7 @@ def test_parts_of_a_filter_hold_for_one_and_the_same_tag() -> None:
 def test_what_is_listed_as_fitting_has_a_tag_that_fits() -> None:
     library, wizard = load_library(), load_library().model("wizardcoder")
     assert wizard is not None and wizard.sizes == ("33b",)
+    assert [tag.tag for tag in weighty(wizard)] == ["latest", "33b"]
     best = largest(wizard, lambda _model, tag: (tag.bytes or 0) < 8e9)
     assert best is not None and best.tag == "latest"  # its 7b has no tag of that name
     granite = library.model("granite4")
