@@ -300,3 +300,14 @@ async def test_what_is_excluded_is_not_offered_and_what_is_too_large_not_filled_
         fake.config.set("models.excluded", [])
         await pilot.press("left_square_bracket", "right_square_bracket")
         await until(lambda: "llama3.1" in screen_lines(app)[3])
+
+
+async def test_the_pane_tells_a_default_that_is_no_other_tag_and_no_other(fake: FakeServices) -> None:
+    app = host(fake)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("right_square_bracket", "slash", *"wizardcoder", "enter")
+        await until(lambda: " 1 of 235" in screen_lines(app)[1])
+        assert re.search(r"tags +latest +\S+ +3.8 GB .*\n +33b ", screen_text(app))
+        await pilot.press("escape", "slash", *"llama3.1", "enter")
+        await until(lambda: "tags " in screen_text(app) and "405b" in screen_text(app))
+        assert "latest" not in screen_text(app)

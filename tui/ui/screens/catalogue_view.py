@@ -205,7 +205,8 @@ def catalogue_facts(model: CatalogueModel, shown: Shown) -> list[Fact]:
 
 
 def _tag_facts(model: CatalogueModel, shown: Shown) -> list[Fact]:
-    tags = [tag for tag in model.tags if tag.tag != "latest"] or list(model.tags)
+    weights = weighty(model)  # of what other tags are, `latest` would be said twice
+    tags = [tag for tag in model.tags if tag.tag != "latest" or tag in weights] or list(model.tags)
     if not tags:
         return [Fact("tags", "the list names none; a pulls the model by its name")]
     widest = min(20, max(len(tag.tag) for tag in tags[:MOST_TAGS]))
