@@ -124,6 +124,10 @@ class AppScreen(Following, Screen[None]):
     def _pull_mark(self, running: int) -> str:
         return f"{'v' if self.ascii else '↓'}{running}" if running else ""
 
+    def names_key(self, action: str) -> bool:
+        """Whether the key line has room for an action: not for what belongs to something that is not shown."""
+        return True
+
     def start(self) -> None:
         """Called once, mounted: follow values, set the focus."""
 

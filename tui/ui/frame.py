@@ -181,10 +181,11 @@ class KeyLine(Line):
 
     def _shown(self) -> list[ActiveBinding]:
         """The keys with words, each action once; the menu, and marking, the same everywhere, come last and always have their room."""
+        named = getattr(self.screen, "names_key", lambda _action: True)
         found: dict[str, ActiveBinding] = {}
         for active in self.screen.active_bindings.values():
             binding = active.binding
-            if binding.show and binding.description and not self._typed(active):
+            if binding.show and binding.description and named(binding.action.partition("(")[0]) and not self._typed(active):
                 found.setdefault(binding.action, active)
         return sorted(found.values(), key=lambda active: active.binding.action in _LAST)
 

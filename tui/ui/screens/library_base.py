@@ -149,14 +149,23 @@ class LibraryBase(RefusingScreen):
         return self.view is self.views[0]
 
     @property
+    def away(self) -> str:
+        """Why a verb for installed models does nothing; empty where they are shown."""
+        return "" if self.installed else f"{self.view.TITLE} is shown; [ leads back to what is installed."
+
+    def names_key(self, action: str) -> bool:
+        """See `AppScreen`: other views have no room for the verbs of installed models."""
+        return self.installed or self.refusal(action) != self.away
+
+    @property
     def chosen(self) -> list[Model]:
         """The installed models that a verb acts on: marked, else under the cursor; none in other views."""
         return list(self.views[0].table.chosen) if self.installed else []
 
     def refused_for(self, capability: Capability, models: Sequence[Model]) -> str:
         """Why a verb does nothing for these installed models; empty where all their providers can."""
-        if not self.installed:
-            return f"{self.view.TITLE} is shown; [ leads back to what is installed."
+        if self.away:
+            return self.away
         if not models:
             return "There is no model under the cursor."
         for provider in sorted({model.provider for model in models}):

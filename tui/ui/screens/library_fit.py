@@ -32,7 +32,7 @@ class FitVerbs(LibraryBase):
                 "" if any(tag.bytes and not tag.cloud for tag in item.tags) else f"{item.name} runs in a cloud only: nothing must fit here."
             )
         if not isinstance(item, Model):
-            return "There is no model under the cursor."
+            return self.away or "There is no model under the cursor."
         if item.remote:
             return f"{item.name} runs in a cloud: nothing must fit here."
         if not item.size:

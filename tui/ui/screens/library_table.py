@@ -60,16 +60,15 @@ class TableVerbs(LibraryBase):
     def refusal(self, action: str) -> str:
         """See `RefusingScreen`."""
         if action in ("columns", "sort_by"):
-            shown = "" if self.installed else f"{self.view.TITLE} is shown; [ leads back to what is installed."
-            return shown or (self._may_save() if action == "columns" else "")
+            return self.away or (self._may_save() if action == "columns" else "")
         if action == "compare":
-            return "" if not self.installed or 2 <= len(self.chosen) <= MOST else "Mark two to four models with space first."
+            return self.away or ("" if 2 <= len(self.chosen) <= MOST else "Mark two to four models with space first.")
         if action == "warm_up":
             return self._no_warm_up()
         if action not in TableVerbs.VERBS:
             return super().refusal(action)
-        if not self.installed:
-            return f"{self.view.TITLE} is shown; [ leads back to what is installed."
+        if self.away:
+            return self.away
         if not self.chosen or (action == "details" and self.table.highlighted is None):
             return "There is no model under the cursor."
         if action == "make_default":

@@ -39,7 +39,7 @@ class UpdateVerbs(LibraryBase):
         if self.services.config.current.value.general.network == "offline" and not self.demo and action != "update_news":
             return f"Not possible: {OFFLINE}."
         if action == "check_updates":
-            return "" if self.installed else f"{self.view.TITLE} is shown; [ leads back to what is installed."
+            return self.away
         if action == "update_all":
             return "" if self._newer() else "Nothing newer is known. ctrl+u looks."
         if reason := self.refused_for(Capability.PULL, self.chosen):
