@@ -20,6 +20,7 @@ from tui.core.library import UpdateState, UpdateStatus
 from tui.core.models import Model
 from tui.core.monitor import Profile
 from tui.ui.dialogs.model_page import ModelPage
+from tui.ui.garbage import Garbage
 from tui.ui.screens.library import LibraryScreen
 from tui.ui.screens.library_installed import InstalledView
 from tui.ui.widgets.pager import Pager
@@ -72,9 +73,15 @@ class Stand:
         view = screen.views[0]
         assert isinstance(view, InstalledView)
         self.screen, self.view = screen, view
+        self.garbage = Garbage()
+
+    def key(self) -> None:
+        """What the app does at each key."""
+        self.garbage.typed()
 
     def took(self, act: Callable[[], object]) -> float:
-        """Milliseconds of an act and what it paints."""
+        """Milliseconds of a key's act and what it paints."""
+        self.key()
         began = time.perf_counter()
         act()
         self.app.screen._on_timer_update()
@@ -123,6 +130,7 @@ async def table(found: dict[str, float]) -> None:
             rows.sort_by(None)
             found["all marked"] = stand.took(rows.action_mark_all)
             found["cursor key, all marked"] = statistics.median([stand.took(lambda: rows.action_move(1)) for _ in range(20)])
+            stand.garbage.end()
             found["memory"] = (own_memory() - before) / 1e6
             found["memory of the models alone"] = mine / 1e6
 
@@ -144,6 +152,7 @@ async def page(found: dict[str, float]) -> None:
             stand = Stand(app)
             opened, slowest = [], 0.0
             for _ in range(5):
+                stand.key()
                 began = time.perf_counter()
                 stand.screen.action_details()
                 await until(
@@ -157,6 +166,7 @@ async def page(found: dict[str, float]) -> None:
                 slowest = max(slowest, *(stand.took(lambda pager=pager: pager.action_page_down()) for _ in range(20)))
                 found["page: search to the end"] = stand.took(lambda pager=pager: pager.search("nowhere"))
                 await pilot.press("escape")
+            stand.garbage.end()
             found["page: key to first paint, median"] = statistics.median(opened)
             found["page: key to first paint, worst of 5"] = max(opened)
             found["page: page key, worst of 100"] = slowest

@@ -23,6 +23,7 @@ from tui.ui.commands import PaddockCommands
 from tui.ui.crash import crash_sentence, write_crash
 from tui.ui.follow import Follower
 from tui.ui.frame import SCREENS, key_text
+from tui.ui.garbage import Garbage
 from tui.ui.keygate import KeyGate
 from tui.ui.line_filter import TextSafetyFilter
 from tui.ui.screens import build_screen
@@ -85,6 +86,7 @@ class TuiApp(App[int]):
         self.no_color = early.no_color
         self._own_filters: tuple[LineFilter, ...] = (*((NoColor(),) if early.no_color else ()), TextSafetyFilter())
         self._gate = KeyGate(self, super().on_event)
+        self._garbage = Garbage()
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = choose(early.theme, frozenset(self.available_themes), no_color=early.no_color)
@@ -124,6 +126,8 @@ class TuiApp(App[int]):
 
     async def on_event(self, event: events.Event) -> None:
         """See `App`; keys one at a time."""
+        if isinstance(event, (events.InputEvent, events.Paste)):
+            self._garbage.typed()
         if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
             await self._gate.take(event)
         else:
@@ -131,7 +135,7 @@ class TuiApp(App[int]):
 
     def use_services(self, services: Services) -> None:
         """Add the screens and show the first."""
-        self.set_timer(1, start.collect_garbage)  # not while the first screen is drawn
+        self.set_timer(1, self._garbage.begin)  # not while the first screen is drawn
         self.services = services
         for name in (*(name for name, _title in SCREENS), "welcome"):
             self.add_mode(name, partial(build_screen, self, name, services))
@@ -262,6 +266,7 @@ class TuiApp(App[int]):
 
     def on_unmount(self) -> None:
         """End following."""
+        self._garbage.end()
         self._unwatch()
         for follower in self._app_followers:
             follower.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import os
 import signal
@@ -113,12 +112,6 @@ def _services(options: AppOptions, paths: Paths, demo_server: Callable[[Path], s
 
     demo_url = demo_server(paths.home or paths.data) if options.demo else ""
     return build_services(paths, options, os.environ, demo_url=demo_url)
-
-
-def collect_garbage() -> None:
-    """From now on. What is loaded stays: later collections need not look at it (a tenth of a second each)."""
-    gc.freeze()
-    gc.enable()
 
 
 def end_by_deadline(code: int) -> None:
