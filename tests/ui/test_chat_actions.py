@@ -9,7 +9,7 @@ from textual.widgets import Button, TextArea
 
 from tests.support.fake_services import FakeServices, ScreenHost
 from tests.support.screen import screen_text, until
-from tests.ui.chat_data import answer, prompt, view
+from tests.ui.chat_data import answer, prompt, shown, view
 from tui.core.chat import Timeline
 from tui.core.models import Model
 from tui.core.monitor import Profile
@@ -36,10 +36,6 @@ def ready(monkeypatch: pytest.MonkeyPatch) -> None:
     """Confirmations can be answered as soon as they are drawn."""
     monkeypatch.setattr(ConfirmDialog, "armed", property(lambda self: self._shown_at is not None))
     assert ARMED_AFTER > 0
-
-
-async def shown(app: ScreenHost, words: str) -> None:
-    await until(lambda: words in screen_text(app), what=f"{words!r} in\n{screen_text(app)}")
 
 
 @pytest.mark.parametrize(

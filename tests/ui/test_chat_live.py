@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.fake_services import FakeServices, ScreenHost
 from tests.support.screen import screen_lines, screen_text, until
-from tests.ui.chat_data import answer, prompt, view
+from tests.ui.chat_data import answer, prompt, shown, view
 from tui.core.chat import AnswerState, Timeline
 from tui.services.chat.api import AnswerBuffer, LiveAnswer
 from tui.ui.screens.chat import ChatScreen
@@ -33,10 +33,6 @@ def live(buffer: AnswerBuffer, state: AnswerState = AnswerState.WRITING, phase: 
 
 def host(fake: FakeServices) -> ScreenHost:
     return ScreenHost(ChatScreen(fake))
-
-
-async def shown(app: ScreenHost, words: str) -> None:
-    await until(lambda: words in screen_text(app), what=f"{words!r} in\n{screen_text(app)}")
 
 
 def written(text: str) -> AnswerBuffer:

@@ -12,7 +12,7 @@ from textual.widgets import Input, TextArea
 
 from tests.support.fake_services import FakeServices, ScreenHost
 from tests.support.screen import CANARIES, FORBIDDEN, screen_lines, screen_text, until
-from tests.ui.chat_data import answer, prompt, view
+from tests.ui.chat_data import answer, prompt, shown, view
 from tui.core.chat import Attachment, AttachmentKind, ConversationHead, ConversationSettings, Found, Message, Role, Timeline
 from tui.core.events import Metrics
 from tui.core.models import Model
@@ -24,10 +24,6 @@ from tui.ui.widgets.prompt import Composer
 
 def host(fake: FakeServices, **fields: Any) -> ScreenHost:
     return ScreenHost(ChatScreen(fake), **fields)
-
-
-async def shown(app: ScreenHost, words: str) -> None:
-    await until(lambda: words in screen_text(app), what=f"{words!r} in\n{screen_text(app)}")
 
 
 @pytest.fixture
