@@ -143,7 +143,7 @@ class AppScreen(Following, Screen[None]):
 
     def can_draw(self) -> bool:
         """See `follow.Host`: a screen below a dialog still moves."""
-        return self.is_attached and self.is_current
+        return super().can_draw() and self.is_current
 
     def on_screen_resume(self) -> None:
         """Catch up with what changed while another screen was shown."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from textual.message_pump import MessagePump
 from textual.screen import ModalScreen, ScreenResultType
 
 from tui.core.observe import Observable
 from tui.ui.follow import Follower
+
+if TYPE_CHECKING:
+    from textual.dom import DOMNode
 
 T = TypeVar("T")
 
@@ -32,8 +35,8 @@ class Following(MessagePump):
             follower.flush()
 
     def can_draw(self) -> bool:
-        """See `follow.Host`."""
-        return self.is_attached
+        """See `follow.Host`; of a screen that goes its parts go first."""
+        return self.is_attached and cast("DOMNode", self).display
 
     def draw_failed(self, error: Exception) -> None:
         """See `follow.Host`."""

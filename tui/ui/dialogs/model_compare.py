@@ -134,7 +134,7 @@ class CompareModels(FollowingDialog[None]):
 
     def can_draw(self) -> bool:
         """See `follow.Host`."""
-        return self.is_attached and self.is_current
+        return super().can_draw() and self.is_current
 
     def on_resize(self) -> None:
         """As many models as there is room for."""

@@ -88,7 +88,7 @@ class ModelPage(FollowingDialog[None]):
 
     def can_draw(self) -> bool:
         """See `follow.Host`."""
-        return self.is_attached and self.is_current
+        return super().can_draw() and self.is_current
 
     # --- content
 

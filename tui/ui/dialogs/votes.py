@@ -89,10 +89,6 @@ class VotesDialog(FollowingDialog[None]):
         self._chat.votes(self._found.set)
         self.follow(self._found, self._fill)
 
-    def can_draw(self) -> bool:
-        """See `follow.Host`."""
-        return self.is_attached and bool(self.query(Rows))  # at the end its parts go first
-
     def _fill(self, found: Sequence[Votes] | None) -> None:
         if found is None:
             return
