@@ -145,7 +145,7 @@ class Lab:
 
     async def until(self, condition: Callable[[Job], object], number: int) -> Job:
         """Tick until a job is so; everything it says meanwhile must be sayable."""
-        limit = time.monotonic() + 3
+        limit = time.monotonic() + 10
         while True:
             job = self.bench.job(number)
             said(job)
@@ -212,7 +212,7 @@ async def laboratory(folder: Path, monkeypatch: pytest.MonkeyPatch, make: Callab
     monkeypatch.setattr("tui.worker.proof.LIST_PAUSE", 0.001)
     for method in (Http.get, Http.get_json, Http.request):
         assert method.__kwdefaults__ is not None
-        monkeypatch.setitem(method.__kwdefaults__, "timeout", 0.3)  # questions that nobody answers take 5 s otherwise
+        monkeypatch.setitem(method.__kwdefaults__, "timeout", 1.5)  # questions that nobody answers take 5 s otherwise
     bench = Bench(folder, ManualClock())
     bench.fake.make = lambda endpoint: make_provider(endpoint, lambda _reference: "", bench.clock)  # type: ignore[method-assign]
     bench.queue = bench.new_queue()
