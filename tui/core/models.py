@@ -15,6 +15,9 @@ from tui.core.capabilities import Ability, Capability
 from tui.core.errors import Failure
 from tui.core.record import record
 
+ModelKey = tuple[str, str]
+"""Provider name and exact model name."""
+
 # --- providers -------------------------------------------------------------------------------------------------------
 
 

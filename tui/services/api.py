@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tui.core.capabilities import Capability
 from tui.core.errors import Failure
 from tui.core.jobs import Ask, PastJob, Plan, QueueView
-from tui.core.models import Activity, Location, Model, ModelDetail, Notice, ProviderState, ProviderStatus, RunningModel
+from tui.core.models import Activity, Location, Model, ModelDetail, ModelKey, Notice, ProviderState, ProviderStatus, RunningModel
 from tui.core.monitor import AlertsView, Enforcement, Loaded, MemoryMap, Points, Profile, ServerFigures, SlowView, Take
 from tui.core.observe import Observable
 from tui.core.record import record
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from tui.config.store import ConfigStore
     from tui.hardware.sample import Sample
     from tui.services.library.verbs import Library
-
-ModelKey = tuple[str, str]
-"""Provider name and exact model name."""
 
 
 @record(frozen=True)

@@ -14,7 +14,7 @@ from tui.core.capabilities import Capability
 from tui.core.clock import SYSTEM, Clock
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.kept import kept_of
-from tui.core.models import Activity, Endpoint, Location, Model, ModelDetail, Origin, ProviderState, ProviderStatus, RunningModel
+from tui.core.models import Activity, Endpoint, Location, Model, ModelDetail, ModelKey, Origin, ProviderState, ProviderStatus, RunningModel
 from tui.core.observe import Observable
 from tui.core.threads import in_daemon_thread
 from tui.providers.address import display_url, is_loopback, ollama_host, parse
@@ -23,7 +23,7 @@ from tui.providers.catalogue import kind_named, kinds
 from tui.providers.discovery import Discovery, Found, discover, find
 from tui.providers.factory import make_provider
 from tui.providers.ports import ollama_program, systemd_unit_exists
-from tui.services.api import DiscoveryView, ModelKey
+from tui.services.api import DiscoveryView
 from tui.services.asks import OFFLINE, excluded
 from tui.services.engine import Engine
 from tui.services.notices import Notices

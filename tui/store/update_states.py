@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from tui.core.library import UpdateState, UpdateStatus
+from tui.core.models import ModelKey
 from tui.store import codec
 from tui.text import clean_label, clean_name
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 UPDATES: Final = "updates"
 """Topic: something was found, or asked for again."""
-Key = tuple[str, str]
-"""Provider and exact name of a model."""
 
 
 class UpdateStates:
@@ -25,7 +24,7 @@ class UpdateStates:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def put(self, found: Mapping[Key, UpdateState]) -> None:
+    async def put(self, found: Mapping[ModelKey, UpdateState]) -> None:
         """Replace what was found before of these models."""
         rows = [(*key, state.digest, state.checked_at, _dump(state)) for key, state in found.items()]
         query = (
@@ -36,7 +35,7 @@ class UpdateStates:
         if rows:
             await self._db.run(lambda connection: connection.executemany(query, rows), (UPDATES,))
 
-    async def keep_only(self, keys: Iterable[Key], providers: Iterable[str]) -> None:
+    async def keep_only(self, keys: Iterable[ModelKey], providers: Iterable[str]) -> None:
         """Forget the models of these providers that are none of `keys`: they are gone."""
         there, names = frozenset(keys), frozenset(providers)
         rows = self._db.read(lambda connection: connection.execute("SELECT provider, model FROM update_state").fetchall())
@@ -45,7 +44,7 @@ class UpdateStates:
             query = "DELETE FROM update_state WHERE provider = ? AND model = ?"
             await self._db.run(lambda connection: connection.executemany(query, gone), (UPDATES,))
 
-    def all(self) -> dict[Key, UpdateState]:
+    def all(self) -> dict[ModelKey, UpdateState]:
         """What is known; rows that make no sense are left out."""
         query = "SELECT provider, model, digest, checked_at, found FROM update_state"
         rows = self._db.read(lambda connection: connection.execute(query).fetchall())

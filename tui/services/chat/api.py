@@ -18,6 +18,7 @@ from tui.core.chat import (
 )
 from tui.core.errors import Failure
 from tui.core.events import Metrics
+from tui.core.models import ModelKey
 from tui.core.observe import Observable
 from tui.core.record import record
 
@@ -61,10 +62,6 @@ class LiveAnswer:
     metrics: Metrics = field(default_factory=Metrics)
     buffer: AnswerBuffer = field(default_factory=AnswerBuffer, compare=False)
     failure: Failure | None = None
-
-
-ModelKey = tuple[str, str]
-"""Provider name and exact model name."""
 
 
 @record(frozen=True)

@@ -10,10 +10,10 @@ from typing import Any, Final
 from tui.core.chat import AnswerState, Message, Role, Votes
 from tui.core.errors import PaddockError
 from tui.core.fit import RAM_SHARE, SERVED, Machine
-from tui.core.models import Location, Severity
+from tui.core.models import Location, ModelKey, Severity
 from tui.core.record import record
 from tui.services.chat import sending
-from tui.services.chat.api import CompareColumn, CompareView, ModelKey
+from tui.services.chat.api import CompareColumn, CompareView
 from tui.services.chat.desk import Desk
 from tui.services.chat.host import ChatHost
 from tui.services.chat.save import Keeper

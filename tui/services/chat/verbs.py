@@ -7,7 +7,8 @@ from typing import Any
 
 from tui.core.chat import ConversationSettings, Found, Votes
 from tui.core.errors import FailureKind, PaddockError
-from tui.services.chat.api import ChatApi, ModelKey
+from tui.core.models import ModelKey
+from tui.services.chat.api import ChatApi
 from tui.services.chat.engine import ChatEngine
 from tui.services.chat.host import ChatHost
 from tui.services.chat.sending import find_model

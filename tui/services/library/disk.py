@@ -15,10 +15,9 @@ from tui.core.disk import CheckView, DiskKind, DiskUse, ModelCheck, Verdict
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.kept import kept_of, kept_words
 from tui.core.library import DiskShare, EventKind, ModelOrigin
-from tui.core.models import Location, ModelDetail, Origin, ProviderState, ProviderStatus, Severity
+from tui.core.models import Location, ModelDetail, ModelKey, Origin, ProviderState, ProviderStatus, Severity
 from tui.core.observe import Observable
 from tui.core.threads import in_daemon_thread
-from tui.services.api import ModelKey
 from tui.services.library.events import Events
 from tui.services.library.host import LibraryHost
 from tui.services.library.keeping import Keeping

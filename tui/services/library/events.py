@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 from tui.core.errors import PaddockError
 from tui.core.library import EventKind, ModelEvent
+from tui.core.models import ModelKey
 from tui.core.names import normal
 from tui.core.observe import Observable
 from tui.core.threads import in_daemon_thread
-from tui.services.api import ModelKey
 from tui.services.library.host import LibraryHost
 from tui.services.library.part import Part
 from tui.text import clean_name, duration, size

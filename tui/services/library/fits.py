@@ -17,8 +17,7 @@ from tui.services.library.host import LibraryHost
 from tui.services.library.part import Part
 
 if TYPE_CHECKING:
-    from tui.core.models import Model, RunningModel
-    from tui.services.api import ModelKey
+    from tui.core.models import Model, ModelKey, RunningModel
     from tui.store.db import Database
     from tui.store.load_memory import LoadMemory
 

@@ -12,9 +12,8 @@ from tui.core.capabilities import Capability
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.kept import KeptKind
 from tui.core.library import EventKind, KeptModel
-from tui.core.models import ProviderStatus, Severity
+from tui.core.models import ModelKey, ProviderStatus, Severity
 from tui.core.observe import Observable
-from tui.services.api import ModelKey
 from tui.services.library.events import Events
 from tui.services.library.host import LibraryHost
 from tui.services.library.part import Part

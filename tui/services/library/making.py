@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from tui.core.capabilities import Capability
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.library import EventKind
+from tui.core.models import ModelKey
 from tui.core.observe import Observable
 from tui.core.record import record
-from tui.services.api import ModelKey
 from tui.services.library.host import LibraryHost
 from tui.services.library.part import Part
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from tui.core.capabilities import Capability
 from tui.core.errors import Failure, FailureKind, PaddockError
-from tui.core.models import Model, Severity
+from tui.core.models import Model, ModelKey, Severity
 from tui.core.names import normal, same
 from tui.core.observe import Observable
-from tui.services.api import ModelKey
 from tui.services.library.fits import FitTables
 from tui.services.library.host import LibraryHost
 from tui.services.library.part import Part

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Final
 from tui.core.capabilities import Capability
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.library import UpdateState, UpdateStatus
-from tui.core.models import Model, ProviderStatus
+from tui.core.models import Model, ModelKey, ProviderStatus
 from tui.core.observe import Observable
-from tui.services.api import ModelKey
 from tui.services.asks import OFFLINE
 from tui.services.library.host import LibraryHost
 from tui.services.library.part import Part

@@ -11,7 +11,7 @@ from typing import Final
 
 from tui.core.capabilities import Capability
 from tui.core.errors import PaddockError
-from tui.core.models import ProviderStatus
+from tui.core.models import ModelKey, ProviderStatus
 from tui.core.monitor import ServerFigures
 from tui.core.observe import Observable
 from tui.core.record import record
@@ -30,7 +30,6 @@ MOST_MODELS: Final = 8
 """Models of a router that are asked for."""
 AGAIN: Final = 0.1
 """Seconds until a task that should end is told again."""
-Key = tuple[str, str]
 
 
 @record(frozen=True)
@@ -102,7 +101,7 @@ class Servers:
         looked: Callable[[], bool],
         changed: Callable[[], None] = lambda: None,
     ) -> None:
-        self.by_model: Mapping[Key, ServerFigures] = {}
+        self.by_model: Mapping[ModelKey, ServerFigures] = {}
         self._host = host
         self._servers = servers
         self._looked = looked
@@ -111,7 +110,7 @@ class Servers:
         self._wake = asyncio.Event()
         self._followed: dict[str, tuple[Provider, asyncio.Task[None]]] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        self._before: dict[Key, Counted] = {}
+        self._before: dict[ModelKey, Counted] = {}
 
     async def run(self) -> None:
         """Follow the providers, until cancelled."""

@@ -7,10 +7,10 @@ from typing import Final
 
 from tui.core.capabilities import Capability
 from tui.core.errors import PaddockError
-from tui.core.models import RunningModel, Severity
+from tui.core.models import ModelKey, RunningModel, Severity
 from tui.services.limits import Tell
 from tui.services.monitor.host import MonitorHost
-from tui.services.monitor.uses import Key, Uses
+from tui.services.monitor.uses import Uses
 from tui.services.monitor.working import works
 from tui.text import duration
 
@@ -35,7 +35,7 @@ class Unloading:
         self._uses = uses
         self._tell = tell
         self._working = working or self._works
-        self._failed: dict[Key, float] = {}
+        self._failed: dict[ModelKey, float] = {}
 
     def may(self, model: RunningModel) -> bool:
         """Whether it may be unloaded: neither wanted to stay, nor at work, and its server knows how and is no other person's."""

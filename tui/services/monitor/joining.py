@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from tui.core.fit import CONTEXT_OVERHEAD
-from tui.core.models import RunningModel
+from tui.core.models import ModelKey, RunningModel
 from tui.core.record import record
 from tui.hardware.sample import Gpu, Sample
 from tui.providers.ports import Holder
@@ -31,8 +31,6 @@ _BLOB: Final = re.compile(r"sha256[-:]([0-9a-f]{64})(?:\Z|[^0-9a-f])")
 _SERVERS: Final = re.compile(r"(?i)ollama|llama|vllm|sglang|koboldcpp|local-ai|localai|lm-?studio|text-generation|mistralrs")
 """Names of programs that serve models."""
 _NAMES: Final = frozenset({"--alias", "-a", "--model", "-m", "--served-model-name", "--model-path", "--model-id"})
-Key = tuple[str, str]
-"""Provider and exact name of a model."""
 
 
 @record(frozen=True)
@@ -101,7 +99,7 @@ def look_at_sample(holders: Mapping[str, Holder], sample: Sample) -> Seen:
     return Seen(known, {name: frozenset({pid}) for name, pid in roots.items()}, roots, {}, held_by)
 
 
-def join(models: Sequence[RunningModel], seen: Seen, sample: Sample, digests: Mapping[Key, str]) -> dict[Key, Join]:
+def join(models: Sequence[RunningModel], seen: Seen, sample: Sample, digests: Mapping[ModelKey, str]) -> dict[ModelKey, Join]:
     """Where each model is.
 
     Args:
@@ -110,12 +108,12 @@ def join(models: Sequence[RunningModel], seen: Seen, sample: Sample, digests: Ma
         sample: The newest one, with the processes of its GPUs.
         digests: Hex of the weights' blob of models, where known.
     """
-    told: dict[Key, tuple[frozenset[int], bool]] = {}
+    told: dict[ModelKey, tuple[frozenset[int], bool]] = {}
     for provider in dict.fromkeys(model.provider for model in models):
         told |= _of_server([model for model in models if model.provider == provider], seen, digests)
     by_pid = _by_pid(sample.gpus)
     owned = {pid for pids, _about in told.values() for pid in pids}
-    found: dict[Key, Join] = {}
+    found: dict[ModelKey, Join] = {}
     shared = _sharing(models, told)
     for model in models:
         key = (model.provider, model.key)
@@ -141,7 +139,7 @@ def join(models: Sequence[RunningModel], seen: Seen, sample: Sample, digests: Ma
 # --- processes of models -----------------------------------------------------------------------------------------------
 
 
-def _of_server(models: Sequence[RunningModel], seen: Seen, digests: Mapping[Key, str]) -> dict[Key, tuple[frozenset[int], bool]]:
+def _of_server(models: Sequence[RunningModel], seen: Seen, digests: Mapping[ModelKey, str]) -> dict[ModelKey, tuple[frozenset[int], bool]]:
     """The processes of one server's models, and whether that is concluded."""
     provider = models[0].provider
     family = seen.families.get(provider, frozenset())
@@ -149,7 +147,7 @@ def _of_server(models: Sequence[RunningModel], seen: Seen, digests: Mapping[Key,
     children = children_of({pid: seen.known[pid] for pid in family if pid in seen.known})
     said = {pid: _named(seen.commands.get(pid, ())) for pid in sorted(family)}
     wanted = {(model.provider, model.key): _words_of(model, digests) for model in models}
-    found: dict[Key, tuple[frozenset[int], bool]] = {}
+    found: dict[ModelKey, tuple[frozenset[int], bool]] = {}
     taken: set[int] = set()
     for key, words in wanted.items():
         pids = [pid for pid, names in said.items() if names & words and pid not in taken]
@@ -176,20 +174,22 @@ def _named(words: Sequence[str]) -> frozenset[str]:
     return frozenset(said - {""})
 
 
-def _words_of(model: RunningModel, digests: Mapping[Key, str]) -> frozenset[str]:
+def _words_of(model: RunningModel, digests: Mapping[ModelKey, str]) -> frozenset[str]:
     """What a command line would say of a model."""
     words = {model.key, model.name, model.key.rpartition("/")[2].removesuffix(".gguf"), digests.get((model.provider, model.key), "")}
     return frozenset(words - {""})
 
 
-def _sharing(models: Sequence[RunningModel], told: Mapping[Key, tuple[frozenset[int], bool]]) -> dict[Key, tuple[float, float, bool]]:
+def _sharing(
+    models: Sequence[RunningModel], told: Mapping[ModelKey, tuple[frozenset[int], bool]]
+) -> dict[ModelKey, tuple[float, float, bool]]:
     """Of models in the same processes: each one's share of their GPU memory and main memory, by the sizes their server tells."""
     groups: dict[frozenset[int], list[RunningModel]] = {}
     for model in models:
         pids = told[(model.provider, model.key)][0]
         if pids:
             groups.setdefault(pids, []).append(model)
-    found: dict[Key, tuple[float, float, bool]] = {}
+    found: dict[ModelKey, tuple[float, float, bool]] = {}
     for group in groups.values():
         if len(group) < 2:
             continue

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from tui.core.models import Endpoint, RunningModel
+from tui.core.models import Endpoint, ModelKey, RunningModel
 from tui.core.monitor import Loaded, ServerFigures
 from tui.core.names import same
-from tui.services.monitor.joining import Join, Key
+from tui.services.monitor.joining import Join
 
 if TYPE_CHECKING:
     from tui.services.chat.api import LiveAnswer
@@ -23,12 +23,12 @@ _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 def loaded_models(
     models: Sequence[RunningModel],
     here: frozenset[str],
-    joins: Mapping[Key, Join],
+    joins: Mapping[ModelKey, Join],
     servers: Mapping[str, ServerFigures],
-    by_model: Mapping[Key, ServerFigures],
+    by_model: Mapping[ModelKey, ServerFigures],
     live: Sequence[LiveAnswer],
     cards: Mapping[str, int],
-    used: Mapping[Key, float],
+    used: Mapping[ModelKey, float],
 ) -> tuple[Loaded, ...]:
     """Every loaded model.
 
@@ -102,10 +102,10 @@ class Used:
     """When models were last used, as far as that was seen: while they work, and when their server sets their time anew."""
 
     def __init__(self) -> None:
-        self._expires: dict[Key, float | None] = {}
-        self._used: dict[Key, float] = {}
+        self._expires: dict[ModelKey, float | None] = {}
+        self._used: dict[ModelKey, float] = {}
 
-    def look(self, models: Iterable[tuple[RunningModel, bool]], endpoints: Mapping[str, Endpoint], now: float) -> dict[Key, float]:
+    def look(self, models: Iterable[tuple[RunningModel, bool]], endpoints: Mapping[str, Endpoint], now: float) -> dict[ModelKey, float]:
         """What is known now.
 
         Args:
@@ -113,7 +113,7 @@ class Used:
             endpoints: Of the providers: with how long models stay, where the user said so.
             now: Epoch seconds.
         """
-        seen: dict[Key, float | None] = {}
+        seen: dict[ModelKey, float | None] = {}
         for model, busy in models:
             key = (model.provider, model.key)
             seen[key] = model.expires_at

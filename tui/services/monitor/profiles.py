@@ -12,7 +12,7 @@ from tui.core.observe import Observable
 from tui.store.measurements import MEASUREMENTS, Measurements
 
 if TYPE_CHECKING:
-    from tui.services.api import ModelKey
+    from tui.core.models import ModelKey
     from tui.store.db import Database
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from tui.core.models import RunningModel
+from tui.core.models import ModelKey, RunningModel
 from tui.core.monitor import RAM, MemoryMap, MemoryPart
 from tui.hardware.sample import Gpu, MachineProcess, Sample
-from tui.services.monitor.joining import Join, Key
+from tui.services.monitor.joining import Join
 
 MOST_PROCESSES: Final = 12
 """Processes shown of each memory; smaller ones are in `rest`."""
@@ -20,7 +20,7 @@ LEAST: Final = 1_000_000
 """Bytes from which something is a part."""
 
 
-def memory_maps(sample: Sample, joins: Mapping[Key, Join], models: Sequence[RunningModel]) -> tuple[MemoryMap, ...]:
+def memory_maps(sample: Sample, joins: Mapping[ModelKey, Join], models: Sequence[RunningModel]) -> tuple[MemoryMap, ...]:
     """Whose memory it is: GPUs in their order, then main memory. A GPU whose memory is the machine's has no map of its own."""
     found = [_of_gpu(gpu, joins, models) for gpu in sample.gpus if gpu.memory_total and not gpu.lost and not gpu.unified]
     if sample.memory.total:
@@ -28,7 +28,7 @@ def memory_maps(sample: Sample, joins: Mapping[Key, Join], models: Sequence[Runn
     return tuple(found)
 
 
-def _of_gpu(gpu: Gpu, joins: Mapping[Key, Join], models: Sequence[RunningModel]) -> MemoryMap:
+def _of_gpu(gpu: Gpu, joins: Mapping[ModelKey, Join], models: Sequence[RunningModel]) -> MemoryMap:
     total = gpu.memory_total or 0
     used = _within(gpu.memory_used or 0, total)
     ours = [
@@ -44,7 +44,7 @@ def _of_gpu(gpu: Gpu, joins: Mapping[Key, Join], models: Sequence[RunningModel])
     return MemoryMap(gpu.uuid, f"GPU{gpu.index}", total, used, _fitted(used, ours, _largest(others), hidden, len(unseen)))
 
 
-def _of_machine(sample: Sample, joins: Mapping[Key, Join], models: Sequence[RunningModel]) -> MemoryMap:
+def _of_machine(sample: Sample, joins: Mapping[ModelKey, Join], models: Sequence[RunningModel]) -> MemoryMap:
     total = sample.memory.total or 0
     unified = any(gpu.unified for gpu in sample.gpus)
     ours, mapped = [], 0
@@ -72,7 +72,7 @@ def _on_processor(model: RunningModel, join: Join) -> int:
     return 0 if join.gpus else join.mapped
 
 
-def _joined(joins: Mapping[Key, Join], models: Sequence[RunningModel]) -> Iterable[tuple[RunningModel, Join]]:
+def _joined(joins: Mapping[ModelKey, Join], models: Sequence[RunningModel]) -> Iterable[tuple[RunningModel, Join]]:
     return [(model, joins[model.provider, model.key]) for model in models if (model.provider, model.key) in joins]
 
 

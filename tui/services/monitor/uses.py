@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from tui.core.models import ProviderStatus, RunningModel
+from tui.core.models import ModelKey, ProviderStatus, RunningModel
 from tui.core.monitor import Loaded, ServerFigures
 from tui.core.names import same
 from tui.core.record import record
@@ -17,8 +17,6 @@ MOVED: Final = 1.0
 """Seconds by which `expires_at` must move to be no rounding: the server moves it when a request ends."""
 GAP: Final = 60.0
 """Seconds between two looks from which on this machine slept: that is no idle time of a model."""
-
-Key = tuple[str, str]
 
 
 @record(frozen=True)
@@ -45,7 +43,7 @@ class Uses:
         self._host = host
         self._loaded = loaded
         self._figures = figures
-        self._seen: dict[Key, _Seen] = {}
+        self._seen: dict[ModelKey, _Seen] = {}
         self._looked = float("-inf")
 
     def look(self) -> None:
@@ -53,7 +51,7 @@ class Uses:
         now = self._host.clock.monotonic()
         slept = now - self._looked if now - self._looked > GAP else 0.0
         self._looked = now
-        seen: dict[Key, _Seen] = {}
+        seen: dict[ModelKey, _Seen] = {}
         for model in self._host.watching.running.value:
             key = (model.provider, model.key)
             before = self._seen.get(key)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from tui.core.errors import PaddockError
 from tui.core.machine_name import machine_name
+from tui.core.models import ModelKey
 from tui.core.monitor import AlertsView, Enforcement, Loaded, MemoryMap, Points, Profile, ServerFigures, SlowView, Take
 from tui.core.observe import Observable
 from tui.core.threads import in_daemon_thread
-from tui.services.api import ModelKey
 from tui.services.monitor.enforced import Enforced
 from tui.services.monitor.history import History
 from tui.services.monitor.sampling import Sampling

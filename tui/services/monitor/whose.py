@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
-from tui.core.models import Endpoint, Location, Origin, RunningModel
+from tui.core.models import Endpoint, Location, ModelKey, Origin, RunningModel
 from tui.core.monitor import Loaded, MemoryMap, Profile, ServerFigures
 from tui.core.observe import Observable
 from tui.core.threads import in_daemon_thread
 from tui.hardware.sample import GPU_PROCESSES, PROCESSES, Sample
 from tui.providers.ports import Holder
-from tui.services.api import ModelKey, MonitorView
+from tui.services.api import MonitorView
 from tui.services.monitor.exporter import Machines
 from tui.services.monitor.figures import Servers
-from tui.services.monitor.joining import Join, Key, join, look, look_at_sample
+from tui.services.monitor.joining import Join, join, look, look_at_sample
 from tui.services.monitor.loaded import Used, is_of, loaded_models
 from tui.services.monitor.shares import memory_maps
 
@@ -77,8 +77,8 @@ class Whose:
         self.machines = Machines(host, shown.machines, self.looked)
         self._moved = asyncio.Event()
         self._used = Used()
-        self._joins: dict[Key, Join] = {}
-        self._joined: tuple[tuple[Key, Holder | None], ...] = ()
+        self._joins: dict[ModelKey, Join] = {}
+        self._joined: tuple[tuple[ModelKey, Holder | None], ...] = ()
         self._looked_at = float("-inf")
         self._cost = 0.0
         self._searching_until = float("-inf")
@@ -183,7 +183,7 @@ class Whose:
         demo = self._host.demo
         on_gpus = frozenset(process.pid for gpu in sample.gpus for process in gpu.processes)
 
-        def read() -> tuple[dict[Key, Join], tuple[MemoryMap, ...]]:
+        def read() -> tuple[dict[ModelKey, Join], tuple[MemoryMap, ...]]:
             begun = time.thread_time()
             seen = look_at_sample(known, sample) if demo else look(known, on_gpus=on_gpus)
             joins = join(models, seen, sample, digests)
@@ -198,7 +198,7 @@ class Whose:
         if wanted:
             self._shown.maps.set(maps)
 
-    def _kept(self, key: Key, found: Join) -> Join:
+    def _kept(self, key: ModelKey, found: Join) -> Join:
         before = self._joins.get(key)
         if before is None or not before.gpus or before.pids != found.pids:
             return found
@@ -208,9 +208,9 @@ class Whose:
         watch = self._host.watching.watch(provider)
         return watch.holder if watch is not None else None
 
-    def _digests(self, models: list[RunningModel]) -> dict[Key, str]:
+    def _digests(self, models: list[RunningModel]) -> dict[ModelKey, str]:
         """Hex of the weights of models whose runners name them."""
-        found: dict[Key, str] = {}
+        found: dict[ModelKey, str] = {}
         endpoints = self._endpoints()
         for model in models:
             if endpoints[model.provider].kind == "ollama":

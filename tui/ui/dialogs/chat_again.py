@@ -7,7 +7,8 @@ from typing import Any
 
 from tui.core.chat import Message
 from tui.core.errors import PaddockError
-from tui.services.chat.api import ConversationView, ModelKey
+from tui.core.models import ModelKey
+from tui.services.chat.api import ConversationView
 from tui.text import clean_label, clean_name, nearest
 from tui.ui.dialogs.form import Field, FormDialog
 

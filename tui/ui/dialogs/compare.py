@@ -16,9 +16,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static, TextArea
 
 from tui.core.capabilities import Ability, Capability
-from tui.core.models import Model
+from tui.core.models import Model, ModelKey
 from tui.core.record import record
-from tui.services.chat.api import ModelKey
 from tui.text import clean_block, clean_label, clean_name, size
 from tui.ui.frame import Line
 from tui.ui.screens.fits import Fits

@@ -16,7 +16,7 @@ from tui.ui.widgets.completion import Choice
 from tui.ui.widgets.confirm import ChoiceDialog, InputDialog, MarkDialog
 
 if TYPE_CHECKING:
-    from tui.services.api import ModelKey
+    from tui.core.models import ModelKey
     from tui.ui.screens.chat_commands import CommandHost
 
 THINK: Final = {

@@ -19,7 +19,8 @@ from tui.ui.widgets.completion import Choice, Completion
 if TYPE_CHECKING:
     from textual.app import App
 
-    from tui.services.api import ModelKey, Services
+    from tui.core.models import ModelKey
+    from tui.services.api import Services
     from tui.ui.widgets.prompt import Composer
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tui.core.chat import Role
-from tui.services.chat.api import ModelKey
+from tui.core.models import ModelKey
 from tui.text import clean_block, clean_label, clean_name, count
 from tui.ui.screens import chat_words
 from tui.ui.screens.chat_actions import ChatActions

@@ -20,10 +20,10 @@ from tui.core.fit import (
     need_of,
     subject_of,
 )
-from tui.core.models import Location, Model, ModelDetail, ProviderState, RunningModel
+from tui.core.models import Location, Model, ModelDetail, ModelKey, ProviderState, RunningModel
 from tui.core.monitor import Profile
 from tui.services import machine
-from tui.services.api import ModelKey, Services
+from tui.services.api import Services
 from tui.services.library.fits_text import BASIS, rate_text
 from tui.services.library.fits_words import served_for
 from tui.text import clean_name, size

@@ -10,8 +10,8 @@ from textual.binding import Binding, BindingType
 
 from tui.core.capabilities import Capability
 from tui.core.disk import DiskKind, DiskUse
+from tui.core.models import ModelKey
 from tui.core.observe import Observable
-from tui.services.api import ModelKey
 from tui.services.library import disk_words
 from tui.ui.frame import Part
 from tui.ui.screens import library_disk_words

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tui.core.library import UpdateState, UpdateStatus
-from tui.core.models import Model
-from tui.services.api import ModelKey
+from tui.core.models import Model, ModelKey
 from tui.text import duration, size
 from tui.ui.widgets.columns import Cell
 from tui.ui.widgets.detail import Fact
