@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tui.cli.context import Context
+from tui.cli.details import details_of
 from tui.cli.output import DONE, FAILED, REFUSED, USAGE, ask, emit, message, report, table
 from tui.cli.planning import read_queue
 from tui.cli.waiting import worse
@@ -26,7 +27,7 @@ from tui.core.record import record
 from tui.core.threads import in_daemon_thread
 from tui.providers.base import Provider
 from tui.services.library import disk_use, disk_verify, disk_words
-from tui.services.library.disk import CLEANABLE, cannot
+from tui.services.library.disk import CLEANABLE, MOST_ASKED, cannot
 from tui.services.library.disk_clean import Cleaned, clean_files
 from tui.services.library.disk_demo import simulated
 from tui.services.library.disk_read import DiskReader, Look, use_of
@@ -89,13 +90,8 @@ async def _version(provider: Provider) -> str:
 
 async def _weights(provider: Provider, models: Sequence[Model]) -> Mapping[str, str]:
     """Digests of the weights, by what the server tells of each model."""
-    found = {}
-    for model in models[:300]:
-        try:
-            found[model.key] = (await provider.show(model.key)).weights_digest if not model.remote else ""
-        except PaddockError:
-            continue
-    return {name: digest for name, digest in found.items() if digest}
+    asked = await details_of((provider, model) for model in models[:MOST_ASKED] if not model.remote)
+    return {key: detail.weights_digest for (_provider, key), detail in asked.items() if detail.weights_digest}
 
 
 def _empties(context: Context, provider: Provider, models: Sequence[Model]) -> Mapping[str, float | None]:

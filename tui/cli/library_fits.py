@@ -9,25 +9,23 @@ from typing import TYPE_CHECKING
 from tui.cli.context import CAP, Context
 from tui.cli.output import message
 from tui.core.errors import PaddockError
-from tui.core.models import Model, ModelDetail, RunningModel
+from tui.core.models import Model, ModelDetail, ModelKey, RunningModel
 from tui.providers.base import Provider
 
 if TYPE_CHECKING:
     from tui.hardware.sample import Sample
-
-Key = tuple[str, str]
 
 
 async def verdicts(
     context: Context,
     providers: Sequence[Provider],
     models: Sequence[Model],
-    details: Mapping[Key, ModelDetail],
+    details: Mapping[ModelKey, ModelDetail],
     running: Mapping[str, Sequence[RunningModel]],
     sample: Sample | None = None,
     *,
     say: bool = True,
-) -> dict[Key, str]:
+) -> dict[ModelKey, str]:
     """What fits at 8k of context, in words, by provider and exact name; a server elsewhere whose memory nobody said has no verdicts.
 
     Args:
@@ -42,8 +40,8 @@ async def verdicts(
     from tui.cli.library_fit import AT, known_here, state_of
     from tui.core.fit import judge, need_of, subject_of
 
-    async def on(provider: Provider) -> dict[Key, str]:
-        name, found = provider.endpoint.name, dict[Key, str]()
+    async def on(provider: Provider) -> dict[ModelKey, str]:
+        name, found = provider.endpoint.name, dict[ModelKey, str]()
         there = running.get(name, ())
         try:
             async with asyncio.timeout(CAP):
@@ -56,15 +54,16 @@ async def verdicts(
             return {}
         loaded = {(one.provider, one.key) for one in there}
         for model in models:
-            key = (model.provider, model.key)
-            subject = subject_of(model, details.get(key)) if model.provider == name and not model.remote else None
-            if subject is not None:
+            if model.provider != name or model.remote:
+                continue
+            key = (name, model.key)
+            if (subject := subject_of(model, details.get(key))) is not None:
                 need = need_of(subject, min(AT, model.context or AT), known.served, known.lessons)
                 is_loaded = model.loaded or key in loaded
                 found[key] = judge(need, known.machine, known.served, loaded=is_loaded, pace=known.pace).verdict.value
         return found
 
-    found: dict[Key, str] = {}
+    found: dict[ModelKey, str] = {}
     for one in await asyncio.gather(*(on(provider) for provider in providers)):
         found |= one
     return found

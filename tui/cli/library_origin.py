@@ -11,20 +11,20 @@ from dataclasses import replace
 from typing import Final
 
 from tui.cli.context import CAP, Context
+from tui.cli.details import details_of
 from tui.core.capabilities import Capability
 from tui.core.errors import PaddockError
-from tui.core.kept import KeptKind, kept_of
 from tui.core.library import DiskShare, EventKind, ModelEvent, ModelOrigin, UpdateState
 from tui.core.models import Model, ModelDetail
-from tui.core.names import normal
 from tui.core.record import record
 from tui.providers.base import Provider
 from tui.services.library import disk_use, disk_words
 from tui.services.library.disk_origin import origin_of
+from tui.services.library.keeping_trash import kept_models
+from tui.services.library.keeping_words import versions_in
 
 MOST: Final = 32
 """Models that may have the same weights and are asked about."""
-AT_ONCE: Final = 8
 
 
 @record(frozen=True)
@@ -68,8 +68,8 @@ async def place_of(
     with contextlib.suppress(PaddockError, TimeoutError):
         async with asyncio.timeout(CAP):
             models = await provider.models()
-            versions = [kept for one in models if (kept := kept_of(one.key)) is not None and kept.kind is KeptKind.VERSION]
-            found = replace(found, kept=sum(kept.original.casefold() == normal(model.key).casefold() for kept in versions))
+            kept = kept_models(model.provider, models, (), 0)
+            found = replace(found, kept=len(versions_in(kept, model.key)))
             found = replace(found, share=await _share(context, provider, model, detail, models))
     return found
 
@@ -99,15 +99,6 @@ async def _weights(provider: Provider, model: Model, detail: ModelDetail, models
         and not one.remote
         and (one.family, one.parameters, one.quantization) == (model.family, model.parameters, model.quantization)
     ]
-
-    some = asyncio.Semaphore(AT_ONCE)
-
-    async def ask(one: Model) -> tuple[str, str] | None:
-        async with some:
-            try:
-                return one.key, (await provider.show(one.key)).weights_digest
-            except PaddockError:
-                return None
-
-    asked = await asyncio.gather(*(ask(one) for one in alike[:MOST]))
-    return {model.key: detail.weights_digest} | {found[0]: found[1] for found in asked if found is not None and found[1]}
+    asked = await details_of((provider, one) for one in alike[:MOST])
+    found = {key: other.weights_digest for (_provider, key), other in asked.items() if other.weights_digest}
+    return {model.key: detail.weights_digest} | found

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from tui.cli.context import Context, Listed, wrong_usage
+from tui.cli.details import details_of
 from tui.cli.library_fits import verdicts
 from tui.cli.library_origin import place_of
 from tui.cli.models import loaded, when
@@ -20,7 +21,7 @@ from tui.core.errors import Failure, PaddockError
 from tui.core.filtering import Filter, Look, accepts, parameter_count, parse
 from tui.core.library import ModelEvent, UpdateState
 from tui.core.model_page import sections
-from tui.core.models import Model, ModelDetail, RunningModel
+from tui.core.models import Model, ModelDetail, ModelKey, RunningModel
 from tui.core.monitor import Profile
 from tui.core.names import normal, same
 from tui.core.record import record
@@ -32,9 +33,6 @@ from tui.text import clean_label, clean_name, duration, tokens
 if TYPE_CHECKING:
     from tui.hardware.sample import Sample
 
-Key = tuple[str, str]
-SHOWN: Final = 8
-"""Models that are asked about at once."""
 _FITTING: Final = ("loaded", "good", "tight", "after unload")
 _FIGURES: Final = ("size", "parameters", "context", "speed")
 """Columns that are figures."""
@@ -46,11 +44,11 @@ _LESS: Final = ("parameters", "changed", "quantization", "provider")
 class Facts:
     """What is known beyond the servers' lists, by provider and exact name."""
 
-    details: Mapping[Key, ModelDetail]
-    profiles: Mapping[Key, Profile]
-    updates: Mapping[Key, UpdateState]
-    running: frozenset[Key]
-    verdicts: Mapping[Key, str]
+    details: Mapping[ModelKey, ModelDetail]
+    profiles: Mapping[ModelKey, Profile]
+    updates: Mapping[ModelKey, UpdateState]
+    running: frozenset[ModelKey]
+    verdicts: Mapping[ModelKey, str]
 
     def detail(self, model: Model) -> ModelDetail | None:
         """What its server said of it."""
@@ -238,13 +236,14 @@ async def _facts(
     """Ask for what filter and order need, and what is in memory: what fits is else told by size and number of weights alone."""
     states = {term.text for term in wanted.terms if term.kind == "state"}
     kinds = {term.kind for term in wanted.terms}
-    details: dict[Key, ModelDetail] = {}
+    details: dict[ModelKey, ModelDetail] = {}
     if kinds & {"ability", "can", "context", "licence"} or "fits" in states or order == "context":
         unknown = [m for m in models if "licence" in kinds or "fits" in states or not (m.abilities and m.context)]
-        details = await _details(everybody, unknown)
+        able = {one.provider.endpoint.name: one.provider for one in everybody if Capability.SHOW in one.provider.capabilities}
+        details = await details_of((able[model.provider], model) for model in unknown if model.provider in able)
     running = await _running(everybody)
-    profiles: Mapping[Key, Profile] = {}
-    updates: Mapping[Key, UpdateState] = {}
+    profiles: Mapping[ModelKey, Profile] = {}
+    updates: Mapping[ModelKey, UpdateState] = {}
     if (order in ("used", "speed") or "update" in states) and context.paths.database.exists():
         from tui.store.measurements import Measurements
         from tui.store.update_states import UpdateStates
@@ -252,7 +251,7 @@ async def _facts(
         with contextlib.suppress(PaddockError):
             database = context.database(write=False)
             profiles, updates = await Measurements(database).profiles(), UpdateStates(database).all()
-    sample, asked, found = await machine, "fits" in states, dict[Key, str]()
+    sample, asked, found = await machine, "fits" in states, dict[ModelKey, str]()
     if sample is not None or asked:
         found = await verdicts(context, [listed.provider for listed in everybody], models, details, running, sample, say=asked)
     return Facts(details, profiles, updates, _keys(running), found)
@@ -265,23 +264,8 @@ async def _running(everybody: Sequence[Listed]) -> dict[str, Sequence[RunningMod
     return {listed.provider.endpoint.name: () if isinstance(answer, Failure) else answer for listed, answer in pairs}
 
 
-def _keys(running: Mapping[str, Sequence[RunningModel]]) -> frozenset[Key]:
+def _keys(running: Mapping[str, Sequence[RunningModel]]) -> frozenset[ModelKey]:
     return frozenset((one.provider, one.key) for there in running.values() for one in there)
-
-
-async def _details(everybody: Sequence[Listed], models: Sequence[Model]) -> dict[Key, ModelDetail]:
-    able = {listed.provider.endpoint.name: listed.provider for listed in everybody if Capability.SHOW in listed.provider.capabilities}
-    some = asyncio.Semaphore(SHOWN)
-
-    async def ask(model: Model) -> tuple[Key, ModelDetail] | None:
-        async with some:
-            try:
-                return (model.provider, model.key), await able[model.provider].show(model.key)
-            except PaddockError:
-                return None
-
-    found = await asyncio.gather(*(ask(model) for model in models if model.provider in able))
-    return dict(one for one in found if one is not None)
 
 
 # --- show ------------------------------------------------------------------------------------------------------------

@@ -76,33 +76,34 @@ async def measure(context: Context, wanted: frozenset[str] = ALL, *, rates: bool
 
     A GPU driver that hangs or crashes is left out, and that is said.
     """
-    gpu, newest = context.settings.monitor.gpu, None
-    sampling = sampler_of(context, wanted, MEASURE)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(MEASURE + DRIVER), contextlib.aclosing(samples(sampling, wanted, rates=rates)) as found:
-            async for newest in found:
-                if newest.gpus or newest.gpu_note or not gpu:
-                    return newest
+    newest, whole = await _sampled(context, wanted, MEASURE + DRIVER, rates=rates)
     if newest is None:
         from tui.hardware.once import sample_once
 
         newest = await in_daemon_thread(lambda: sample_once(_disks(context), False, MEASURE, wanted))
-    return replace(newest, gpu_note=newest.gpu_note or f"GPU data: no answer for {DRIVER:.0f} s") if gpu else newest
+    if whole or not context.settings.monitor.gpu:
+        return newest
+    return replace(newest, gpu_note=newest.gpu_note or f"GPU data: no answer for {DRIVER:.0f} s")
 
 
 async def glance(context: Context) -> Sample | None:
     """This machine's memory, for a command that was not asked to measure: None where that is off, or takes longer than `GLANCE`."""
     if not context.settings.monitor.enabled:
         return None
+    newest, whole = await _sampled(context, frozenset(), GLANCE, rates=False)
+    return newest if whole else None
+
+
+async def _sampled(context: Context, wanted: frozenset[str], limit: float, *, rates: bool) -> tuple[Sample | None, bool]:
+    """The newest sample within so many seconds, if any, and whether it is whole: it tells of the GPUs, or they are not wanted."""
+    newest: Sample | None = None
+    found = samples(sampler_of(context, wanted, MEASURE), wanted, rates=rates)
     with contextlib.suppress(TimeoutError):
-        async with (
-            asyncio.timeout(GLANCE),
-            contextlib.aclosing(samples(sampler_of(context, frozenset(), MEASURE), frozenset(), rates=False)) as found,
-        ):
-            async for sample in found:
-                if sample.gpus or sample.gpu_note or not context.settings.monitor.gpu:
-                    return sample
-    return None
+        async with asyncio.timeout(limit), contextlib.aclosing(found):
+            async for newest in found:
+                if newest.gpus or newest.gpu_note or not context.settings.monitor.gpu:
+                    return newest, True
+    return newest, False
 
 
 def _disks(context: Context) -> list[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import field, replace
-from itertools import islice
 from typing import Any, Final
 
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.modelfile import Modelfile, Value, grouped, ungrouped
 from tui.core.record import record
+from tui.core.textdiff import LEFT_OUT, changed_lines
 from tui.text import clean_block, clean_label
 
 CONTEXT_LINES: Final = 2
@@ -80,19 +80,13 @@ def _one(name: str, before: Any, after: Any) -> Iterator[DiffLine]:
 
 
 def _text(before: str, after: str) -> Iterator[DiffLine]:
-    import difflib
-
     one, two = before.split("\n") if before else [], after.split("\n") if after else []
     if len(one) + len(two) > MOST_LINES:
         yield DiffLine("-", f"{len(one)} lines")
         yield DiffLine("+", f"{len(two)} lines")
         return
-    for number, line in enumerate(islice(difflib.unified_diff(one, two, lineterm="", n=CONTEXT_LINES), 2, None)):  # two name the files
-        if line.startswith("@@"):
-            if number:
-                yield DiffLine(" ", "...")
-        else:
-            yield DiffLine(line[:1], clean_label(line[1:], 2000))
+    for sign, line in changed_lines(one, two, CONTEXT_LINES):
+        yield DiffLine(" ", "...") if sign == LEFT_OUT else DiffLine(sign, clean_label(line, 2000))
 
 
 def shown(value: Any) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Final
 
+from tui.core.textdiff import LEFT_OUT, changed_lines
 from tui.text import size
 
 if TYPE_CHECKING:
@@ -54,12 +54,7 @@ def text_diff(before: str, after: str) -> list[str]:
     one, other = before.splitlines(), after.splitlines()
     if len(one) > MOST or len(other) > MOST:
         return [f"- {len(one)} lines", f"+ {len(other)} lines, of which some are different"]
-    out: list[str] = []
-    for line in list(difflib.unified_diff(one, other, lineterm="", n=CONTEXT))[2:]:
-        if line.startswith("@@"):
-            out += ["..."] if out else []
-        else:
-            out.append(f"{line[:1]} {line[1:]}")
+    out = ["..." if sign == LEFT_OUT else f"{sign} {line}" for sign, line in changed_lines(one, other, CONTEXT)]
     return out or ["  only white space at the end is different"]
 
 

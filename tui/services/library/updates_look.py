@@ -6,7 +6,6 @@ One `HEAD` a tag; only where that says something else the manifest is read, and 
 from __future__ import annotations
 
 import asyncio
-import difflib
 import json
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from functools import partial
@@ -18,6 +17,7 @@ from tui.core.jobs import Plan
 from tui.core.library import UpdateState, UpdateStatus
 from tui.core.models import Model, ModelDetail
 from tui.core.names import DEFAULT_HOST, ModelName, parse
+from tui.core.textdiff import LEFT_OUT, changed_lines
 from tui.core.threads import in_daemon_thread
 from tui.providers.base import Provider
 from tui.providers.manifest import Head, Registry
@@ -243,8 +243,6 @@ def unified(kind: str, ours: str, theirs: str) -> list[str]:
     before, after = ours.strip().split("\n"), theirs.strip().split("\n")
     if len(before) > LONGEST or len(after) > LONGEST:
         return [f"{_WORDS.get(kind, kind)}: {len(before)} and {len(after)} lines, too many to compare here"]
-    lines = list(
-        difflib.unified_diff([clean_label(line, 400) for line in before], [clean_label(line, 400) for line in after], n=2, lineterm="")
-    )
-    shown = ["…" if line.startswith("@@") else line for line in lines[3:]]
-    return [f"{_WORDS.get(kind, kind)}:", *shown] if lines else []
+    changes = changed_lines([clean_label(line, 400) for line in before], [clean_label(line, 400) for line in after], 2)
+    shown = ["…" if sign == LEFT_OUT else sign + line for sign, line in changes]
+    return [f"{_WORDS.get(kind, kind)}:", *shown] if shown else []
