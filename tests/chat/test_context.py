@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support import llama
 from tui.core.chat import AnswerState, Attachment, AttachmentKind, Message, Role
 from tui.core.events import Metrics
 from tui.core.fit import Machine
@@ -174,14 +175,8 @@ def test_window_of_the_loaded_model_then_of_the_options() -> None:
 
 # --- before it is sent -------------------------------------------------------------------------------------------------
 
-INFO = {
-    "general.architecture": "llama",
-    "llama.block_count": 32,
-    "llama.embedding_length": 4096,
-    "llama.attention.head_count": 32,
-    "llama.attention.head_count_kv": 8,
-    "llama.context_length": 131_072,
-}
+INFO = {name: value for name, value in llama.INFO.items() if name != "llama.vocab_size"}
+"""Without the buffers that a vocabulary takes."""
 DETAIL = ModelDetail("lab", "m", info=INFO, context=131_072)
 MACHINE = Machine(ram_total=32 * 10**9, ram_free=20 * 10**9, gpu_total=24 * 10**9, gpu_free=9 * 10**9, gpus=1)
 

@@ -159,8 +159,9 @@ async def test_versions_of_a_model_and_their_difference(fake: FakeServices) -> N
         await pilot.press("equals_sign")
         assert isinstance(app.screen, KeptDiff)
         await until(lambda: fake.called("compare") == [("ollama", version.key, "qwen3:8b")])
-        part.comparisons.set({("ollama", version.key, "qwen3:8b"): ("template:", "- old\x1b[31m", "+ new [b]markup[/b]")})
+        part.comparisons.set({("ollama", version.key, "qwen3:8b"): ("template:", "- old\x1b[31m", "+ new [b]markup[/b]", "      indented")})
         await until(lambda: "+ new [b]markup[/b]" in words(app))
+        assert screen_text(app).split("+ new")[0].rsplit("\n", 1)[1] + "      indented" in screen_text(app)
         assert "\x1b" not in screen_text(app)
 
 

@@ -266,3 +266,10 @@ def test_wrapping_counts_cells_not_characters() -> None:
     assert list(wrap_cells("one two three", 8)) == ["one two", "three"]
     assert list(wrap_cells("模型名称", 4)) == ["模型", "名称"]
     assert list(wrap_cells("a\n\nb", 4)) == ["a", "", "b"]
+
+
+def test_wrapping_keeps_the_indentation_of_a_line() -> None:
+    assert list(wrap_cells("if x:\n    one  two three", 12)) == ["if x:", "    one  two", "three"]
+    assert list(wrap_cells("      abcdef", 8)) == ["      ab", "cdef"]
+    assert list(wrap_cells("   ", 8)) == [""]
+    assert list(wrap_cells(f"{' ' * 20}x", 8)) == [" " * 8, " " * 8, "    x"]

@@ -35,10 +35,12 @@ class Fact:
 
 
 def wrap_cells(text: str, width: int) -> Iterator[str]:
-    """Break a text into lines of at most `width` cells, between words where there are any."""
+    """Break a text into lines of at most `width` cells, between words where there are any; a line keeps its indentation."""
     for line in text.split("\n"):
         current, used = "", 0
-        for word in line.split(" "):
+        body = line.lstrip(" ")
+        first, *rest = body.split(" ")
+        for word in (line[: len(line) - len(body)] + first if body else "", *rest):
             length = cell_len(word)
             if current and used + 1 + length > width:
                 yield current
