@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cli.conftest import Background, Run, Said
 from tests.support.models_folder import Folder, FolderServer
-from tui.cli.output import DONE, FAILED, REFUSED, USAGE
+from tui.cli.output import DONE, FAILED, INTERRUPTED, REFUSED, USAGE
 from tui.config.paths import find_paths
+from tui.core.errors import PaddockError
+from tui.services.library import disk_clean
+from tui.services.library.disk_clean import Cleaned
+from tui.services.library.keeping_moves import Mover
 from tui.store.blob_checks import BlobChecks
 from tui.store.db import Database
 
@@ -96,6 +102,54 @@ def test_clean_respects_access_and_a_folder_that_is_not_ours(world: World, run: 
     assert said.code == DONE
     assert "The files of ollama stay: our account may not change" in said.err
     assert lost.replace(":", "-") in world.names
+
+
+def test_clean_ended_by_ctrl_c_says_what_went(world: World, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = [world.folder.blob(bytes([number]) * 20_000) for number in range(3)]
+    unlink, work = disk_clean._unlink, disk_clean.clean_files
+    stopped: list[Callable[[], bool]] = []
+
+    def cleaning(*given: Any, **more: Any) -> Cleaned:
+        stopped.append(more["stopped"])
+        return work(*given, **more)
+
+    def ends_us(paths: tuple[Path, ...]) -> str:
+        os.kill(os.getpid(), signal.SIGINT)
+        limit = time.monotonic() + 10
+        while not stopped[-1]() and time.monotonic() < limit:
+            time.sleep(0.001)
+        return unlink(paths)
+
+    monkeypatch.setattr(disk_clean, "clean_files", cleaning)
+    monkeypatch.setattr(disk_clean, "_unlink", ends_us)
+    said = run("clean", "--yes")
+    assert said.code == INTERRUPTED
+    assert "Stopped: 1 thing deleted, 20 kB freed." in said.err
+    there = [digest for digest in lost if (world.folder.blobs / digest.replace(":", "-")).exists()]
+    assert len(there) == 2
+    said = run("clean", "--yes", "--json")
+    assert said.code == INTERRUPTED
+    assert not said.json["ok"] and len(said.json["deleted"]) == 1
+
+
+def test_clean_counts_what_went_of_a_trash_before_its_server_failed(world: World, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.folder.model(TRASH, model=b"v" * 70_000)
+    world.folder.model("trash-1794000001.paddock/library/lost:1", model=b"x" * 30_000)
+    drop = Mover.drop
+    dropped: list[str] = []
+
+    async def fails(self: Mover, key: str, what: str = "delete for good") -> None:
+        if dropped:
+            raise PaddockError.of("It hung up", "ollama", "Try again")
+        dropped.append(key)
+        await drop(self, key, what)
+
+    monkeypatch.setattr(Mover, "drop", fails)
+    said = run("clean", "trash", "--yes", "--json")
+    assert said.code == FAILED
+    assert said.json["deleted"] == dropped
+    size = 70_000 if dropped == [TRASH] else 30_000
+    assert size <= said.json["freed"] < size + 5_000  # with its manifest's small layers
 
 
 # --- where a model is from, and what deleting it frees ----------------------------------------------------------------

@@ -28,7 +28,8 @@ from tui.core.threads import in_daemon_thread
 from tui.providers.base import Provider
 from tui.services.library import disk_use, disk_verify, disk_words
 from tui.services.library.disk import CLEANABLE, MOST_ASKED, cannot
-from tui.services.library.disk_clean import Cleaned, clean_files
+from tui.services.library.disk_clean import Cleaned
+from tui.services.library.disk_clean import clean as clean_folder
 from tui.services.library.disk_demo import simulated
 from tui.services.library.disk_read import DiskReader, Look, use_of
 from tui.services.library.keeping_moves import Mover
@@ -156,49 +157,73 @@ def _items(disk: _Disk, kinds: set[DiskKind]) -> list[DiskItem]:
     return found
 
 
+class _Done:
+    """What went so far, and what stays although it was to go."""
+
+    def __init__(self) -> None:
+        self.freed = 0
+        self.gone: list[str] = []
+        self.left: dict[str, str] = {}
+
+    def add(self, provider: str, cleaned: Cleaned) -> None:
+        """What became of files of a folder."""
+        self.freed += cleaned.freed
+        self.gone += cleaned.gone
+        self.left |= {f"{provider}: {key.removeprefix('sha256:')[:12]}": why for key, why in cleaned.left}
+
+
 async def _clean(
     context: Context, chosen: Sequence[tuple[_Disk, Sequence[DiskItem]]], jobs: Sequence[Job], moves: ModelMoves | None
 ) -> int:
-    code, freed, gone, left = DONE, 0, list[str](), list[tuple[str, str]]()
-    for disk, items in chosen:
-        name = disk.use.provider
-        mover = Mover(disk.provider, context.audit, SYSTEM, _no_unload, moves)
-        kept = [item.key for item in items if item.kind not in CLEANABLE]
-        parts = disk_use.parts_by_folder(disk.models, disk.look.folder) if disk.look.folder is not None else None
-        try:
-            for key in kept:
-                await mover.drop(key)
-                gone.append(key)
-            freed += parts.freed(kept) if parts is not None else sum(item.freed or 0 for item in items if item.kind not in CLEANABLE)
-            cleaned = await _files(context, disk, [item.key for item in items if item.kind in CLEANABLE], jobs)
-        except PaddockError as error:
-            code = worse(code, report(error.failure))
-            continue
-        freed += cleaned.freed
-        gone += cleaned.gone
-        left += [(f"{name}: {key.removeprefix('sha256:')[:12]}", why) for key, why in cleaned.left]
-    for what, why in left:
-        message(f"{what} stays: {why}.")
-    if context.json:
-        emit({"ok": code == DONE, "command": "clean", "freed": freed, "deleted": gone, "left": dict(left)})
-    else:
-        message(f"{len(gone)} {'thing' if len(gone) == 1 else 'things'} deleted, {context.size(freed)} freed.")
+    code, done, whole = DONE, _Done(), False
+    try:
+        for disk, items in chosen:
+            try:
+                await _trash(context, disk, items, moves, done)
+                await _files(context, disk, [item.key for item in items if item.kind in CLEANABLE], jobs, done)
+            except PaddockError as error:
+                code = worse(code, report(error.failure))
+        whole = True
+    finally:
+        for what, why in done.left.items():
+            message(f"{what} stays: {why}.")
+        if context.json:
+            emit({"ok": whole and code == DONE, "command": "clean", "freed": done.freed, "deleted": done.gone, "left": done.left})
+        else:
+            count = len(done.gone)
+            ended = "" if whole else "Stopped: "
+            message(f"{ended}{count} {'thing' if count == 1 else 'things'} deleted, {context.size(done.freed)} freed.")
     return code
+
+
+async def _trash(context: Context, disk: _Disk, items: Sequence[DiskItem], moves: ModelMoves | None, done: _Done) -> None:
+    """Delete what is in the trash for good; what is counted as freed are the blobs that nothing of what stays has."""
+    kept = [item for item in items if item.kind not in CLEANABLE]
+    mover = Mover(disk.provider, context.audit, SYSTEM, _no_unload, moves)
+    gone: list[DiskItem] = []
+    try:
+        for item in kept:
+            await mover.drop(item.key)
+            gone.append(item)
+    finally:
+        keys = [item.key for item in gone]
+        done.gone += keys
+        folder = disk.look.folder
+        parts = disk_use.parts_by_folder(disk.models, folder) if folder is not None else None
+        done.freed += parts.freed(keys) if parts is not None else sum(item.freed or 0 for item in gone)
 
 
 async def _no_unload(_model: str) -> None:
     """A kept model is not unloaded first: deleting its name takes nothing from who uses it now."""
 
 
-async def _files(context: Context, disk: _Disk, keys: Sequence[str], jobs: Sequence[Job]) -> Cleaned:
+async def _files(context: Context, disk: _Disk, keys: Sequence[str], jobs: Sequence[Job], done: _Done) -> None:
     if not keys or disk.look.folder is None:
-        return Cleaned()
+        return
     name, path = disk.use.provider, disk.look.folder.path
-    busy = [digest for digest, job in disk_use.queued(jobs, name).items() if not job.state.ended]
-    working = any(job.state.running for job in jobs if job.endpoint.name == name)
     listed = await disk.provider.models()
     with context.audit.noting("clean", f"{name}: {len(keys)} files"):
-        return await in_daemon_thread(lambda: clean_files(path, keys, busy, listed, time.time(), working=working))
+        await clean_folder(path, keys, name, jobs, listed, time.time(), lambda cleaned: done.add(name, cleaned))
 
 
 def _show(context: Context, disks: Sequence[_Disk], kinds: set[DiskKind] | None = None) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -376,8 +375,7 @@ class Disk(Part):
         self._host.post(self._clean, provider, tuple(keys))
 
     async def _clean(self, provider: str, keys: Sequence[str]) -> None:
-        from tui.services.library import disk_use
-        from tui.services.library.disk_clean import clean_files
+        from tui.services.library.disk_clean import clean
 
         reason = self.can_clean(provider)
         look = self._looks.get(provider)
@@ -385,23 +383,12 @@ class Disk(Part):
             what = f"Nothing was deleted: {reason or 'its folder is not known'}"
             raise PaddockError.of(what, provider, "Set models_folder of the provider, or delete where the server runs", FailureKind.REFUSED)
         path, jobs = look.folder.path, self._host.jobs.view.value.jobs
-        busy = [digest for digest, job in disk_use.queued(jobs, provider).items() if not job.state.ended]
-        working = any(job.state.running for job in jobs if job.endpoint.name == provider)
         now, listed = self._host.clock.time(), self._listed().get(provider, [])
-        stop = threading.Event()
         done: list[Cleaned] = []
 
         async def work() -> None:
             with self._host.audit.noting("clean", f"{provider}: {len(keys)} files"):
-                cleaning = asyncio.ensure_future(
-                    in_daemon_thread(lambda: clean_files(path, keys, busy, listed, now, working=working, stopped=stop.is_set))
-                )
-                try:
-                    done.append(await asyncio.shield(cleaning))
-                except asyncio.CancelledError:
-                    stop.set()  # it ends after the file that it deletes now
-                    done.append(await cleaning)
-                    raise
+                await clean(path, keys, provider, jobs, listed, now, done.append)
 
         await self._host.activity(f"cleaning {provider}", provider, work)
         self._soon()

@@ -6,7 +6,9 @@ be read, nothing that was written within the hour, nothing that a pull of the qu
 
 from __future__ import annotations
 
+import asyncio
 import stat
+import threading
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,11 +16,13 @@ from typing import TYPE_CHECKING, Final
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.partials import SPARED
 from tui.core.record import record
+from tui.core.threads import in_daemon_thread
 from tui.providers.ollama_folder import FolderReader, ModelsFolder
-from tui.services.library.disk_use import missing
+from tui.services.library.disk_use import missing, queued
 from tui.text import clean_name
 
 if TYPE_CHECKING:
+    from tui.core.jobs import Job
     from tui.core.models import Model
 
 WRITTEN: Final = 120.0
@@ -38,6 +42,43 @@ class Cleaned:
     freed: int = 0
     gone: tuple[str, ...] = ()
     left: tuple[tuple[str, str], ...] = ()
+
+
+async def clean(
+    path: Path,
+    keys: Collection[str],
+    provider: str,
+    jobs: Collection[Job],
+    listed: Collection[Model],
+    now: float,
+    told: Callable[[Cleaned], None],
+) -> None:
+    """Delete what the queue has no use for, see `clean_files`; once it is cancelled, it ends after the file that it deletes then.
+
+    Args:
+        path: The models folder.
+        keys: Of `clean_files`.
+        provider: Whose folder it is.
+        jobs: The queue.
+        listed: What its server lists.
+        now: Epoch seconds.
+        told: Called with what became of the files, also where this is cancelled.
+
+    Raises:
+        PaddockError: Of `clean_files`.
+    """
+    busy = [digest for digest, job in queued(jobs, provider).items() if not job.state.ended]
+    working = any(job.state.running for job in jobs if job.endpoint.name == provider)
+    stop = threading.Event()
+    cleaning = asyncio.ensure_future(
+        in_daemon_thread(lambda: clean_files(path, keys, busy, listed, now, working=working, stopped=stop.is_set))
+    )
+    try:
+        told(await asyncio.shield(cleaning))
+    except asyncio.CancelledError:
+        stop.set()
+        told(await cleaning)
+        raise
 
 
 def clean_files(
