@@ -381,13 +381,14 @@ async def test_the_key_line_of_other_views_leaves_out_the_verbs_of_installed_mod
     app = ScreenHost(LibraryScreen(fill(fake)))
     async with app.run_test(size=(160, 24)) as pilot:
         await until(lambda: "u update" in screen_lines(app)[-1])
-        for first in ("enter pull", "enter list", "enter files"):
+        for first, keys in (("enter pull", "["), ("enter list", "[ ["), ("enter files", "]")):
             await pilot.press("right_square_bracket")
             await until(lambda first=first: screen_lines(app)[-1].strip().startswith(first))  # type: ignore[misc]
             line = screen_lines(app)[-1]
             assert "a pull" in line and "o more" in line
             assert not any(verb in line for verb in ("u update", "e configure", "c copy", "L load", "= compare"))
-        await pilot.press("u")  # still says why
-        await until(lambda: any("leads back to what is installed" in notice.message for notice in app._notifications))
+            await pilot.press("u")  # still says why
+            back = f" is shown; {keys} leads back to what is installed."
+            await until(lambda back=back: any(back in notice.message for notice in app._notifications))  # type: ignore[misc]
         await pilot.press("right_square_bracket")
         await until(lambda: "u update" in screen_lines(app)[-1])

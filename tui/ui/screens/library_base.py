@@ -151,7 +151,11 @@ class LibraryBase(RefusingScreen):
     @property
     def away(self) -> str:
         """Why a verb for installed models does nothing; empty where they are shown."""
-        return "" if self.installed else f"{self.view.TITLE} is shown; [ leads back to what is installed."
+        if self.installed:
+            return ""
+        before = self.views.index(self.view)
+        keys = min("[" * before, "]" * (len(self.views) - before), key=len)
+        return f"{self.view.TITLE} is shown; {' '.join(keys)} leads back to what is installed."
 
     def names_key(self, action: str) -> bool:
         """See `AppScreen`: other views have no room for the verbs of installed models."""
