@@ -256,8 +256,7 @@ class ChatEngine:
         session = Session(store, provider=provider, model=model, incognito=incognito, new_key=self._shelf.new_key)
         session.settings = ConversationSettings(system=settings.system, tools=settings.tools)
         if self._open.id or not self._open.busy:  # else the draft on disk is the prompt that is being stored
-            session.draft = session.restored = store.draft(session.draft_key)
-            session.attached = store.draft_attachments(session.draft_key)
+            self._drafts.restore(session)
         self._shelf.calibrate(session)
         await self._switch(session)
 
@@ -423,6 +422,12 @@ class ChatEngine:
 
     async def store_prompt(self, session: Session, prompt: Prompt, *, answer: bool = True) -> tuple[Message, ...]:
         """The prompt and the answer to be, on disk before anything is sent (P01)."""
+        if session.id:
+            return await self._store_prompt(session, prompt, answer)
+        with self._drafts.sending(session):
+            return await self._store_prompt(session, prompt, answer)
+
+    async def _store_prompt(self, session: Session, prompt: Prompt, answer: bool) -> tuple[Message, ...]:
         if not session.id:
             session.title = asking.title_of(prompt.text) or (prompt.attachments[0].name if prompt.attachments else "")
             settings, who = session.settings, (session.provider, session.model)

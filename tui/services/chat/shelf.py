@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from tui.core.chat import AnswerState, ConversationHead
@@ -151,6 +151,23 @@ class Drafts:
         self._timer: asyncio.TimerHandle | None = None
         self._of: Session | None = None
         self._saving: asyncio.Task[Any] | None = None
+        self._sent: Session | None = None
+
+    @contextlib.contextmanager
+    def sending(self, session: Session) -> Iterator[None]:
+        """While the first prompt of a conversation is stored: what the disk has under the key of a new one is that prompt."""
+        self._sent = session
+        try:
+            yield
+        finally:
+            if self._sent is session:
+                self._sent = None
+
+    def restore(self, session: Session) -> None:
+        """Give a new conversation what was typed for one and not sent."""
+        if self._sent is None or self._sent.store is not session.store:
+            session.draft = session.restored = session.store.draft(session.draft_key)
+            session.attached = session.store.draft_attachments(session.draft_key)
 
     def soon(self, session: Session) -> None:
         """Save this one's in a moment."""
@@ -198,6 +215,8 @@ class Drafts:
     async def _save(self, session: Session) -> None:
         """Queued prompts are kept in front of what is typed: they were not sent either."""
         store = session.store if self._host.settings().chat.save else self._shelf.memory
+        if not session.id and session is not self._sent:
+            self._sent = None  # the disk has this one's now
         await self._keeper.keep(lambda: store.set_draft(session.draft_key, session.unsent))
         await self._keeper.keep(lambda: store.set_draft_attachments(session.draft_key, session.unsent_files))
 
