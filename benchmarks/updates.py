@@ -20,6 +20,7 @@ from tests.support.registry import FakeRegistry, registry_on_a_thread
 from tui.core.models import Model
 from tui.providers.factory import make_provider
 from tui.services.library import updates
+from tui.services.library.events import Events
 from tui.services.library.updates import Updates
 
 TAGS = 200
@@ -45,7 +46,7 @@ async def look(home: Path, url: str) -> float:
     host = Host(home, url="http://127.0.0.1:9", environ={"PADDOCK_REGISTRY": url})
     host.providers["box"] = make_provider(host.watching.providers.value[0].endpoint, lambda _reference: "")
     host.watching.models.set(tuple(Model("box", f"m{n}:1b", f"m{n}:1b", 10**9, DIGEST) for n in range(TAGS)))
-    part = Updates(host)  # type: ignore[arg-type]
+    part = Updates(host, Events(host))  # type: ignore[arg-type]
     await part.open(await host.open())
     began = time.perf_counter()
     part.check()

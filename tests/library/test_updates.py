@@ -14,6 +14,7 @@ from tests.support.screen import until
 from tui.core.library import UpdateStatus
 from tui.providers.factory import make_provider
 from tui.services.library import updates as updates_module
+from tui.services.library.events import Events
 from tui.services.library.updates import LOCK, Updates
 from tui.services.locks import take
 from tui.store.update_states import UpdateStates
@@ -46,7 +47,7 @@ async def host(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def opened(host: Host) -> Updates:
-    part = Updates(host)  # type: ignore[arg-type]
+    part = Updates(host, Events(host))  # type: ignore[arg-type]
     await part.open(host.database or await host.open())
     return part
 

@@ -12,12 +12,13 @@ from tests.support.fault_server import Exchange, FaultServer
 from tests.support.registry import LAYERS, FakeRegistry, answer, digest_of, error, layer, manifest_bytes, place, redirect, reset, silent
 from tui.config.settings import build
 from tui.core.clock import SYSTEM
-from tui.core.library import UpdateState, UpdateStatus
+from tui.core.library import EventKind, ModelEvent, UpdateState, UpdateStatus
 from tui.core.models import Endpoint, Model
 from tui.core.names import parse
 from tui.providers import manifest as manifest_module
 from tui.providers.factory import make_provider
 from tui.services.library.updates_look import GIVE_UP, Radar
+from tui.services.library.updates_past import Past
 from tui.services.plan import Planner
 
 NAME = "qwen3:8b"
@@ -33,6 +34,7 @@ class World:
         self.blobs = {digest_of(kind) for kind, _size in LAYERS}
         self.shown = {"template": "{{ .Prompt }}", "parameters": 'stop                           "<|im_end|>"'}
         self.weights = WEIGHTS
+        self.past = Past()
         self.server.routes["*"] = self._answer
 
     async def _answer(self, exchange: Exchange) -> None:
@@ -44,11 +46,14 @@ class World:
         else:
             await exchange.head(200 if path.removeprefix("/api/blobs/") in self.blobs else 404, {"content-length": "0"}, chunked=False)
 
+    async def _past(self, model: Model) -> Past:
+        return self.past
+
     async def look(self, *models: Model, demo: bool = False) -> dict[str, UpdateState]:
         planner = Planner(lambda: build({}), {"PADDOCK_REGISTRY": self.registry.url}, demo=demo)
         provider = make_provider(Endpoint("box", "ollama", self.server.url, retries=0), lambda _reference: "")
         try:
-            found = Radar(planner, SYSTEM).look((provider, model) for model in models)
+            found = Radar(planner, SYSTEM, self._past).look((provider, model) for model in models)
             return {model.key: state async for _provider, model, state in found}
         finally:
             await provider.aclose()
@@ -118,6 +123,32 @@ async def test_what_you_changed_after_the_pull_is_no_update(world: World) -> Non
     world.head(NAME, "ff" * 32, "500")
     state = await world.one(model("ee" * 32, at=1000.0))
     assert (state.status, state.changes) == (UpdateStatus.CURRENT, ("you changed it after it was pulled",))
+
+
+@pytest.mark.parametrize(
+    ("known", "events", "status"),
+    [
+        (None, [(EventKind.RESTORED, 990.0), (EventKind.DELETED, 980.0)], UpdateStatus.METADATA),
+        (None, [(EventKind.VERIFIED, 2000.0), (EventKind.RENAMED, 1010.0)], UpdateStatus.METADATA),
+        (None, [(EventKind.RESTORED, 1000.0), (EventKind.UPDATED, 900.0)], UpdateStatus.METADATA),  # gone back
+        (None, [(EventKind.RESTORED, 100.0)], UpdateStatus.CURRENT),  # changed elsewhere since
+        (None, [(EventKind.RESTORED, 1000.0), (EventKind.CONFIGURED, 950.0)], UpdateStatus.CURRENT),
+        (None, [(EventKind.CONFIGURED, 1000.0)], UpdateStatus.CURRENT),
+        (500.0, [(EventKind.CONFIGURED, 1000.0)], UpdateStatus.METADATA),  # what was old and is changed is still old
+        (500.0, [], UpdateStatus.METADATA),
+        (500.0, [(EventKind.CONFIGURED, 1000.0), (EventKind.UPDATED, 999.0)], UpdateStatus.CURRENT),  # applied again
+        (400.0, [(EventKind.CONFIGURED, 1000.0)], UpdateStatus.CURRENT),
+    ],
+)
+async def test_a_copy_made_here_is_no_change_of_yours(
+    world: World, known: float | None, events: list[tuple[EventKind, float]], status: UpdateStatus
+) -> None:
+    world.texts(NAME, template=b"{{ .Prompt }} of the registry")
+    world.head(NAME, "ff" * 32, "500")
+    digest = "ee" * 32
+    before = UpdateState(UpdateStatus.METADATA, "dd" * 32, 600.0, pushed_at=known) if known is not None else None
+    world.past = Past(before, [ModelEvent("box", NAME, kind, at, digest=digest) for kind, at in events])
+    assert (await world.one(model(digest, at=1000.0))).status is status
 
 
 async def test_other_weights_with_what_is_to_fetch(world: World) -> None:
@@ -205,7 +236,7 @@ async def test_leaving_early_closes_everything(world: World) -> None:
     world.registry.fault(NAME, silent)
     planner = Planner(lambda: build({}), {"PADDOCK_REGISTRY": world.registry.url})
     provider = make_provider(Endpoint("box", "ollama", world.server.url, retries=0), lambda _reference: "")
-    found = Radar(planner, SYSTEM).look([(provider, model("ee" * 32))])
+    found = Radar(planner, SYSTEM, world._past).look([(provider, model("ee" * 32))])
     waiting = asyncio.ensure_future(anext(found))
     while not world.registry.requests:
         await asyncio.sleep(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from tui.cli.context import Context
@@ -20,6 +20,7 @@ from tui.core.models import Model
 from tui.core.names import normal
 from tui.providers.base import Provider
 from tui.services.library.updates_look import Radar
+from tui.services.library.updates_past import Past
 from tui.services.pins import pinned
 from tui.services.plan import Planner
 from tui.services.wishes import Wanted
@@ -108,10 +109,33 @@ async def _chosen(context: Context, names: Sequence[str]) -> tuple[Chosen, int]:
     return [(one.provider, model) for one in able for model in one.models if not model.remote], FAILED if context.failed else DONE
 
 
+def _pasts(context: Context, chosen: Chosen) -> Callable[[Model], Awaitable[Past]]:
+    """What the database tells of models; nothing where there is none, or it cannot be read."""
+    urls = {provider.endpoint.name: provider.endpoint.url for provider, _model in chosen}
+
+    async def past(model: Model) -> Past:
+        if not context.paths.database.exists():
+            return Past()
+        from tui.services.library.events import history_of
+        from tui.store.history import History
+        from tui.store.model_events import ModelEvents
+        from tui.store.update_states import UpdateStates
+
+        try:
+            database = context.database()
+            known = UpdateStates(database).all().get((model.provider, model.key))
+            events = history_of(History(database), ModelEvents(database), model.provider, urls[model.provider], model.key)
+        except PaddockError:
+            return Past()
+        return Past(known, events)
+
+    return past
+
+
 async def _radar(context: Context, chosen: Chosen) -> Found:
     """What the registries have, in the order asked for; kept for the app where there is a database."""
     planner = Planner(lambda: context.settings, os.environ, demo=context.options.demo)
-    radar, found = Radar(planner, SYSTEM, demo=context.options.demo), {}
+    radar, found = Radar(planner, SYSTEM, _pasts(context, chosen), demo=context.options.demo), {}
     async for provider, model, state in radar.look(chosen):
         found[provider.endpoint.name, model.key] = (provider, model, state)
     if found and context.paths.database.exists():

@@ -66,17 +66,28 @@ class Events(Part):
             if (provider, model) in self.history.value:
                 await self._read(provider, model)
 
-    async def _read(self, provider: str, model: str) -> None:
+    async def of(self, provider: str, model: str) -> tuple[ModelEvent, ...]:
+        """The history of a model, newest first."""
         table, jobs = self._table, self._jobs
         if table is None or jobs is None:
-            return
+            return ()
         state = self._host.watching.state(provider)
         url = state.endpoint.url if state is not None else ""
-        name = normal(model)
-        past, noted = await in_daemon_thread(lambda: (jobs.of(name, provider, url), table.of(provider, model)))
-        found = tuple(sorted((*noted, *from_jobs(past, provider, name)), key=lambda event: -event.at))
+        return await in_daemon_thread(lambda: history_of(jobs, table, provider, url, model))
+
+    async def _read(self, provider: str, model: str) -> None:
+        if self._table is None:
+            return
+        found = await self.of(provider, model)
         kept = {key: events for key, events in self.history.value.items() if key != (provider, model)}
         self.history.set(dict([*kept.items(), ((provider, model), found)][-REMEMBERED:]))
+
+
+def history_of(jobs: History, table: ModelEvents, provider: str, url: str, model: str) -> tuple[ModelEvent, ...]:
+    """What jobs at an address did to a model and what was noted of it, newest first; reads the database."""
+    name = normal(model)
+    found = (*table.of(provider, model), *from_jobs(jobs.of(name, provider, url), provider, name))
+    return tuple(sorted(found, key=lambda event: -event.at))
 
 
 def from_jobs(past: Sequence[PastJob], provider: str, model: str) -> list[ModelEvent]:

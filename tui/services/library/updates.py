@@ -14,8 +14,10 @@ from tui.core.library import UpdateState, UpdateStatus
 from tui.core.models import Model, ModelKey, ProviderStatus
 from tui.core.observe import Observable
 from tui.services.asks import OFFLINE
+from tui.services.library.events import Events
 from tui.services.library.host import LibraryHost
 from tui.services.library.part import Part
+from tui.services.library.updates_past import Past
 
 if TYPE_CHECKING:
     from tui.providers.base import Provider
@@ -38,8 +40,9 @@ _LOG: Final = logging.getLogger("paddock.updates")
 class Updates(Part):
     """Looks for newer versions, and has them pulled."""
 
-    def __init__(self, host: LibraryHost) -> None:
+    def __init__(self, host: LibraryHost, events: Events) -> None:
         super().__init__(host)
+        self._events = events
         self.states: Observable[Mapping[ModelKey, UpdateState]] = Observable({})
         self.progress: Observable[tuple[int, int] | None] = Observable(None)
         """Tags looked at, of how many; None while nothing is looked at."""
@@ -170,7 +173,7 @@ class Updates(Part):
                 pairs.append((self._host.provider(model.provider), model))
             except PaddockError:
                 continue  # it went meanwhile
-        radar = Radar(self._host.planner(), self._host.clock, demo=self._host.demo)
+        radar = Radar(self._host.planner(), self._host.clock, self._past, demo=self._host.demo)
         batch: dict[ModelKey, UpdateState] = {}
         found: list[UpdateState] = []
         self.progress.set((0, len(pairs)))
@@ -190,6 +193,9 @@ class Updates(Part):
         if batch:
             await self._put(batch)
         return found
+
+    async def _past(self, model: Model) -> Past:
+        return Past(self.states.value.get((model.provider, model.key)), await self._events.of(model.provider, model.key))
 
     async def _put(self, found: Mapping[ModelKey, UpdateState]) -> None:
         self.states.set({**self.states.value, **found})

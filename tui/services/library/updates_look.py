@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from tui.core.textdiff import LEFT_OUT, changed_lines
 from tui.core.threads import in_daemon_thread
 from tui.providers.base import Provider
 from tui.providers.manifest import Head, Registry
+from tui.services.library.updates_past import Past, is_old
 from tui.services.plan import Planner
 from tui.text import clean_block, clean_label, clean_name, size
 
@@ -47,12 +48,14 @@ class Radar:
     Args:
         planner: Knows the registries' addresses and keys, and what a pull would fetch.
         clock: For the times that are kept.
+        past: What is known of a model; asked where its own date says too little.
         demo: The server is the registry.
     """
 
-    def __init__(self, planner: Planner, clock: Clock, *, demo: bool = False) -> None:
+    def __init__(self, planner: Planner, clock: Clock, past: Callable[[Model], Awaitable[Past]], *, demo: bool = False) -> None:
         self._planner = planner
         self._clock = clock
+        self._past = past
         self._demo = demo
         self._away: dict[str, int] = {}
 
@@ -115,7 +118,8 @@ class Radar:
         if same_weights(plan, detail):
             if name.host.lower() != DEFAULT_HOST and not self._changed_texts(plan, detail):
                 return self._state(model, UpdateStatus.CURRENT, head)  # Hugging Face gives each client another manifest
-            if head.pushed_at is not None and (model.modified_at or 0) >= head.pushed_at:
+            pushed = head.pushed_at
+            if pushed is not None and (model.modified_at or 0) >= pushed and not is_old(model, pushed, await self._past(model)):
                 return self._state(model, UpdateStatus.CURRENT, head, changes=("you changed it after it was pulled",))
             status = UpdateStatus.METADATA
         else:

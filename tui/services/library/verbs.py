@@ -30,7 +30,7 @@ class Library:
         self._told = False
         self.events = Events(host)
         self.keeping = Keeping(host, self.events)
-        self.updates = Updates(host)
+        self.updates = Updates(host, self.events)
         self.fits = FitTables(host)
         self.disk = Disk(host, self.events, self.updates, self.keeping)
         self.catalogue = Catalogue(host)
