@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Run, Typed, controls
+from tests.cli.conftest import Background, Run, Typed, controls, start_ollama
 from tests.cli.test_changes import audit
 from tests.cli.test_make import gguf, queued
 from tests.support.screen import until
@@ -180,6 +180,33 @@ def test_a_backup_is_checked_listed_and_restored(
     assert said.code == 1 and "no model nothere" in said.err
     assert run("backup", path, "mine").code == 3
     assert run("restore-backup", path, "mine", readonly=True).code == 3
+
+
+def test_a_backup_of_two_servers_with_one_name_is_restored_where_each_is_from(
+    ollama: str, run: Run, background: Background, tmp_path: Path, configure: Callable[[str], None]
+) -> None:
+    (tmp_path / "other").mkdir()
+    other, end = start_ollama(background, tmp_path / "other")
+    configure(f'[providers.a]\nkind = "ollama"\nurl = "{ollama}"\n\n[providers.b]\nkind = "ollama"\nurl = "{other}"\n')
+    try:
+        for name in "ab":
+            assert run("configure", NAME, "--bake", "mine", "--system", f"I am {name}.", "--on", name, "--yes").code == 0
+        path = str(tmp_path / "both")
+        assert run("backup", path, "--all").code == 0
+        for name in "ab":
+            assert run("rm", "mine", "--now", "--on", name, "--yes").code == 0
+        said = run("restore-backup", path, "mine")
+        assert said.code == 0 and "mine:latest is restored on a." in said.err and "mine:latest is restored on b." in said.err
+        for name in "ab":
+            found = run("configure", "mine", "--on", name, "--json").json
+            assert found["carries"]["system"] == f"I am {name}."
+            assert run("rm", "mine", "--now", "--on", name, "--yes").code == 0
+        said = run("restore-backup", path, "mine", "--on", "b")
+        assert said.code == 0 and said.err.count("is restored on b.") == 1
+        assert "mine:latest of a is left out: b gets the one of b." in said.err
+        assert run("configure", "mine", "--on", "b", "--json").json["carries"]["system"] == "I am b."
+    finally:
+        end()
 
 
 def test_a_backup_of_the_configuration_alone_and_of_everything(

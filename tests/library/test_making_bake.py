@@ -264,6 +264,6 @@ async def test_what_is_not_allowed_is_not_done(desk: tuple[Making, Host, Keeping
     assert all("refused" in str(one) or "not done" in str(one) for one in host.failures)
     assert not kitchen.created and not keeping.undos
     host.config.set("security.access", "use")
-    making.restore("nowhere.tar", "box", [], config=True)
+    making.restore("nowhere.tar", {}, config=True)
     await until(lambda: len(host.failures) == 3)
     assert "Restoring a backup is refused" in str(host.failures[2])

@@ -225,11 +225,11 @@ async def test_a_backup_and_back_through_the_part(desk: tuple[Making, Host, Queu
     assert isinstance(making.opened.value, Opened)
     host.config.set("general.log_level", "info")
     del kitchen.models[NAME]
-    making.restore(path, "box", [NAME], config=True)
+    making.restore(path, {("box", NAME): "box"}, config=True)
     await until(lambda: len(host.said) == 2)
     assert host.said[1] == f"Restored: {NAME}, the configuration" and kitchen.models[NAME]["system"] == "Be brief."
     assert host.settings().general.log_level == "debug"
-    making.restore(path, "box", [NAME])
+    making.restore(path, {("box", NAME): "box"})
     await until(lambda: host.asked)
     await until(lambda: len(host.said) == 3)
     assert host.said[2] == "Nothing was restored"

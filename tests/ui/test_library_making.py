@@ -244,7 +244,7 @@ async def test_a_backup_is_looked_at_and_restored_in_parts(fake: FakeServices) -
         await until(lambda: "without its weights: no folder" in screen_text(app) and "7.0 MB" in screen_text(app))
         await pilot.press("space", "end", "space", "enter")
         await pilot.pause()
-        assert fake.calls[-1][:2] == ("restore", ("~/b.tar", "ollama", ["a:1"])) and fake.calls[-1][2] == {"config": True}
+        assert fake.calls[-1][:2] == ("restore", ("~/b.tar", {("ollama", "a:1"): "ollama"})) and fake.calls[-1][2] == {"config": True}
 
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 16)])

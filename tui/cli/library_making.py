@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -30,9 +30,9 @@ from tui.core.recipe import DiffLine, Recipe, difference, drawn, recipe_of, show
 from tui.core.threads import in_daemon_thread
 from tui.providers.base import Provider
 from tui.services.library.backing_up import collect, has_name, restore_configuration, restore_model, usable
-from tui.services.library.backup_form import Index
+from tui.services.library.backup_form import Index, SavedModel
 from tui.services.library.backup_read import Archive, archive_of, index_of, verify
-from tui.services.library.backup_words import holds_key, model_words, saved_words
+from tui.services.library.backup_words import holds_key, model_words, saved_words, target_of
 from tui.services.library.backup_write import ToSave, configuration, write_backup
 from tui.services.library.baking import bake
 from tui.services.library.configuring import KEEP_ALIVE, checked, configured, set_options, table_of
@@ -380,10 +380,8 @@ async def restore_backup(context: Context) -> int:
         return _list(context, index)
     context.allow("Restoring a backup", destructive=True)
     code, done = DONE, list[str]()
-    if wanted:
-        provider = await _maker(context)
-        for saved in wanted:
-            code = worse(code, await _restore(context, provider, archive, saved.name, index, told, done))
+    for provider, saved in await _places(context, wanted) if wanted else ():
+        code = worse(code, await _restore(context, provider, archive, saved, told, done))
     if args.config:
         with context.audit.noting("restore configuration", clean_name(str(context.paths.config_file))):
             at = SYSTEM.time()
@@ -395,9 +393,30 @@ async def restore_backup(context: Context) -> int:
     return code
 
 
-async def _restore(context: Context, provider: Provider, archive: Archive, name: str, index: Index, told: _Told, done: list[str]) -> int:
-    saved = next(model for model in index.models if model.name == name)
-    replaces = context.args.yes
+async def _places(context: Context, wanted: Sequence[SavedModel]) -> list[tuple[Provider, SavedModel]]:
+    """Each on the server that it is from, where that can make models, else on the default, or all on `--on`.
+
+    Of models that would get one name on one server only the one from there is restored, else the first; that is said.
+    """
+    first = await _maker(context)
+    able = {first.endpoint.name: first}
+    if not context.args.on:
+        everybody = await context.everybody()
+        able |= {one.provider.endpoint.name: one.provider for one in everybody if Capability.CREATE in one.provider.capabilities}
+    found: dict[tuple[str, str], tuple[Provider, SavedModel]] = {}
+    for saved in sorted(wanted, key=lambda one: one.provider != target_of(one, list(able))):
+        provider = able[target_of(saved, list(able))]
+        key = (provider.endpoint.name, normal(saved.name))
+        if key in found:
+            other = clean_name(found[key][1].provider)
+            message(f"{saved.name} of {clean_name(saved.provider)} is left out: {key[0]} gets the one of {other}.")
+            continue
+        found[key] = (provider, saved)
+    return list(found.values())
+
+
+async def _restore(context: Context, provider: Provider, archive: Archive, saved: SavedModel, told: _Told, done: list[str]) -> int:
+    name, replaces = saved.name, context.args.yes
     if find(await provider.models(), name) is not None and not replaces:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             message(f"{name} is installed already: it was left as it is. --yes replaces it.")

@@ -19,6 +19,11 @@ def model_words(saved: SavedModel, *, binary: bool = False) -> str:
     return f"without its weights: {saved.why}" if saved.why else "without its weights"
 
 
+def target_of(saved: SavedModel, makers: Sequence[str]) -> str:
+    """The server a model of a backup is restored on: the one that it is from where that can make models, else the first that can."""
+    return saved.provider if saved.provider in makers else makers[0]
+
+
 def saved_words(index: Index, left: Sequence[str] = (), *, binary: bool = False) -> str:
     """What a backup holds, in sentences."""
     whole = [model for model in index.models if model.whole]

@@ -260,18 +260,24 @@ class Making(Part):
         else:
             self.opened.set(Opened(path, index))
 
-    def restore(self, path: str, provider: str, names: Sequence[str], *, config: bool = False) -> None:
-        """Compare all of a backup with its digests, then make these models of it again; a name that is taken is asked about."""
-        self._host.post(self._counted, self._restore, path, provider, tuple(names), config)
+    def restore(self, path: str, places: Mapping[ModelKey, str], *, config: bool = False) -> None:
+        """Compare all of a backup with its digests, then make models of it again; a name that is taken is asked about.
 
-    async def _restore(self, path: str, provider: str, names: Sequence[str], config: bool) -> None:
+        Args:
+            path: The backup.
+            places: On which server, by the server and the name that the backup has for a model.
+            config: Restore the configuration, too.
+        """
+        self._host.post(self._counted, self._restore, path, dict(places), config)
+
+    async def _restore(self, path: str, places: Mapping[ModelKey, str], config: bool) -> None:
         from tui.core.threads import in_daemon_thread
         from tui.services.library.backing_up import restore_configuration, restore_model
         from tui.services.library.backup_read import archive_of, index_of, verify
         from tui.services.library.keep_now import find
 
         host = self._host
-        if names:
+        for provider in dict.fromkeys(places.values()):
             self._able(provider, Capability.CREATE, "Restoring models")
         self._changing("Restoring a backup", ("look", "use"))
 
@@ -281,7 +287,8 @@ class Making(Part):
             index = await in_daemon_thread(lambda: index_of(archive))
             await in_daemon_thread(lambda: verify(archive, index, progress=told, stopped=stop.is_set))
             done: list[str] = []
-            for saved in [one for one in index.models if one.name in names]:
+            for saved in [one for one in index.models if (one.provider, one.name) in places]:
+                provider = places[saved.provider, saved.name]
                 connection, replaces = host.provider(provider), False
                 if find(await connection.models(), saved.name) is not None:
                     text = f"{saved.name} is installed on {provider}. Replace it? What is there stays as an earlier version."
@@ -307,7 +314,7 @@ class Making(Part):
         try:
             await self._long("restoring", work)
         finally:
-            if names:
+            for provider in dict.fromkeys(places.values()):
                 host.watching.refresh(provider)
 
     async def _counted(self, work: Callable[..., Awaitable[None]], *args: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from tui.core.errors import Failure
 from tui.core.models import Model
-from tui.services.library.backup_words import model_words
+from tui.services.library.backup_words import model_words, target_of
 from tui.services.library.making import Opened, Progress
 from tui.text import clean_label, size
 from tui.ui.following import FollowingDialog
@@ -163,9 +163,12 @@ class OpeningDialog(FollowingDialog[Opened | None]):
         self.dismiss(None)
 
 
-def choices(opened: Opened, *, binary: bool) -> list[tuple[str, str, str]]:
-    """What can be restored of a backup, as a list to mark in."""
-    found = [(model.name, clean_label(model.name, 100), model_words(model, binary=binary)) for model in opened.index.models]
+def choices(opened: Opened, makers: Sequence[str], *, binary: bool) -> list[tuple[str, str, str]]:
+    """What can be restored of a backup, as a list to mark in: models by their place in it; where there are several servers, on which."""
+    found = []
+    for number, model in enumerate(opened.index.models):
+        on = f" on {target_of(model, makers)}" if len(makers) > 1 else ""
+        found.append((str(number), clean_label(model.name, 100) + on, model_words(model, binary=binary)))
     if opened.index.configuration:
         found.append((CONFIG, CONFIG, "what is there stays beside it"))
     return found

@@ -167,20 +167,23 @@ class MakingVerbs(LibraryBase):
         self.ask(PathDialog("Restore which backup?", "~/", hint="The folder or .tar that a backup wrote."), done)
 
     def _choose(self, opened: Opened) -> None:
+        from tui.services.library.backup_words import target_of
         from tui.ui.dialogs.backup import CONFIG, ProgressDialog, choices
         from tui.ui.widgets.confirm import MarkDialog
 
-        provider = self._makers()[0]
-        offered = choices(opened, binary=self.binary)
+        makers = self._makers()
+        models = opened.index.models
+        offered = choices(opened, makers, binary=self.binary)
 
         def done(marked: Sequence[str] | None) -> None:
             if marked:
-                names = [name for name in marked if name != CONFIG]
+                chosen = [models[int(mark)] for mark in marked if mark != CONFIG]
+                places = {(one.provider, one.name): target_of(one, makers) for one in chosen}
                 progress = ProgressDialog(self.services)
-                self.services.library.making.restore(opened.path, provider, names, config=CONFIG in marked)
+                self.services.library.making.restore(opened.path, places, config=CONFIG in marked)
                 self.ask(progress)
 
-        self.ask(MarkDialog(f"Restore on {provider}", offered), done)
+        self.ask(MarkDialog(f"Restore on {makers[0]}" if len(makers) == 1 else "Restore", offered), done)
 
     # --- importing ----------------------------------------------------------------------------------------------------
 
