@@ -66,6 +66,26 @@ def test_what_fits_is_measured_here(run: Run, machine: None) -> None:
     assert run("search", "fits", ">40g").code == 1
 
 
+def test_the_largest_that_fits_meets_the_other_words_too(run: Run, machine: None) -> None:
+    def best(*words: str) -> dict[str, str]:
+        said = run("search", *words)
+        at, end = said.lines[0].index("LARGEST"), said.lines[0].index("CAN")
+        return {line.split()[0]: line[at:end].strip() for line in said.lines[1:]}
+
+    assert best("coder", "--fits")["qwen2.5-coder"] == "14b, 9.0 GB"
+    assert best("coder", "<8gb", "--fits")["qwen2.5-coder"] == "7b, 4.7 GB"
+    assert best("codellama", "quant:q8", "<8gb", "--fits")["codellama"].endswith("q8_0, 7.2 GB")
+    assert set(best("!fits").values()) == {"–"}
+
+
+def test_the_json_of_tags_has_those_of_the_table(run: Run) -> None:
+    table = names(run("search", "codellama", "<8gb", "--tags"))
+    models = run("search", "codellama", "<8gb", "--tags", "--json").json["models"]
+    assert [f"{model['name']}:{tag['tag']}" for model in models for tag in model["tags"]] == table
+    whole = run("search", "codellama", "<8gb", "--json").json["models"]
+    assert max(tag["bytes"] for tag in whole[0]["tags"]) > 8 * GB
+
+
 @pytest.mark.parametrize(
     "words", [("x", "--can", "fly"), ("x", "--max", "huge"), ("--hub",), ("x", "--hub", "--tags"), ("x", "--limit", "many")], ids=str
 )

@@ -112,7 +112,58 @@ def test_of_the_catalogue_the_tag_that_was_asked_about_is_told_of(run: Run, monk
     assert said.code == 1 and said.lines[-1].startswith("70b at 32k: does not fit"), said.lines[-1]
     said = run("fit", "llama3.1:8b", "--context", "8k")
     assert said.code == 0 and said.lines[-1].startswith("8b at 8k: fits")
-    assert "It has no size of llama3.1:3b" in run("fit", "llama3.1:3b").err
+
+
+def test_names_ignore_case_and_a_bare_one_is_latest(qwen: FaultServer, run: Run) -> None:
+    said = run("fit", "LLAMA3.1:8B", "--context", "8k")
+    assert said.code == 0 and said.lines[-1].startswith("8b at 8k: fits")
+    assert said.err.startswith("llama3.1:8b is not installed")
+    said = run("fit", "qwen3")
+    assert said.code == 0 and said.lines[-1].startswith("8b at 8k: fits")
+    assert said.err.startswith("qwen3:latest (that is 8b) is not installed")
+    assert run("fit", "QWEN3:8B").lines[0].startswith("qwen3:8b on ollama")
+
+
+def test_the_tag_that_is_not_installed_is_named_and_those_that_are_have_a_mark(qwen: FaultServer, run: Run) -> None:
+    said = run("fit", "qwen3:14b")
+    assert said.code == 0 and said.lines[-1].startswith("14b at 8k: fits")
+    assert said.err.startswith("qwen3:14b is not installed")
+    assert [line.split()[1] for line in said.lines if line.startswith("*")] == ["8b"]
+    assert run("fit", "qwen3:14b", "--json").json["asked"] == "qwen3:14b"
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("qwen3:8b-q8_0", "qwen3:8b, "), ("llama3.1:9b", "llama3.1:8b, llama3.1:70b or llama3.1:405b")], ids=str
+)
+def test_a_tag_nobody_knows_has_no_verdict(qwen: FaultServer, run: Run, name: str, known: str) -> None:
+    said = run("fit", name)
+    assert said.code == 1
+    assert f"has no {name}: nothing was reckoned for it. Ask about {known}" in said.err
+    assert any(line.split()[:1] == ["70b"] or line.split()[:1] == ["14b"] for line in said.lines)
+    assert not any(" at 8k: " in line for line in said.lines)
+    found = run("fit", name, "--json")
+    assert found.code == 1 and found.json["asked"] is None and found.json["rows"]
+    assert f"has no {name}" in found.err
+
+
+@pytest.mark.parametrize(("name", "why"), [("glm-5.1", "runs in a cloud only"), ("wizardlm", "does not know how large")])
+def test_what_has_no_weights_in_the_catalogue_has_no_table(qwen: FaultServer, run: Run, name: str, why: str) -> None:
+    said = run("fit", name)
+    assert said.code == 1 and why in said.err and not said.out
+    assert run("fit", name, "--json").json["rows"] == []
+
+
+def test_of_two_installed_tags_the_one_asked_about_decides(qwen: FaultServer, run: Run) -> None:
+    qwen.routes["/api/tags"] = listed(("qwen3:8b", 5_225_374_496), ("qwen3:8b-huge", 90 * GB))
+    said = run("fit", "qwen3:8b")
+    assert said.code == 0 and said.lines[-1].startswith("8b Q4_K_M at 8k: fits well")
+    said = run("fit", "qwen3:8b-huge")
+    assert said.code == 1 and said.lines[-1].startswith("8b-huge Q4_K_M at 8k: does not fit")
+
+
+def test_the_context_asked_for_decides(qwen: FaultServer, run: Run) -> None:
+    assert run("fit", "llama3.1:8b", "--context", "32k").code == 0
+    assert run("fit", "qwen3:14b", "--context", "128k").code == 1  # trained for 40k
 
 
 def test_1_where_nothing_fits(run: Run, box: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +197,9 @@ def test_settings_of_optimise_feed_the_estimate(qwen: FaultServer, run: Run, con
 @pytest.mark.parametrize(
     ("words", "said"),
     [(["fit"], "Which model?"), (["fit", "x", "--recommend"], "takes no model"), (["fit", "--can", "fly"], "fly is nothing"),
-     (["fit", "qwen3:8b", "--context", "many"], "many is no number")],
+     (["fit", "qwen3:8b", "--context", "many"], "many is no number"),
+     (["fit", "--recommend", "--context", "many"], "many is no number"),
+     (["fit", "--recommend", "--context", "8k,32k"], "8k,32k is no number")],
 )  # fmt: skip
 def test_wrong_usage_is_2(qwen: FaultServer, run: Run, words: list[str], said: str) -> None:
     found = run(*words)
@@ -169,12 +222,25 @@ def test_recommended_for_this_machine(qwen: FaultServer, run: Run, configure: An
     assert all({"vision", "tools"} <= set(one["can"]) for one in seeing)
 
 
+def test_recommended_for_a_context(qwen: FaultServer, run: Run) -> None:
+    short, long = run("fit", "--recommend"), run("fit", "--recommend", "--context", "128k")
+    assert "FITS AT 8k" in short.lines[2] and "FITS AT 128k" in long.lines[2]
+    assert run("fit", "--recommend", "--json").json["context"] == 8192
+    found = run("fit", "--recommend", "--context", "128k", "--json").json
+    assert found["context"] == 131_072 and found["models"]
+    for one in found["models"]:
+        judged = run("fit", one["name"], "--context", "128k")
+        assert judged.code == 0 and "at 128k: fits" in judged.lines[-1], one["name"]
+    said = run("fit", "--recommend", "--context", "4m")
+    assert said.code == 1 and "--can or --context" in said.err
+
+
 def test_nothing_to_recommend_is_1(run: Run, box: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
     box[0] = Sample(1.0, memory=Memory(GB, GB - 1000))
     said = run("fit", "--recommend")
     assert said.code == 1
-    assert "Nothing of the catalogue fits" in said.err
+    assert "Nothing of the catalogue that can do this fits" in said.err
 
 
 def test_X01_a_model_of_a_hostile_name(server: FaultServer, run: Run) -> None:

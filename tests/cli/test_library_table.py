@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,9 +17,14 @@ from tui.cli import library_table, monitoring
 from tui.cli.context import Context
 from tui.cli.output import DASH
 from tui.config.settings import Settings
+from tui.core.events import Metrics
+from tui.core.library import UpdateState, UpdateStatus
 from tui.core.options import AppOptions
 from tui.hardware.sample import Gpu, Memory, Sample
 from tui.services.monitor.sampling import Sampling
+from tui.store.db import Database
+from tui.store.measurements import Measurements
+from tui.store.update_states import UpdateStates
 
 GB = 10**9
 
@@ -112,6 +120,37 @@ def test_ls_says_what_fits_and_asks_no_model_for_it(card: FaultServer, run: Run)
     assert set(names(run("ls", "--filter", "fits"))) == {"loaded:8b", "good:8b"}
     asked = [request.path for request in card.requests]
     assert asked.count("/api/ps") == 1 and asked.count("/api/show") == len(SIZES)
+
+
+def test_ls_as_json_has_what_was_asked_for(ollama: str, run: Run) -> None:
+    assert all(model["context"] is None and model["abilities"] == [] for model in run("ls", "--json").json["models"])
+    sorted_ = run("ls", "--sort", "context", "--json").json["models"]
+    assert all(model["context"] == run("show", model["name"], "--json").json["context"] for model in sorted_)
+    able = run("ls", "--filter", "can:tools", "--json").json["models"]
+    assert able and all("tools" in model["abilities"] for model in able)
+
+
+def test_ls_as_json_has_what_is_kept_here(card: FaultServer, run: Run, home: Path, configure: Callable[[str], None]) -> None:
+    keys = ("pinned", "used", "speed", "update")
+    none = {model["name"]: tuple(model[key] for key in keys) for model in run("ls", "--json").json["models"]}
+    assert none["good:8b"] == (False, None, None, None)
+    assert not (home / "data" / "paddock.db").exists()
+    run("pulls")  # makes the database
+    configure('[models]\npinned = ["good:8b"]\n')
+    database = Database(home / "data" / "paddock.db")
+    before = time.time()
+    digests = {"good:8b": f"{1:064x}", "slow:27b": "x"}
+    states = {("ollama", name): UpdateState(UpdateStatus.WEIGHTS, digest, 1.0) for name, digest in digests.items()}
+    asyncio.run(UpdateStates(database).put(states))
+    asyncio.run(Measurements(database).add("ollama", "good:8b", Metrics(output_tokens=50, output_seconds=2.0)))
+    database.close()
+    card.requests.clear()
+    told = {model["name"]: model for model in run("ls", "--json").json["models"]}
+    pinned, used, speed, update = (told["good:8b"][key] for key in keys)
+    assert (pinned, speed, update) == (True, 25.0, "weights") and before <= used <= time.time()
+    assert told["slow:27b"]["update"] is None  # another digest
+    assert told["loaded:8b"]["used"] >= before
+    assert sorted(request.path for request in card.requests) == ["/api/ps", "/api/tags", "/api/version"]
 
 
 def test_ls_goes_without_what_fits_where_nobody_tells_it(card: FaultServer, run: Run, configure, monkeypatch: pytest.MonkeyPatch) -> None:

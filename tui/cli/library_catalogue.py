@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from tui.cli.context import Context, wrong_usage
@@ -22,7 +23,7 @@ from tui.providers.library import CODE, CatalogueModel, CatalogueTag, Library
 from tui.services.asks import excluded
 from tui.services.library.catalogue_hub import open_hub
 from tui.services.library.catalogue_list import newest, refreshed_from, refreshed_installed, write_copy
-from tui.services.library.catalogue_search import Fitting, accepts, day_of, largest, of_words, offered, tags_of, weighty
+from tui.services.library.catalogue_search import Fitting, accepts, day_of, largest, meets, of_words, offered, tags_of, weighty
 from tui.services.library.fits_recommend import FITTING, subject_of_tag
 from tui.text import clean_name, count, duration, size, tokens
 
@@ -96,6 +97,8 @@ async def _list(context: Context) -> int:
     words, holds = accepts(wanted, fits or _unknown, installed)
     found = [model for model in library.search(words) if holds is None or holds(model)]
     if context.json:
+        if args.tags:
+            found = [replace(model, tags=tuple(tags_of(model, wanted, fits or _unknown, installed))) for model in found]
         emit({"snapshot": library.snapshot, "source": library.source, "models": found})
         return DONE if found else FAILED
     if not found:
@@ -106,11 +109,15 @@ async def _list(context: Context) -> int:
     if args.tags:
         _print_tags(context, found, wanted, fits, installed)
     else:
-        _print(context, found, fits)
+        _print(context, found, _both(fits, meets(wanted, fits, installed)) if fits is not None else None)
     when = ", ".join((library.snapshot, of_words(library.snapshot, SYSTEM.time()).partition(", ")[2]))
     where = f" ({library.source})" if library.source else ""
     message(f"{len(found)} model{'s' if len(found) > 1 else ''}; facts of {when}{where}.")
     return DONE
+
+
+def _both(one: Fitting, other: Fitting) -> Fitting:
+    return lambda model, tag: other(model, tag) and one(model, tag)
 
 
 def _unknown(_model: CatalogueModel, _tag: CatalogueTag) -> bool:
@@ -141,6 +148,8 @@ def _verdict(known: Any, subject: Subject) -> Verdict:
 
 
 def _print(context: Context, found: list[CatalogueModel], fits: Fitting | None) -> None:
+    """The models; with `fits`, of each the largest tag for which that holds."""
+
     def best(model: CatalogueModel) -> str:
         tag = largest(model, fits) if fits is not None else None
         return f"{tag.tag}, {context.size(tag.bytes)}" if tag is not None else DASH

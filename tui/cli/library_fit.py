@@ -8,7 +8,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from tui.cli.context import Context, wrong_usage
-from tui.cli.output import DASH, DONE, FAILED, emit, line, message, table
+from tui.cli.output import DASH, DONE, FAILED, emit, line, message, report, table
 from tui.core.capabilities import ABILITY_WORDS, Ability, Capability
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.fit import SERVED, Fit, FitRow, FitTable, Lessons, Machine, Pace, Served, Source, Variant, contexts_of, make_table, pace_of
@@ -16,7 +16,7 @@ from tui.core.models import Location, Model, ModelDetail, Origin, ProviderState,
 from tui.core.names import parse
 from tui.core.record import record
 from tui.providers.base import Provider
-from tui.services.library.fits_recommend import Recommendation, recommended
+from tui.services.library.fits_recommend import CONTEXT, FITTING, Recommendation, recommended
 from tui.services.library.fits_text import (
     label_of,
     largest_text,
@@ -28,7 +28,7 @@ from tui.services.library.fits_text import (
     served_text,
     verdict_text,
 )
-from tui.services.library.fits_variants import longest, of_catalogue, of_installed
+from tui.services.library.fits_variants import longest, near_rows, of_catalogue, of_installed, row_of
 from tui.services.library.fits_words import ran_of, served_for
 from tui.services.machine import machine_of
 from tui.services.space import runs_here
@@ -36,7 +36,10 @@ from tui.text import clean_name, count, size, tokens
 
 if TYPE_CHECKING:
     from tui.hardware.sample import Sample
+    from tui.providers.library import CatalogueModel, Library
 
+NEAREST = 4
+"""Tags that are named where another was asked about."""
 AT = 8192
 """Tokens of context that a figure is told for where none is asked."""
 WORDS = {word: ability for ability, word in ABILITY_WORDS.items()} | {ability.value: ability for ability in Ability}
@@ -54,17 +57,23 @@ class Known:
 
 
 async def fit(context: Context) -> int:
-    """Tell what fits; 1 where nothing does."""
+    """Tell what fits; 1 where what was asked about does not."""
     args = context.args
+    at = _context(args.context)
     if args.recommend or args.can:
         if args.model:
             raise _usage("--recommend takes no model", "Leave one of them out")
-        return await _recommend(context)
+        return await _recommend(context, at)
     if not args.model:
         raise _usage("Which model?", "Name one, or give --recommend")
-    provider, model = await _find(context, args.model)
-    if provider is None or model is None:
-        return await _offered(context, args.model)
+    try:
+        provider, model = await context.with_model(args.model, args.on)
+    except PaddockError as error:
+        kind = error.failure.kind
+        missing = kind in (FailureKind.NOT_FOUND, FailureKind.UNREACHABLE, FailureKind.TIMEOUT)
+        if not missing or _library().model(args.model) is None or args.on:
+            raise
+        return await _offered(context, args.model, at, await _installed(context) if kind is FailureKind.NOT_FOUND else ())
     details = await _details(provider, model)
     running = await _running(provider)
     state = await state_of(context, provider)
@@ -73,22 +82,17 @@ async def fit(context: Context) -> int:
     if not variants:
         what = f"{provider.endpoint.name} does not tell how large {clean_name(model.name)} is"
         raise PaddockError.of(what, provider.endpoint.name, "Choose another model", FailureKind.UNSUPPORTED)
-    return _tell(context, model.name, provider.endpoint.name, variants, known)
+    return _tell(context, model.name, provider.endpoint.name, _judged(variants, known, at), known, variants[0])
 
 
 def _usage(what: str, remedy: str) -> PaddockError:
     return wrong_usage(PaddockError.of(what, "paddock fit", remedy))
 
 
-async def _find(context: Context, name: str) -> tuple[Provider | None, Model | None]:
-    """The installed model; nothing where only the catalogue has it."""
-    try:
-        return await context.with_model(name, context.args.on)
-    except PaddockError as error:
-        missing = error.failure.kind in (FailureKind.NOT_FOUND, FailureKind.UNREACHABLE, FailureKind.TIMEOUT)
-        if not missing or _library().model(name) is None or context.args.on:
-            raise
-        return None, None
+async def _installed(context: Context) -> list[Model]:
+    """What the servers have that are asked first."""
+    found, _failures = await context.ask(await context.endpoints())
+    return [model for listed in found for model in listed.models]
 
 
 def _library() -> Any:
@@ -167,32 +171,68 @@ async def _learned(context: Context) -> tuple[Lessons, dict[tuple[str, str], Any
 # --- the table -------------------------------------------------------------------------------------------------------
 
 
-async def _offered(context: Context, name: str) -> int:
-    """The table of a model of the catalogue."""
-    listed = _library().model(name)
+async def _offered(context: Context, name: str, at: int | None, installed: Sequence[Model]) -> int:
+    """The table of a model of the catalogue; a tag that it does not have has no verdict."""
+    library = _library()
+    listed, tag = library.model(name), parse(name).tag
+    tag = next((one.tag for one in listed.tags if one.tag.lower() == tag.lower()), tag)
     known = await known_here(context, None)
-    message(f"{listed.name} is not installed; sizes of the catalogue of {_library().snapshot}.")
-    asked = f"{listed.name}:{parse(name).tag}" if ":" in name.rpartition("/")[2] else ""
-    variants = of_catalogue(listed)
-    if asked and all(variant.name != asked for variant in variants):
-        message(f"It has no size of {clean_name(asked, 120)}.")
-    return _tell(context, listed.name, "", variants, known, asked)
+    variants = of_catalogue(listed, installed)
+    meant, asked = row_of(listed, tag, variants), clean_name(f"{listed.name}:{tag}", 120)
+    same_as = f" (that is {meant.label})" if meant is not None and meant.label != tag else ""
+    message(f"{asked}{same_as} is not installed; sizes of the catalogue of {library.snapshot}.")
+    code = _tell(context, listed.name, "", _judged(variants, known, at), known, meant)
+    return code if meant is not None else report(_unknown(library, listed, tag, asked, variants))
 
 
-def _tell(context: Context, title: str, provider: str, variants: Sequence[Variant], known: Known, wanted: str = "") -> int:
-    asked = _context(context.args.context)
-    contexts = (asked,) if asked else contexts_of(longest(variants), 7)
-    made = make_table(variants, contexts, known.machine, known.served, known.lessons, known.pace, known.loaded)
-    meant = next((row for row in made.rows if wanted and row.variant.name == wanted), None)
-    fits = any(row.largest is not None for row in made.rows if meant is None or row is meant)
+def _unknown(library: Library, listed: CatalogueModel, tag: str, asked: str, variants: Sequence[Variant]) -> Failure:
+    """Why nothing is reckoned for a tag, and for which it is."""
+    found = listed.tag(tag)
+    what = f"The catalogue of {library.snapshot} has no {asked}: nothing was reckoned for it"
+    if (found is not None and found.cloud) or (listed.tags and all(one.cloud for one in listed.tags)):
+        what = f"{asked} runs in a cloud only: it needs no memory here"
+    elif found is not None or not listed.tags:
+        what = f"The catalogue of {library.snapshot} does not know how large {asked} is"
+    names = [variant.name for variant in near_rows(tag, variants)[:NEAREST]]
+    remedy = f"Ask about {' or '.join(', '.join(names).rsplit(', ', 1))}" if names else "See paddock search"
+    return Failure(what, "", remedy, FailureKind.NOT_FOUND)
+
+
+def _judged(variants: Sequence[Variant], known: Known, at: int | None) -> FitTable:
+    contexts = (at,) if at else contexts_of(longest(variants), 7)
+    return make_table(variants, contexts, known.machine, known.served, known.lessons, known.pace, known.loaded)
+
+
+def _tell(context: Context, title: str, provider: str, made: FitTable, known: Known, asked: Variant | None) -> int:
+    """Print the table and, of what was asked about, a verdict; 1 where that does not fit, or is none of the rows."""
+    own = next((row for row in made.rows if row.variant is asked), None)
+    code = DONE if own is not None and _fits(own, context.args.context) else FAILED
     if context.json:
-        emit(as_object(title, provider, made, known))
-        return DONE if fits else FAILED
+        emit(as_object(title, provider, made, known, own))
+        return code
+    if not made.rows:
+        return code
     binary = context.settings.appearance.units == "binary"
     where = f" on {provider}" if provider else ""
     line(f"{clean_name(title)}{where}: {served_text(known.served)}.")
     line(f"{machine_text(known.machine, binary=binary)}.")
     line()
+    _print_table(made, binary=binary)
+    if own is not None:
+        line()
+        at = made.contexts.index(max((one for one in made.contexts if one <= AT), default=made.contexts[0]))
+        line(f"{verdict_text(own, own.fits[at], made.contexts[at], binary=binary)} {largest_text(own)}")
+    message(f"* installed, ~ by bits a weight; {legend(made, binary=binary)}.")
+    return code
+
+
+def _fits(row: FitRow, asked: str) -> bool:
+    """Whether it fits at the context that was asked for, else at any."""
+    shown = any(fit is not None and fit.verdict in FITTING for fit in row.fits)
+    return shown or (not asked and row.largest is not None)
+
+
+def _print_table(made: FitTable, *, binary: bool) -> None:
     rows = [
         (
             "*" if row.variant.source is Source.INSTALLED else "",
@@ -203,14 +243,8 @@ def _tell(context: Context, title: str, provider: str, variants: Sequence[Varian
         )
         for row in made.rows
     ]
+    contexts = made.contexts
     table(("", "MODEL", "SIZE", *(tokens(at) for at in contexts), "LARGEST"), rows, right=tuple(range(2, 4 + len(contexts))))
-    line()
-    first = next((row for row in made.rows if row.largest is not None), made.rows[0])
-    own = meant or next((row for row in made.rows if row.variant.source is Source.INSTALLED), first)
-    at = max((number for number, one in enumerate(contexts) if one <= (asked or AT)), default=0)
-    line(f"{verdict_text(own, own.fits[at], contexts[at], binary=binary)} {largest_text(own)}")
-    message(f"* installed, ~ by bits a weight; {legend(made, binary=binary)}.")
-    return DONE if fits else FAILED
 
 
 def _context(text: str) -> int | None:
@@ -222,10 +256,11 @@ def _context(text: str) -> int | None:
     return found
 
 
-def as_object(title: str, provider: str, made: FitTable, known: Known) -> dict[str, Any]:
+def as_object(title: str, provider: str, made: FitTable, known: Known, asked: FitRow | None) -> dict[str, Any]:
     """For JSON."""
     return {
         "model": title,
+        "asked": asked.variant.name if asked is not None else None,
         "provider": provider,
         "machine": known.machine,
         "served": known.served,
@@ -263,7 +298,7 @@ def fit_object(fit: Fit) -> dict[str, Any]:
 # --- what to run -----------------------------------------------------------------------------------------------------
 
 
-async def _recommend(context: Context) -> int:
+async def _recommend(context: Context, at: int | None) -> int:
     wanted = _abilities(context.args.can)
     installed: list[str] = []
     running: list[RunningModel] = []
@@ -286,20 +321,22 @@ async def _recommend(context: Context) -> int:
         served=known.served,
         lessons=known.lessons,
         pace=known.pace,
+        context=at,
     )
     if context.json:
-        emit({"machine": known.machine, "models": [_recommended(one) for one in found]})
+        emit({"machine": known.machine, "context": at or CONTEXT, "models": [_recommended(one) for one in found]})
         return DONE if found else FAILED
     binary = context.settings.appearance.units == "binary"
     line(f"For {machine_text(known.machine, binary=binary)}:")
     if not found:
-        message("Nothing of the catalogue fits that can do this. Ask for less with --can, or look at models.max_size and models.excluded.")
+        less = "--can or --context" if at else "--can"
+        message(f"Nothing of the catalogue that can do this fits. Ask for less ({less}), or look at models.max_size and models.excluded.")
         return FAILED
     line()
     rows = [
         (one.name, size(one.weights, binary=binary), one.fit.verdict.value, rate_text(one.fit) or DASH, _can(one), one.why) for one in found
     ]
-    table(("MODEL", "SIZE", "FITS AT 8k", "SPEED", "CAN", "WHY"), rows, right=(1, 3))
+    table(("MODEL", "SIZE", f"FITS AT {tokens(at or CONTEXT)}", "SPEED", "CAN", "WHY"), rows, right=(1, 3))
     message(f"Estimates from the catalogue of {_library().snapshot}; {count(len(_library().models))} models were looked at.")
     return DONE
 

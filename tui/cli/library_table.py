@@ -97,7 +97,7 @@ async def ls(context: Context) -> int:
     models = _sorted(list(filter(accepts(wanted, look(context, known)), models)), known, order, reverse=args.reverse)
     code = FAILED if context.failed else DONE
     if context.json:
-        emit({"models": [{**plain(model), "fits": known.fits(model) or None} for model in models], "failures": context.failed})
+        emit({"models": [_told(context, model, known) for model in models], "failures": context.failed})
         return code
     if not models:
         if total:
@@ -108,6 +108,21 @@ async def ls(context: Context) -> int:
         return code
     _table(context, models, known, order)
     return code
+
+
+def _told(context: Context, model: Model, known: Facts) -> dict[str, Any]:
+    """A model for JSON, with what is known of it beyond its server's list."""
+    profile, state = known.profile(model), known.update(model)
+    return {
+        **plain(model),
+        "context": known.context(model),
+        "abilities": known.abilities(model),
+        "fits": known.fits(model) or None,
+        "pinned": pinned(context.settings, model.provider, model.name),
+        "used": _used(known, model, time.time()),
+        "speed": profile.rate if profile is not None else None,
+        "update": state.status if state is not None else None,
+    }
 
 
 def _table(context: Context, models: Sequence[Model], known: Facts, order: str) -> None:
@@ -244,7 +259,7 @@ async def _facts(
     running = await _running(everybody)
     profiles: Mapping[ModelKey, Profile] = {}
     updates: Mapping[ModelKey, UpdateState] = {}
-    if (order in ("used", "speed") or "update" in states) and context.paths.database.exists():
+    if (context.json or order in ("used", "speed") or "update" in states) and context.paths.database.exists():
         from tui.store.measurements import Measurements
         from tui.store.update_states import UpdateStates
 

@@ -140,6 +140,11 @@ def _positive(term: Term) -> Term:
 
 def tags_of(model: CatalogueModel, text: str, fits: Fitting, installed: frozenset[str]) -> list[CatalogueTag]:
     """The tags of a model for which a filter holds."""
-    found = parse_filter(text)
-    test = predicate(Filter(terms=found.terms), look(fits, installed))
-    return [tag for tag in model.tags if test is None or test((model, tag))]
+    holds = meets(text, fits, installed)
+    return [tag for tag in model.tags if holds(model, tag)]
+
+
+def meets(text: str, fits: Fitting, installed: frozenset[str]) -> Fitting:
+    """What tells whether a filter, but for its plain words, holds for a tag."""
+    test = predicate(Filter(terms=parse_filter(text).terms), look(fits, installed))
+    return lambda model, tag: test is None or test((model, tag))

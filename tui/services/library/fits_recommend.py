@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tui.providers.library import CatalogueModel, CatalogueTag, Library
 
 CONTEXT: Final = 8192
-"""Tokens of context that a recommended model must have room for, or as many as it was trained for."""
+"""Tokens of context that a recommended model must have room for where none are asked, or as many as it was trained for."""
 READABLE: Final = 6.0
 """Tokens a second from which on an answer can be read as it is written."""
 ALIKE: Final = 0.7
@@ -80,6 +80,7 @@ def recommended(
     served: Served = SERVED,
     lessons: Lessons = NOTHING,
     pace: Pace | None = None,
+    context: int | None = None,
     limit: int = 8,
 ) -> tuple[Recommendation, ...]:
     """What to run on a machine, best first; nothing that does not fit on its GPUs (or in its main memory where there is none).
@@ -95,6 +96,7 @@ def recommended(
         served: How the server runs models.
         lessons: What loads taught.
         pace: How fast this machine reads memory.
+        context: Tokens it must have room for; what was trained for fewer is left out.
         limit: At most so many.
     """
     needed = frozenset(wanted) or frozenset({Ability.COMPLETION})
@@ -109,7 +111,9 @@ def recommended(
             subject = subject_of_tag(model, tag)
             if subject is None or _hidden(name, excluded) or (max_size is not None and subject.weights > max_size):
                 continue
-            need = need_of(subject, CONTEXT, served, lessons)
+            if context is not None and (subject.context or context) < context:
+                continue
+            need = need_of(subject, context or CONTEXT, served, lessons)
             fit = judge(need, machine, served, pace=pace)
             if fit.verdict in FITTING and (best is None or _better(subject, fit, best[0], best[1])):
                 best = subject, fit, name

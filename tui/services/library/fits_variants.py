@@ -107,6 +107,23 @@ def of_catalogue(listed: CatalogueModel, installed: Sequence[Model] = ()) -> tup
     return tuple(rows)
 
 
+def row_of(listed: CatalogueModel, tag: str, rows: Iterable[Variant]) -> Variant | None:
+    """The row of a tag of the catalogue, or of another tag that is the same; None where there is none."""
+    found = listed.tag(tag)
+    if found is None:
+        return None
+    alike = {one.tag for one in listed.tags if found.digest12 and one.digest12 == found.digest12} | {found.tag}
+    return next((row for row in rows if row.label in alike), None)
+
+
+def near_rows(tag: str, rows: Iterable[Variant]) -> list[Variant]:
+    """Rows by how near their number of weights is to that of a tag which is none of them: of `9b` the `8b` first."""
+    wanted = parameters_of(tag.split("-")[0])
+    if wanted is None:
+        return list(rows)
+    return sorted(rows, key=lambda row: abs((row.subject.parameters or 0.0) - wanted))
+
+
 def longest(rows: Iterable[Variant]) -> int | None:
     """The longest context that those of its own size were trained for."""
     return max((row.subject.context for row in rows if row.subject.context and not row.other), default=None)
