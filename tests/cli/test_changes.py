@@ -15,6 +15,8 @@ from tests.cli.conftest import Run, Typed, provider
 from tests.cli.test_models import lists
 from tests.support.fault_server import Exchange, FaultServer
 from tui.cli import changes, limited
+from tui.core.errors import PaddockError
+from tui.services.library.keeping_moves import Moved, Mover
 from tui.services.limits import Breach
 
 
@@ -35,7 +37,8 @@ def test_cp_makes_a_second_name_once(ollama: str, run: Run, home: Path) -> None:
     assert said.code == 1 and "already" in said.err
     assert audit(home) == [("copy", "ollama/qwen3:8b", "ok")]
     assert run("cp", "qwen3:8b", "a b c").code == 2
-    assert run("cp", "qwen3:8b", "other", "--json").json == {"ok": True, "command": "cp", "model": "qwen3:8b", "provider": "ollama"}
+    told = {"ok": True, "command": "cp", "model": "qwen3:8b", "provider": "ollama", "target": "other:latest"}
+    assert run("cp", "qwen3:8b", "other", "--json").json == told
 
 
 def test_a_copy_that_is_not_listed_is_no_copy(server: FaultServer, run: Run, home: Path) -> None:
@@ -68,6 +71,27 @@ def test_rm_of_several_deletes_nothing_where_one_is_unknown(ollama: str, run: Ru
     assert "gemma3:4b" in names(run)
     assert run("rm", "gemma3:4b", "llama3.2:3b", "gemma3:4b", "--yes").code == 0
     assert set(names(run)) == {"qwen3:8b", "qwen2.5-coder:1.5b", "nomic-embed-text:latest"}
+
+
+def test_rm_of_several_prints_one_json_document(ollama: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = run("rm", "nomic-embed-text", "nomic-embed-text:latest", "--yes", "--json")
+    assert one.json == {"ok": True, "command": "rm", "model": "nomic-embed-text:latest", "provider": "ollama"}
+    to_trash = Mover.to_trash
+
+    async def fails(self: Mover, model: str) -> Moved:
+        if model == "llama3.2:3b":
+            raise PaddockError.of("It hung up", "ollama", "Try again")
+        return await to_trash(self, model)
+
+    monkeypatch.setattr(Mover, "to_trash", fails)
+    said = run("rm", "gemma3:4b", "llama3.2:3b", "qwen3:8b", "--yes", "--json")
+    assert said.code == 1 and "It hung up" in said.err
+    assert said.json["ok"] is False and said.json["command"] == "rm"
+    assert [failure["what"] for failure in said.json["failures"]] == ["It hung up"]
+    assert [(one["model"], one["provider"], one["ok"]) for one in said.json["models"]] == [
+        ("gemma3:4b", "ollama", True), ("llama3.2:3b", "ollama", False), ("qwen3:8b", "ollama", True),
+    ]  # fmt: skip
+    assert set(names(run)) == {"llama3.2:3b", "qwen2.5-coder:1.5b"}
 
 
 def test_rm_unloads_first(ollama: str, run: Run, home: Path) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Background, Run, Said
+from tests.cli.conftest import Background, Run, Said, provider
 from tests.support.models_folder import Folder, FolderServer
-from tui.cli.output import DONE, FAILED, INTERRUPTED, REFUSED, USAGE
+from tui.cli.output import DONE, FAILED, INTERRUPTED, NO_PROVIDER, REFUSED, USAGE
 from tui.config.paths import find_paths
 from tui.core.errors import PaddockError
 from tui.services.library import disk_clean
@@ -72,6 +72,52 @@ def test_clean_dry_run_prints_the_disk_and_deletes_nothing(world: World, run: Ru
     assert [row["kind"] for row in disk["rows"]] == ["models", "trash", "partials", "unused"]
     assert world.names == before
     assert not world.deleted
+
+
+def test_clean_dry_run_shows_only_what_was_asked_for(world: World, run: Run) -> None:
+    said = run("clean", "trash", "--dry-run")
+    assert said.code == DONE and not said.out and "There is nothing to clean." in said.err
+    world.folder.model(TRASH, model=b"v" * 70_000)
+    world.folder.blob(b"lost" * 10_000)
+    world.folder.partial("b" * 64, 9_000_000, 20_000)
+
+    def kinds(*words: str) -> list[str]:
+        (disk,) = run("clean", *words, "--dry-run", "--json").json["disks"]
+        return [row["kind"] for row in disk["rows"]]
+
+    assert kinds("trash") == ["trash"]
+    assert kinds("pulls") == ["partials"]
+    assert kinds("blobs", "trash") == ["trash", "unused"]
+    said = run("clean", "pulls", "--dry-run")
+    assert said.code == DONE
+    assert [line.split("  ")[0] for line in said.lines] == ["WHAT", "unfinished pulls, 1"]
+    assert len(run("clean", "--dry-run").lines) == 5
+
+
+def test_P12_clean_names_a_server_that_does_not_answer(world: World, run: Run, configure: Callable[[str], None]) -> None:
+    configure(provider("here", world.url) + provider("gone", "http://127.0.0.1:9"))
+    said = run("clean", "--yes")
+    assert said.code == FAILED
+    assert "gone: " in said.err and "There is nothing to clean on the providers that answered." in said.err
+    said = run("clean", "--yes", "--json")
+    assert said.code == FAILED and not said.json["ok"] and said.json["deleted"] == []
+    assert said.json["failures"][0]["what"].startswith("gone: ")
+    said = run("clean", "--dry-run", "--json")
+    assert said.code == FAILED and len(said.json["disks"]) == len(said.json["failures"]) == 1
+    assert run("clean", "--dry-run", "--on", "here", "--json").json["failures"] == []
+    world.folder.model(TRASH, model=b"v" * 70_000)
+    said = run("clean", "trash", "--yes", "--json")
+    assert said.code == FAILED and said.json["deleted"] == [TRASH] and len(said.json["failures"]) == 1
+    assert run("clean", "--yes", "--on", "gone").code == NO_PROVIDER
+
+
+def test_P12_verify_all_names_a_server_that_does_not_answer(world: World, run: Run, configure: Callable[[str], None]) -> None:
+    configure(provider("here", world.url) + provider("gone", "http://127.0.0.1:9"))
+    said = run("verify", "--all", "--json")
+    assert said.code == FAILED and {check["verdict"] for check in said.json["checks"]} == {"good"}
+    assert said.json["failures"][0]["what"].startswith("gone: ")
+    said = run("verify", "--all", "--on", "here", "--json")
+    assert said.code == DONE and said.json["failures"] == []
 
 
 def test_clean_asks_and_takes_what_no_model_needs(world: World, run: Run) -> None:
@@ -147,7 +193,7 @@ def test_clean_counts_what_went_of_a_trash_before_its_server_failed(world: World
     monkeypatch.setattr(Mover, "drop", fails)
     said = run("clean", "trash", "--yes", "--json")
     assert said.code == FAILED
-    assert said.json["deleted"] == dropped
+    assert said.json["deleted"] == dropped and said.json["failures"][0]["what"] == "It hung up"
     size = 70_000 if dropped == [TRASH] else 30_000
     assert size <= said.json["freed"] < size + 5_000  # with its manifest's small layers
 

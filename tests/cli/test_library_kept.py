@@ -14,23 +14,26 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Background, Run, Typed
+from tests.cli.conftest import Background, Run, Typed, provider
 from tests.cli.test_changes import audit
 from tests.support.fault_server import Exchange, FaultServer
+from tui.cli.context import Context
+from tui.core.errors import PaddockError
 from tui.core.kept import KeptKind, kept_name
 from tui.core.models import Endpoint
 from tui.providers.factory import make_provider
+from tui.store.model_moves import ModelMoves
 
 
 def names(url: str, background: Background) -> list[str]:
     """Everything the server lists."""
 
     async def ask() -> list[str]:
-        provider = make_provider(Endpoint("x", "ollama", url), lambda _key: "")
+        server = make_provider(Endpoint("x", "ollama", url), lambda _key: "")
         try:
-            return [model.key for model in await provider.models()]
+            return [model.key for model in await server.models()]
         finally:
-            await provider.aclose()
+            await server.aclose()
 
     found: list[str] = background.run(ask())
     return found
@@ -92,6 +95,90 @@ def test_mv(ollama: str, run: Run, home: Path, background: Background) -> None:
     assert run("mv", "me/mine:1", kept_name(KeptKind.TRASH, "x", 5)).code != 0
 
 
+def test_mv_tells_the_new_name_as_json(ollama: str, run: Run) -> None:
+    told = {"ok": True, "command": "mv", "model": "gemma3:4b", "provider": "ollama", "target": "mine:latest"}
+    assert run("mv", "gemma3:4b", "mine", "--json").json == told
+
+
+def test_rm_of_kept_ones_is_one_json_document(ollama: str, run: Run, background: Background) -> None:
+    run("rm", "gemma3:4b", "llama3.2:3b", "--yes")
+    keys = [one["key"] for one in kept(run)]
+    said = run("rm", *keys, "qwen3:8b", "--now", "--yes", "--json")
+    assert said.code == 0 and said.json["ok"] and said.json["failures"] == []
+    assert {one["model"] for one in said.json["models"]} == {"gemma3:4b", "llama3.2:3b", "qwen3:8b"}
+    assert set(names(ollama, background)) == {"qwen2.5-coder:1.5b", "nomic-embed-text:latest"}
+
+
+@pytest.mark.parametrize("how", ["no database", "a full disk"])
+def test_D_rm_promises_no_day_where_the_move_was_not_noted(
+    ollama: str, run: Run, home: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    def cannot(*_given: object) -> None:
+        raise PaddockError.of("The disk is full", "paddock.db", "Make room")
+
+    where, name = (Context, "writable") if how == "no database" else (ModelMoves, "begin")
+    monkeypatch.setattr(where, name, cannot)
+    said = run("rm", "gemma3:4b", "--yes")
+    assert said.code == 0
+    assert "gemma3:4b is in the trash of ollama and stays until you empty it: paddock restore gemma3:4b brings it back." in said.err
+    (one,) = kept(run)
+    assert one["goes_at"] is None
+    assert " stays " in run("restore").out
+
+
+# --- a server that does not answer ---------------------------------------------------------------------------------------
+
+
+SILENT = provider("gone", "http://127.0.0.1:9")
+
+
+def test_P12_restore_does_not_take_a_silent_server_for_one_that_keeps_nothing(ollama: str, run: Run, configure) -> None:
+    configure(provider("here", ollama) + SILENT)
+    said = run("restore")
+    assert said.code == 1 and not said.out
+    assert "gone: " in said.err and "Nothing is kept on here." in said.err and "empty" not in said.err
+    said = run("restore", "--json")
+    assert said.code == 1 and said.json["kept"] == []
+    (failure,) = said.json["failures"]
+    assert failure["what"].startswith("gone: ") and failure["kind"] == "unreachable"
+    said = run("restore", "only-there:1b")
+    assert said.code == 1 and "One provider did not answer: it is not known whether only-there:1b is in the trash." in said.err
+    said = run("rm", kept_name(KeptKind.TRASH, "only-there:1b", 5), "--now", "--yes")
+    assert said.code == 1 and "it is not known whether" in said.err
+    said = run("restore", "--on", "here")
+    assert said.code == 0 and "The trash is empty" in said.err
+    assert run("restore", "--on", "here", "--json").json == {"kept": [], "failures": []}
+
+
+def test_P12_what_is_kept_on_the_others_is_listed_and_brought_back(ollama: str, run: Run, configure, background: Background) -> None:
+    configure(provider("here", ollama) + SILENT)
+    assert run("rm", "gemma3:4b", "--yes", "--on", "here").code == 0
+    said = run("restore")
+    assert said.code == 1 and "gemma3:4b" in said.out and "gone: " in said.err
+    said = run("restore", "gemma3:4b")
+    assert said.code == 0 and "gemma3:4b" in names(ollama, background)
+
+
+def test_P12_versions_of_a_silent_server_are_not_known(ollama: str, run: Run, configure, background: Background) -> None:
+    configure(provider("here", ollama) + SILENT)
+    said = run("versions", "only-there:1b")
+    assert said.code == 1 and "gone: " in said.err and "No earlier version of only-there:1b is kept on here." in said.err
+    said = run("versions", "only-there:1b", "--json")
+    assert said.code == 1 and said.json["versions"] == [] and said.json["failures"][0]["what"].startswith("gone: ")
+    background.run(_copy(ollama, "gemma3:4b", kept_name(KeptKind.VERSION, "qwen3:8b", 1_700_000_000)))
+    said = run("versions", "qwen3:8b", "--json")
+    assert said.code == 1 and len(said.json["versions"]) == 1 and len(said.json["failures"]) == 1
+    said = run("versions", "qwen3:8b", "--json", "--on", "here")
+    assert said.code == 0 and len(said.json["versions"]) == 1 and said.json["failures"] == []
+
+
+@pytest.mark.parametrize("words", [["restore"], ["restore", "x"], ["versions", "x"]])
+def test_where_no_server_answers_it_is_4(run: Run, configure, words: list[str]) -> None:
+    configure(SILENT)
+    said = run(*words)
+    assert said.code == 4 and "gone: " in said.err and "empty" not in said.err and "No earlier" not in said.err
+
+
 def test_versions_list_compare_go_back_and_drop(ollama: str, run: Run, background: Background) -> None:
     assert "No earlier version" in run("versions", "qwen3:8b").err
     version = kept_name(KeptKind.VERSION, "qwen3:8b", 1_700_000_000)
@@ -111,9 +198,9 @@ def test_versions_list_compare_go_back_and_drop(ollama: str, run: Run, backgroun
 
 
 async def _copy(url: str, model: str, name: str) -> None:
-    provider = make_provider(Endpoint("x", "ollama", url), lambda _key: "")
-    await provider.copy(model, name)
-    await provider.aclose()
+    server = make_provider(Endpoint("x", "ollama", url), lambda _key: "")
+    await server.copy(model, name)
+    await server.aclose()
 
 
 @pytest.mark.parametrize(

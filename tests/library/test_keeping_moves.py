@@ -62,6 +62,28 @@ async def test_names_of_other_registries_come_back_as_they_were(lab: Lab, name: 
     assert lab.names[name] == "dd" * 32
 
 
+async def test_versions_follow_a_model_that_comes_back_under_another_name(lab: Lab) -> None:
+    version = await keep_version(lab.provider(), "qwen3:8b", lab.clock)
+    moved = await lab.mover().to_trash("qwen3:8b")
+    back = await lab.mover().restore(moved.target, "mine:1")
+    assert (back.target, back.carried) == ("mine:1", 1)
+    assert lab.names == {"phi4:14b": PHI, "mine:1": QWEN, f"version-{AT}.paddock/library/mine:1": QWEN}
+    assert version not in lab.names
+
+
+async def test_versions_stay_with_what_still_has_their_name(lab: Lab) -> None:
+    version = await keep_version(lab.provider(), "qwen3:8b", lab.clock)
+    moved = await lab.mover().to_trash("qwen3:8b")
+    lab.names["qwen3:8b"] = "dd" * 32  # pulled anew
+    back = await lab.mover().restore(moved.target, "mine:1")
+    assert back.carried == 0 and version in lab.names
+    first = await lab.mover().to_trash("mine:1")
+    second = await lab.mover().to_trash("qwen3:8b")
+    assert first.target != second.target
+    lab.names[f"trash-{AT - 5}.paddock/library/qwen3:8b"] = QWEN
+    assert (await lab.mover().restore(second.target, "mine:2")).carried == 0 and version in lab.names
+
+
 async def test_delete_now_takes_the_versions_along(lab: Lab) -> None:
     kept = await keep_version(lab.provider(), "qwen3:8b", lab.clock)
     assert kept in lab.names

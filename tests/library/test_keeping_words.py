@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable
 
 from tui.core.kept import KeptKind, kept_name, kept_of
@@ -62,6 +63,10 @@ def test_questions_say_what_when_and_how_to_undo() -> None:
     for part in ("Frees up to 9.0 GB on 29 Nov.", "m0:1 is loaded and will be unloaded first.", "models.pinned names m0:1 and m1:1."):
         assert part in text
     assert text.endswith("1 earlier version goes, too. z brings them back until then.")
+    nothing = delete_question(Deleting([model("a:1")], Freed(0), trash=7 * 86_400.0), 1_794_000_000.0)
+    assert re.search(r"Frees nothing: its layers are used by others. z brings it back until \d+ \w{3}\.\Z", nothing)
+    stays = delete_question(Deleting([model("a:1")], Freed(5 * GB), trash=7 * 86_400.0, stays=True), 1_794_000_000.0)
+    assert stays.endswith("Frees 5.0 GB once you empty it. z brings it back.")
     assert delete_question(Deleting(many[:1], Freed(0)), 0.0) == (
         "Delete m0:1 on ollama for good? Frees nothing: its layers are used by others. This cannot be undone."
     )

@@ -107,10 +107,11 @@ async def unloaded(context: Context, provider: Provider, key: str, name: str) ->
             await asyncio.sleep(POLL)
 
 
-def said(context: Context, text: str, model: str, provider: str) -> int:
-    """Say that it is done, as words or as JSON; returns the code for that."""
+def said(context: Context, text: str, model: str, provider: str, target: str = "") -> int:
+    """Say that it is done, as words or as JSON; returns the code for that. `target` is the name that a model got."""
     if context.json:
-        emit({"ok": True, "command": context.args.command, "model": model, "provider": clean_name(provider)})
+        new = {"target": target} if target else {}
+        emit({"ok": True, "command": context.args.command, "model": model, "provider": clean_name(provider), **new})
     else:
         message(text)
     return DONE

@@ -46,7 +46,7 @@ _NOBODY: Final = "Start a model server, or name one with paddock --provider URL;
 
 
 class Listed(NamedTuple):
-    """A server that answered, and its models; what is kept of deleted and replaced ones is not among them."""
+    """A server that answered, and its models; what is kept of deleted and replaced ones is among them only where it was asked for."""
 
     provider: Provider
     models: tuple[Model, ...]
@@ -214,37 +214,37 @@ class Context:
 
     # --- asking them -------------------------------------------------------------------------------------------------
 
-    async def ask(self, endpoints: Sequence[Endpoint]) -> tuple[list[Listed], dict[str, Failure]]:
+    async def ask(self, endpoints: Sequence[Endpoint], *, kept: bool = False) -> tuple[list[Listed], dict[str, Failure]]:
         """Ask servers for their models, all at once, each at most `CAP` seconds; the failures by name."""
-        answers = await asyncio.gather(*(self._list(endpoint) for endpoint in endpoints))
+        answers = await asyncio.gather(*(self._list(endpoint, kept=kept) for endpoint in endpoints))
         found = [answer for answer in answers if isinstance(answer, Listed)]
         pairs = zip(endpoints, answers, strict=True)
         return found, {endpoint.name: answer for endpoint, answer in pairs if isinstance(answer, Failure)}
 
-    async def _list(self, endpoint: Endpoint) -> Listed | Failure:
+    async def _list(self, endpoint: Endpoint, *, kept: bool = False) -> Listed | Failure:
         try:
             await self.trust(endpoint, "your key", only_with_key=True)
             provider = self.connect(endpoint)
             async with asyncio.timeout(CAP):
-                return Listed(provider, tuple(model for model in await provider.models() if kept_of(model.key) is None))
+                return Listed(provider, tuple(model for model in await provider.models() if kept or kept_of(model.key) is None))
         except PaddockError as error:
             return named_failure(endpoint, error.failure)
         except TimeoutError:
             return late(endpoint)
 
-    async def everybody(self, on: str = "") -> list[Listed]:
+    async def everybody(self, on: str = "", *, kept: bool = False) -> list[Listed]:
         """All servers that list their models, the default first, found ones last; the others are named on standard error.
 
-        They are kept in `failed`, so that the exit code can tell.
+        They are kept in `failed`, so that the exit code can tell. With `kept`, the trash and earlier versions are listed, too.
 
         Raises:
             PaddockError: None answered, or there is none of the name `on`.
         """
         if on:
-            found, failures = await self.ask([await self.named(on)])
+            found, failures = await self.ask([await self.named(on)], kept=kept)
         else:
             known = await self.endpoints()
-            (found, failures), others = await asyncio.gather(self.ask(known), self._look(known))
+            (found, failures), others = await asyncio.gather(self.ask(known, kept=kept), self._look(known, kept=kept))
             found += others[0]
             failures |= others[1]
         self.failed = list(failures.values())
@@ -254,8 +254,8 @@ class Context:
             report(failure)
         return found
 
-    async def _look(self, known: Sequence[Endpoint]) -> tuple[list[Listed], dict[str, Failure]]:
-        return await self.ask(await self.discovered(known))
+    async def _look(self, known: Sequence[Endpoint], *, kept: bool = False) -> tuple[list[Listed], dict[str, Failure]]:
+        return await self.ask(await self.discovered(known), kept=kept)
 
     def _nobody(self, failures: Sequence[Failure]) -> PaddockError:
         for failure in failures[:-1]:

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from tui.cli.context import Context
@@ -15,10 +16,9 @@ from tui.cli.details import details_of
 from tui.cli.output import DONE, FAILED, REFUSED, USAGE, ask, emit, message, report, table
 from tui.cli.planning import read_queue
 from tui.cli.waiting import worse
-from tui.core.capabilities import Capability
 from tui.core.clock import SYSTEM
 from tui.core.disk import DiskItem, DiskKind, DiskUse, ModelCheck, Verdict
-from tui.core.errors import PaddockError
+from tui.core.errors import Failure, PaddockError
 from tui.core.jobs import Job
 from tui.core.kept import kept_of, kept_words
 from tui.core.library import EventKind
@@ -68,9 +68,7 @@ async def look_of(context: Context, reader: DiskReader, provider: Provider, mode
 
 async def _disks(context: Context) -> list[_Disk]:
     reader, jobs, found = DiskReader(os.environ), read_queue(context), []
-    for listed in await context.everybody(context.args.on):
-        provider = listed.provider
-        models = await provider.models() if Capability.DELETE in provider.capabilities else tuple(listed.models)
+    for provider, models in await context.everybody(context.args.on, kept=True):
         if not any(model.digest for model in models) and provider.endpoint.kind != "ollama":
             continue  # a server that tells no digests tells nothing of its disk
         look = await look_of(context, reader, provider, models)
@@ -78,7 +76,7 @@ async def _disks(context: Context) -> list[_Disk]:
         version = await _version(provider)
         empties = _empties(context, provider, models)
         use, _parts = use_of(provider.endpoint.name, models, look, weights, jobs, empties, version=version, now=time.time())
-        found.append(_Disk(provider, tuple(models), look, use))
+        found.append(_Disk(provider, models, look, use))
     return found
 
 
@@ -107,7 +105,10 @@ def _empties(context: Context, provider: Provider, models: Sequence[Model]) -> M
 
 
 async def clean(context: Context) -> int:
-    """Show what lies on the disks and what each would free; without `--dry-run` delete it for good, after asking."""
+    """Show what lies on the disks and what each would free; without `--dry-run` delete it for good, after asking.
+
+    1 where a server that was asked did not answer.
+    """
     dry = context.args.dry_run
     if wrong := [word for word in context.args.what if word not in _KINDS]:
         message(f"{clean_name(wrong[0], 40)} is none of {', '.join(_KINDS)}.")
@@ -119,24 +120,29 @@ async def clean(context: Context) -> int:
             return REFUSED
     moves = None if dry else _moves(context)  # first: a database that was opened for reading stays so
     disks = await _disks(context)
-    if dry:
-        return _show(context, disks)
     kinds = {_KINDS[word] for word in context.args.what or _KINDS}
+    if dry:
+        return _lying(context, disks, kinds if context.args.what else set(DiskKind))
     chosen = [(disk, items) for disk in disks if (items := _items(disk, kinds))]
     if not chosen:
         if context.json:
-            emit({"ok": True, "command": "clean", "freed": 0, "deleted": [], "left": {}})
-        message("There is nothing to clean.")
-        return DONE
+            _emit(context, _Done(), ok=not context.failed)
+        return _nothing(context)
     freed = sum(sum(item.freed or 0 for item in items if item.kind in CLEANABLE) for _disk, items in chosen)
     freed += sum(row.freed or 0 for disk, _items in chosen for row in disk.use.rows if row.kind in kinds and row.kind is DiskKind.TRASH)
     if not context.args.yes:
-        _show(context, disks, kinds)
+        if not context.json:
+            _rows(context, disks, kinds)
         count = sum(len(items) for _disk, items in chosen)
         if not await ask(f"Delete {count} {'thing' if count == 1 else 'things'} for good? This frees {context.size(freed)}."):
             message("Nothing was deleted.")
             return FAILED
     return await _clean(context, chosen, read_queue(context), moves)
+
+
+def _nothing(context: Context) -> int:
+    message(f"There is nothing to clean{' on the providers that answered' if context.failed else ''}.")
+    return FAILED if context.failed else DONE
 
 
 def _moves(context: Context) -> ModelMoves | None:
@@ -164,6 +170,7 @@ class _Done:
         self.freed = 0
         self.gone: list[str] = []
         self.left: dict[str, str] = {}
+        self.failures: list[Failure] = []
 
     def add(self, provider: str, cleaned: Cleaned) -> None:
         """What became of files of a folder."""
@@ -175,25 +182,31 @@ class _Done:
 async def _clean(
     context: Context, chosen: Sequence[tuple[_Disk, Sequence[DiskItem]]], jobs: Sequence[Job], moves: ModelMoves | None
 ) -> int:
-    code, done, whole = DONE, _Done(), False
+    code, done, whole = FAILED if context.failed else DONE, _Done(), False
     try:
         for disk, items in chosen:
             try:
                 await _trash(context, disk, items, moves, done)
                 await _files(context, disk, [item.key for item in items if item.kind in CLEANABLE], jobs, done)
             except PaddockError as error:
+                done.failures.append(error.failure)
                 code = worse(code, report(error.failure))
         whole = True
     finally:
         for what, why in done.left.items():
             message(f"{what} stays: {why}.")
         if context.json:
-            emit({"ok": whole and code == DONE, "command": "clean", "freed": done.freed, "deleted": done.gone, "left": done.left})
+            _emit(context, done, ok=whole and code == DONE)
         else:
             count = len(done.gone)
             ended = "" if whole else "Stopped: "
             message(f"{ended}{count} {'thing' if count == 1 else 'things'} deleted, {context.size(done.freed)} freed.")
     return code
+
+
+def _emit(context: Context, done: _Done, *, ok: bool) -> None:
+    failures = [*context.failed, *done.failures]
+    emit({"ok": ok, "command": "clean", "freed": done.freed, "deleted": done.gone, "left": done.left, "failures": failures})
 
 
 async def _trash(context: Context, disk: _Disk, items: Sequence[DiskItem], moves: ModelMoves | None, done: _Done) -> None:
@@ -226,33 +239,42 @@ async def _files(context: Context, disk: _Disk, keys: Sequence[str], jobs: Seque
         await clean_folder(path, keys, name, jobs, listed, time.time(), lambda cleaned: done.add(name, cleaned))
 
 
-def _show(context: Context, disks: Sequence[_Disk], kinds: set[DiskKind] | None = None) -> int:
+def _lying(context: Context, disks: Sequence[_Disk], kinds: set[DiskKind]) -> int:
+    """Tell what lies there of these kinds."""
+    code = FAILED if context.failed else DONE
     if context.json:
-        if kinds is None:
-            emit({"disks": [disk.use for disk in disks]})
-        return DONE
+        uses = [replace(disk.use, rows=tuple(row for row in disk.use.rows if row.kind in kinds)) for disk in disks]
+        emit({"disks": uses, "failures": context.failed})
+        return code
+    if not any(row.kind in kinds for disk in disks for row in disk.use.rows):
+        return _nothing(context)
+    _rows(context, disks, kinds)
+    binary = context.settings.appearance.units == "binary"
+    for disk in disks:
+        use = disk.use
+        message(f"{disk_words.sizes(use, binary=binary)}." if use.folder else f"{use.failure.what}." if use.failure is not None else "")
+        for trouble in use.troubles:
+            message(f"  {trouble}.")
+    return code
+
+
+def _rows(context: Context, disks: Sequence[_Disk], kinds: set[DiskKind]) -> None:
     now, binary, rows = time.time(), context.settings.appearance.units == "binary", []
     for disk in disks:
         for row in disk.use.rows:
-            if kinds is not None and row.kind not in kinds:
+            if row.kind not in kinds:
                 continue
             freed = "" if row.kind is DiskKind.MODELS else size(row.freed, binary=binary)
             note = disk_words.note(row, disk.use, now, binary=binary)
             rows.append((disk_words.what(row), clean_name(row.provider), size(row.size, binary=binary), freed, note))
     table(_HEAD, rows, _RIGHT)
-    for disk in disks if kinds is None else ():
-        use = disk.use
-        message(f"{disk_words.sizes(use, binary=binary)}." if use.folder else f"{use.failure.what}." if use.failure is not None else "")
-        for trouble in use.troubles:
-            message(f"  {trouble}.")
-    return DONE
 
 
 # --- verify -----------------------------------------------------------------------------------------------------------
 
 
 async def verify(context: Context) -> int:
-    """Check that the blobs of models are what their digests say; exits with 1 where one is not."""
+    """Check that the blobs of models are what their digests say; 1 where one is not, or a server that was asked did not answer."""
     if bool(context.args.models) == context.args.all:
         message("Which one? paddock verify MODEL…, or paddock verify --all.")
         return USAGE
@@ -266,9 +288,10 @@ async def verify(context: Context) -> int:
         await _note(check, notes)
         if not context.json:
             message(f"{kept_words(check.model)} on {clean_name(check.provider)}: {disk_words.checked(check, check.at)}.")
+    failures = context.failed if context.args.all else []  # for models that are named with_model has said who matters
     if context.json:
-        emit({"checks": checks})
-    return DONE if all(check.verdict in (Verdict.GOOD, Verdict.THERE) for check in checks) else FAILED
+        emit({"checks": checks, "failures": failures})
+    return DONE if not failures and all(check.verdict in (Verdict.GOOD, Verdict.THERE) for check in checks) else FAILED
 
 
 async def _chosen(context: Context) -> list[tuple[Provider, Model, tuple[Model, ...]]]:
@@ -278,8 +301,8 @@ async def _chosen(context: Context) -> list[tuple[Provider, Model, tuple[Model, 
             provider, model = await context.with_model(name, context.args.on)
             found.append((provider, model, await provider.models()))
         return found
-    listed = [(one.provider, await one.provider.models()) for one in await context.everybody(context.args.on)]
-    return [(provider, model, models) for provider, models in listed for model in models if model.digest and not model.remote]
+    everybody = await context.everybody(context.args.on, kept=True)
+    return [(provider, model, models) for provider, models in everybody for model in models if model.digest and not model.remote]
 
 
 def _store(context: Context) -> tuple[BlobChecks | None, ModelEvents | None]:

@@ -6,21 +6,23 @@ import contextlib
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from tui.cli.changes import able, running, said, unloaded
 from tui.cli.context import Context, wrong_usage
 from tui.cli.output import DASH, DONE, FAILED, REFUSED, ask, emit, line, message, plain, report, table
+from tui.cli.waiting import worse
 from tui.core.capabilities import Capability
 from tui.core.clock import SYSTEM
-from tui.core.errors import FailureKind, PaddockError
+from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.kept import KeptKind, kept_of
 from tui.core.library import EventKind, KeptModel
 from tui.core.models import Model
 from tui.core.names import parse, same
 from tui.providers.base import Provider
 from tui.services.library.keeping_diff import differences
-from tui.services.library.keeping_moves import Mover
+from tui.services.library.keeping_moves import Moved, Mover
 from tui.services.library.keeping_settings import follow
 from tui.services.library.keeping_trash import interrupted, kept_models, own_trash, settle
 from tui.services.library.keeping_words import Deleting, ago, day, delete_question, freed, listed, versions_in
@@ -68,9 +70,9 @@ class _Keeper:
 
         return Mover(provider, self.context.audit, SYSTEM, unload, self.moves)
 
-    async def look(self, provider: Provider) -> _Server:
-        """List a server, and say what an interrupted move left behind there."""
-        models = await provider.models()
+    async def look(self, provider: Provider, models: tuple[Model, ...] | None = None) -> _Server:
+        """List a server, but for the `models` it has just told, and say what an interrupted move left behind there."""
+        models = await provider.models() if models is None else models
         moves = self.moves.list() if self.moves is not None else ()
         endpoint = provider.endpoint
         if self.moves is not None and not self.looks and (left := interrupted(moves, endpoint)):
@@ -81,14 +83,34 @@ class _Keeper:
         return _Server(provider, models, kept)
 
     async def servers(self) -> list[_Server]:
-        """All that answer."""
-        return [await self.look(one.provider) for one in await self.context.everybody(self.context.args.on)]
+        """All that answer; the others are in `context.failed`."""
+        return [await self.look(*one) for one in await self.context.everybody(self.context.args.on, kept=True)]
+
+    def goes_at(self, provider: Provider, moved: Moved) -> float | None:
+        """When the trash is emptied of what was moved there; None where that was not noted: then only a person empties it."""
+        ours: frozenset[str] = frozenset()
+        if self.moves is not None:
+            with contextlib.suppress(PaddockError):
+                ours = own_trash(self.moves.list(), provider.endpoint)
+        there = replace(moved.model, key=moved.target)
+        (one,) = kept_models(provider.endpoint.name, [there], ours, self.context.settings.models.trash)
+        return one.goes_at
 
     async def note(self, provider: Provider, model: str, kind: EventKind, text: str, digest: str) -> None:
         """Write down what was done; a database that takes nothing undoes no deed."""
         if self.events is not None:
             with contextlib.suppress(PaddockError):
                 await self.events.add(provider.endpoint.name, model, kind, text, digest)
+
+
+def _missing(context: Context, what: str, whether: str) -> PaddockError:
+    """What to say of a kept model that no server listed which answered; where one did not answer, nobody knows."""
+    silent = len(context.failed)
+    if not silent:
+        return PaddockError.of(what, "", "See paddock restore --list", FailureKind.NOT_FOUND)
+    who = "One provider" if silent == 1 else f"{silent} providers"
+    remedy = "Try again when it answers" if silent == 1 else "Try again when they answer"
+    return PaddockError.of(f"{who} did not answer: it is not known {whether}", "", remedy, FailureKind.NOT_FOUND)
 
 
 # --- names ---------------------------------------------------------------------------------------------------------------
@@ -110,7 +132,8 @@ async def cp(context: Context) -> int:
     keeper = await _Keeper(context).open()
     moved = await keeper.mover(provider).copy(model.key, new)
     await keeper.note(provider, moved.target, EventKind.COPIED, f"from {model.name}", model.digest)
-    return said(context, f"{model.name} on {provider.endpoint.name} is now also named {moved.target}.", model.name, provider.endpoint.name)
+    text = f"{model.name} on {provider.endpoint.name} is now also named {moved.target}."
+    return said(context, text, model.name, provider.endpoint.name, moved.target)
 
 
 async def mv(context: Context) -> int:
@@ -129,7 +152,8 @@ async def mv(context: Context) -> int:
     alone = not any(name != provider.endpoint.name for name in context.settings.providers)
     if changed := follow(context.config, provider.endpoint.name, model.key, moved.target, alone=alone):
         message(f"{' and '.join(changed)} now say{'' if len(changed) > 1 else 's'} {moved.target}, too.")
-    return said(context, f"{model.name} on {provider.endpoint.name} is now named {moved.target}.", model.name, provider.endpoint.name)
+    text = f"{model.name} on {provider.endpoint.name} is now named {moved.target}."
+    return said(context, text, model.name, provider.endpoint.name, moved.target)
 
 
 # --- deleting ------------------------------------------------------------------------------------------------------------
@@ -160,13 +184,7 @@ async def rm(context: Context) -> int:
     if not args.yes and not await ask(await _question(keeper, chosen, chosen_kept, trash)):
         message("Nothing was deleted.")
         return FAILED
-    code = DONE
-    for provider, model in chosen:
-        code = await _removed(keeper, provider, model, trash) or code
-    for provider, one in chosen_kept:
-        await keeper.mover(provider).drop(one.key)
-        said(context, f"{one.original} was deleted for good from {provider.endpoint.name}.", one.original, provider.endpoint.name)
-    return code
+    return await _all_removed(keeper, chosen, chosen_kept, trash)
 
 
 async def _question(
@@ -187,34 +205,86 @@ async def _question(
             pinned=[model for model in models if pinned(context.settings, model.provider, model.name)],
             versions=sum(len(versions_in(servers[model.provider].kept, model.key)) for model in models),
             trash=trash,
+            stays=keeper.moves is None,
         )
         binary = context.settings.appearance.units == "binary"
         words.append(delete_question(what, keeper.now, binary=binary, undo="paddock restore"))
     return " ".join(words)
 
 
-async def _removed(keeper: _Keeper, provider: Provider, model: Model, trash: float) -> int:
-    context, name = keeper.context, provider.endpoint.name
+class _Told:
+    """Tells what was deleted: as it goes, but several models as JSON in one object at the end."""
+
+    def __init__(self, context: Context, of: int) -> None:
+        self._context = context
+        self._at_end = context.json and of > 1
+        self._models: list[dict[str, object]] = []
+        self._failures: list[Failure] = []
+
+    def gone(self, text: str, model: str, provider: str) -> int:
+        """One is deleted."""
+        self._add(model, provider, ok=True)
+        return DONE if self._at_end else said(self._context, text, model, provider)
+
+    def failed(self, failure: Failure, model: str, provider: str) -> int:
+        """One was not deleted; returns the code for that."""
+        self._add(model, provider, ok=False)
+        self._failures.append(failure)
+        return report(failure)
+
+    def _add(self, model: str, provider: str, *, ok: bool) -> None:
+        self._models.append({"ok": ok, "model": model, "provider": clean_name(provider)})
+
+    def end(self, *, ok: bool) -> None:
+        """There is no more to tell."""
+        if self._at_end:
+            emit({"ok": ok, "command": self._context.args.command, "models": self._models, "failures": self._failures})
+
+
+async def _all_removed(
+    keeper: _Keeper, chosen: Sequence[tuple[Provider, Model]], kept: Sequence[tuple[Provider, KeptModel]], trash: float
+) -> int:
+    told, code, whole = _Told(keeper.context, len(chosen) + len(kept)), DONE, False
+    try:
+        for provider, model in chosen:
+            code = worse(code, await _removed(keeper, provider, model, trash, told))
+        for provider, one in kept:
+            name = provider.endpoint.name
+            try:
+                await keeper.mover(provider).drop(one.key)
+            except PaddockError as error:
+                code = worse(code, told.failed(error.failure, one.original, name))
+            else:
+                told.gone(f"{one.original} was deleted for good from {name}.", one.original, name)
+        whole = True
+    finally:
+        told.end(ok=whole and code == DONE)
+    return code
+
+
+async def _removed(keeper: _Keeper, provider: Provider, model: Model, trash: float, told: _Told) -> int:
+    name = provider.endpoint.name
     try:
         moved = await (keeper.mover(provider).to_trash(model.key) if trash else keeper.mover(provider).delete_now(model.key))
     except PaddockError as error:
-        return report(error.failure)
+        return told.failed(error.failure, model.name, name)
     await keeper.note(provider, model.key, EventKind.DELETED, "to the trash" if trash else "for good", model.digest)
     if not moved.target:
-        return said(context, f"{model.name} was deleted for good from {name}.", model.name, name)
-    until = f"until {day(keeper.now + trash, keeper.now).removeprefix('on ').removeprefix('at ')}"
-    text = f"{model.name} is in the trash of {name} {until}: paddock restore {model.name} brings it back."
-    return said(context, text, model.name, name)
+        return told.gone(f"{model.name} was deleted for good from {name}.", model.name, name)
+    goes = keeper.goes_at(provider, moved)
+    until = f"until {day(goes, keeper.now).removeprefix('on ').removeprefix('at ')}" if goes is not None else "and stays until you empty it"
+    return told.gone(f"{model.name} is in the trash of {name} {until}: paddock restore {model.name} brings it back.", model.name, name)
 
 
 async def _kept_by_key(keeper: _Keeper, names: Sequence[str]) -> list[tuple[Provider, KeptModel]]:
     servers = await keeper.servers()
-    found = []
+    found: list[tuple[Provider, KeptModel]] = []
     for name in dict.fromkeys(names):
         there = [(server.provider, one) for server in servers for one in server.kept if same(one.key, name)]
         if not there:
-            raise PaddockError.of(f"{clean_name(name)} is not there", "", "See paddock restore --list", FailureKind.NOT_FOUND)
-        found.append(there[0])
+            raise _missing(keeper.context, f"{clean_name(name)} is not there", f"whether {clean_name(name)} is there")
+        if there[0] not in found:
+            found.append(there[0])
     return found
 
 
@@ -229,18 +299,20 @@ async def restore(context: Context) -> int:
     keeper = await _Keeper(context).open()
     servers = await keeper.servers()
     if args.list or not args.model:
-        return _list(keeper, [one for server in servers for one in server.kept if not args.model or _fits(one, args.model)])
+        return _list(keeper, servers)
     found = [(server, one) for server in servers for one in server.kept if _fits(one, args.model) and one.kind is KeptKind.TRASH]
     found = found or [(server, one) for server in servers for one in server.kept if same(one.key, args.model)]
     if not found:
         shown = clean_name(args.model, 80)
-        raise PaddockError.of(f"{shown} is not in the trash", "", "See paddock restore --list", FailureKind.NOT_FOUND)
+        raise _missing(context, f"{shown} is not in the trash", f"whether {shown} is in the trash")
     if len({server.provider.endpoint.name for server, _one in found}) > 1:
         where = ", ".join(dict.fromkeys(server.provider.endpoint.name for server, _one in found))
         raise PaddockError.of("It is in the trash of several providers", where, "Say which with --on", FailureKind.CONFIG)
     server, one = max(found, key=lambda pair: pair[1].at)
     provider = server.provider
     moved = await keeper.mover(provider).restore(one.key, _new_name(args.name) if args.name else "")
+    if moved.note:
+        message(f"{moved.note}.")
     await keeper.note(provider, moved.target, EventKind.RESTORED, "from the trash", one.digest)
     return said(context, f"{moved.target} is back on {provider.endpoint.name}.", moved.target, provider.endpoint.name)
 
@@ -249,14 +321,19 @@ def _fits(one: KeptModel, name: str) -> bool:
     return same(one.original, name) or same(one.key, name)
 
 
-def _list(keeper: _Keeper, kept: Sequence[KeptModel]) -> int:
-    context, now = keeper.context, keeper.now
+def _list(keeper: _Keeper, servers: Sequence[_Server]) -> int:
+    """List what is kept; 1 where a server that was asked did not answer."""
+    context, now, name = keeper.context, keeper.now, keeper.context.args.model
+    kept = [one for server in servers for one in server.kept if not name or _fits(one, name)]
+    code = FAILED if context.failed else DONE
     if context.json:
-        emit({"kept": [plain(one) for one in kept]})
-        return DONE
+        emit({"kept": [plain(one) for one in kept], "failures": context.failed})
+        return code
     if not kept:
-        message("The trash is empty, and no earlier versions are kept.")
-        return DONE
+        where = f" on {_names(servers)}" if context.failed else ""
+        of = f" of {clean_name(name, 80)}" if name else ""
+        message(f"Nothing{of} is kept{where}." if of or where else "The trash is empty, and no earlier versions are kept.")
+        return code
     rows = [
         (
             one.original,
@@ -270,7 +347,11 @@ def _list(keeper: _Keeper, kept: Sequence[KeptModel]) -> int:
         for one in sorted(kept, key=lambda one: -one.at)
     ]
     table(("MODEL", "KEPT AS", "PROVIDER", "SIZE", "SINCE", "GOES", "NAME THERE"), rows, right=(3,))
-    return DONE
+    return code
+
+
+def _names(servers: Sequence[_Server]) -> str:
+    return ", ".join(clean_name(server.provider.endpoint.name) for server in servers)
 
 
 # --- versions ------------------------------------------------------------------------------------------------------------
@@ -283,18 +364,19 @@ async def versions(context: Context) -> int:
     if args.back or args.drop:
         context.allow("Changing versions", destructive=True)
     keeper = await _Keeper(context).open()
-    found = [
-        (server, those) for server in await keeper.servers() if (those := versions_in(server.kept, args.model))
-    ]  # a model of which only versions are left has them, too
+    servers = await keeper.servers()
+    # a model of which only versions are left has them, too
+    found = [(server, those) for server in servers if (those := versions_in(server.kept, args.model))]
     if len(found) > 1:
         where = ", ".join(server.provider.endpoint.name for server, _those in found)
         raise PaddockError.of("Several providers have versions of it", where, "Say which with --on", FailureKind.CONFIG)
     if not found:
         if context.json:
-            emit({"model": clean_name(args.model), "versions": []})
+            emit({"model": clean_name(args.model), "versions": [], "failures": context.failed})
         else:
-            message(f"No earlier version of {clean_name(args.model, 80)} is kept.")
-        return FAILED if wanted else DONE
+            where = f" on {_names(servers)}" if context.failed else ""
+            message(f"No earlier version of {clean_name(args.model, 80)} is kept{where}.")
+        return FAILED if wanted or context.failed else DONE
     server, those = found[0]
     if not wanted:
         return _versions(keeper, server, those)
@@ -308,14 +390,16 @@ async def versions(context: Context) -> int:
 
 def _versions(keeper: _Keeper, server: _Server, those: Sequence[KeptModel]) -> int:
     context = keeper.context
+    code = FAILED if context.failed else DONE
     if context.json:
-        emit({"model": those[0].original, "versions": [{"number": n, **plain(one)} for n, one in enumerate(those, 1)]})
-        return DONE
+        listed = [{"number": n, **plain(one)} for n, one in enumerate(those, 1)]
+        emit({"model": those[0].original, "versions": listed, "failures": context.failed})
+        return code
     current = next((model for model in server.models if same(model.key, those[0].original)), None)
     rows = [("now", context.size(current.size), DASH, current.digest[:12] or DASH)] if current is not None else []
     rows += [(str(n), context.size(one.size), ago(one.at, keeper.now), one.digest[:12] or DASH) for n, one in enumerate(those, 1)]
     table(("VERSION", "SIZE", "REPLACED", "DIGEST"), rows, right=(1,))
-    return DONE
+    return code
 
 
 async def _diff(context: Context, server: _Server, one: KeptModel) -> int:

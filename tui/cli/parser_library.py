@@ -114,7 +114,7 @@ def _disk(add: Any) -> None:
     command.add_argument("models", nargs="*", metavar="model", help=MODEL)
     command.add_argument("--all", action="store_true", help="all that are installed")
     command = add("clean", "what lies on the disk, and deleting for good what no model needs", on=True)
-    command.add_argument("what", nargs="*", metavar="trash|pulls|blobs", help="only these; else all three")
+    command.add_argument("what", nargs="*", metavar="trash|pulls|blobs", help="only these; else all three, and with --dry-run everything")
     command.add_argument("--dry-run", action="store_true", help="show what lies there and what each would free, and delete nothing")
     command.add_argument("--yes", action="store_true", help="do not ask")
 

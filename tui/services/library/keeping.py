@@ -229,6 +229,8 @@ class Keeping(Part):
             moved = await mover.restore(key, name)
             self._is_back((provider, key))
             self._host.say(f"{moved.target} is back on {provider}")
+            if moved.note:
+                self._host.say(moved.note, Severity.WARNING)
             await self._events.note(provider, moved.target, EventKind.RESTORED, "from the trash", moved.model.digest)
 
         return await self._run("bringing back a model", provider, work)
@@ -368,16 +370,17 @@ class Keeping(Part):
         """Make an earlier version (its exact kept name) the model again; what it is now becomes a version."""
         self._host.post(self._brought_back, provider, key)
 
-    async def _brought_back(self, provider: str, key: str) -> bool:
+    async def _brought_back(self, provider: str, key: str, *, undo: bool = False) -> bool:
         async def work(mover: Mover) -> None:
             moved = await mover.bring_back(key)
             kept = next((one for one in self.kept.value if one.key == key), None)
             name = kept.original if kept is not None else moved.model.name
-            self._host.say(f"{name} on {provider} is the earlier version again{'; the other one is kept' if moved.target else ''}")
+            what = "what it was before that" if undo else "the earlier version"
+            self._host.say(f"{name} on {provider} is {what} again{'; the other one is kept' if moved.target else ''}")
             await self._events.note(provider, name, EventKind.RESTORED, "an earlier version", moved.model.digest)
             self._host.watching.forget_details(provider)
             if moved.target:
-                self.push_undo(f"have {name} as it was before that", lambda: self._brought_back(provider, moved.target))
+                self.push_undo(f"have {name} as it was before that", lambda: self._brought_back(provider, moved.target, undo=not undo))
 
         return await self._checked("bringing back an earlier version", provider, (Capability.COPY, Capability.DELETE), work)
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tui.core.errors import FailureKind, PaddockError
-from tui.core.kept import KeptKind, kept_name, kept_of
+from tui.core.kept import Kept, KeptKind, kept_name, kept_of
 from tui.core.names import parse, same
 from tui.core.record import record
 from tui.services.library.keep_now import copied, find, free_name, gone, keep_version, versions_of
@@ -139,7 +139,7 @@ class Mover:
     # --- back ---------------------------------------------------------------------------------------------------------
 
     async def restore(self, key: str, name: str = "") -> Moved:
-        """Bring a kept model back under its name, or another.
+        """Bring a kept model back under its name, or another; where nothing else has its name, its versions follow to that one.
 
         Raises:
             PaddockError: It is not there any more, or its name is taken by another model.
@@ -162,7 +162,10 @@ class Mover:
                 await self._deleted(source, f"{target} is back, and its copy is still in the trash")
             await self._forget(number)
         await self._forget_target(key)
-        return Moved(source, target)
+        left = any(one.kind is KeptKind.TRASH and same(one.original, kept.original) for one in _kept(models) if one != kept)
+        if same(target, kept.original) or kept.kind is KeptKind.VERSION or left or find(models, kept.original) is not None:
+            return Moved(source, target)
+        return await self._followed(models, kept.original, Moved(source, target))
 
     async def bring_back(self, key: str) -> Moved:
         """Make an earlier version the model again; what it is now becomes a version. `target` is that one's name.
@@ -218,15 +221,19 @@ class Mover:
                 if made.source is not None:
                     await self._deleted(source, f"both names are there, {source.name} and {target}")
             await self._forget(number)
+        return await self._followed(models, source.key, Moved(source, target))
+
+    async def _followed(self, models: tuple[Model, ...], name: str, moved: Moved) -> Moved:
+        """Have the versions of a name follow a model that has another now."""
         carried, note = 0, ""
         try:
-            for version, kept in versions_of(models, source.key):
-                await copied(self._provider, version, kept_name(KeptKind.VERSION, target, kept.at))
+            for version, kept in versions_of(models, name):
+                await copied(self._provider, version, kept_name(KeptKind.VERSION, moved.target, kept.at))
                 await self._deleted(version)
                 carried += 1
-        except PaddockError as error:  # the rename itself is done: settings must follow it
-            note = f"Not all earlier versions of {source.name} followed to {target}: {error.failure.what}"
-        return Moved(source, target, carried, note)
+        except PaddockError as error:  # the model itself has its new name: settings must follow it
+            note = f"Not all earlier versions of {name} followed to {moved.target}: {error.failure.what}"
+        return replace(moved, carried=carried, note=note)
 
     def _free(self, models: tuple[Model, ...], new: str) -> str:
         target = _name(new)
@@ -304,6 +311,10 @@ class Mover:
                 await self._moves.forget(
                     tuple(move.id for move in self._moves.list() if move.done and (move.server, move.target) == (server, key))
                 )
+
+
+def _kept(models: tuple[Model, ...]) -> list[Kept]:
+    return [kept for model in models if (kept := kept_of(model.key)) is not None]
 
 
 def _there(models: tuple[Model, ...], model: str, where: str) -> Model:

@@ -122,6 +122,7 @@ class Deleting:
         pinned: Those that `models.pinned` names.
         versions: How many earlier versions go, too.
         trash: Seconds of `models.trash`; 0 where there is no trash (or the server cannot copy).
+        stays: Nothing goes out of the trash by itself: it cannot be noted what is put there.
     """
 
     models: Sequence[Model]
@@ -131,6 +132,7 @@ class Deleting:
     pinned: Sequence[Model] = ()
     versions: int = 0
     trash: float = 0.0
+    stays: bool = False
 
 
 def delete_question(what: Deleting, now: float, *, binary: bool = False, undo: str = "z") -> str:
@@ -140,11 +142,15 @@ def delete_question(what: Deleting, now: float, *, binary: bool = False, undo: s
     names = models[0].name if len(models) == 1 else f"{len(models)} models"
     some = listed([model.name for model in what.hidden])
     note = f" ({len(what.hidden)} of them hidden by the filter: {some})" if what.hidden and len(models) > 1 else ""
-    when = day(now + what.trash, now) if what.trash else ""
+    until = "" if what.stays else day(now + what.trash, now)
+    when = (until or "once you empty it") if what.trash else ""
     parts = [
         f"Move {names} on {where} to the trash{note}?" if what.trash else f"Delete {names} on {where} for good{note}?",
         frees(what.freed, binary=binary, when=when),
     ]
+    ends = ""
+    if until:
+        ends = " until then" if until in parts[1] else f" until {until.partition(' ')[2]}"
     if what.loaded:
         one = len(what.loaded) == 1
         parts.append(f"{listed([m.name for m in what.loaded])} {'is' if one else 'are'} loaded and will be unloaded first.")
@@ -154,7 +160,7 @@ def delete_question(what: Deleting, now: float, *, binary: bool = False, undo: s
         one = what.versions == 1
         parts.append(f"{what.versions} earlier version{'' if one else 's'} {'goes' if one else 'go'}, too.")
     them = "it" if len(models) == 1 else "them"
-    parts.append(f"{undo} brings {them} back until then." if what.trash else "This cannot be undone.")
+    parts.append(f"{undo} brings {them} back{ends}." if what.trash else "This cannot be undone.")
     return " ".join(part for part in parts if part)
 
 
