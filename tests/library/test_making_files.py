@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,30 @@ def test_a_modelfile_means_a_model_or_files_beside_it(tmp_path: Path) -> None:
     assert may_be_path(str(file)) and not may_be_path("modelfile:8b")
 
 
+@pytest.mark.parametrize("text", ["FROM qwen3:8b\n", "# comment\n\n  from qwen3:8b\r\nSYSTEM hi", "LICENSE x\nFROM qwen3:8b"])
+def test_a_modelfile_of_any_name_is_known_by_its_from(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "mine.txt"
+    file.write_text(text)
+    assert source_of(str(file)).base == "qwen3:8b"
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "words"),
+    [
+        ("mine.txt", b"SYSTEM hi\n", "no GGUF file"),
+        ("mine.txt", b"FROM\n", "no GGUF file"),
+        ("mine.txt", b"\0\nFROM qwen3:8b\n", "no GGUF file"),
+        ("model.bin", b"FROM qwen3:8b\n", "may run code"),
+        ("model.gguf", b"FROM qwen3:8b\n", "no GGUF file"),
+    ],
+)
+def test_what_has_no_from_or_says_weights_is_no_modelfile(tmp_path: Path, name: str, body: bytes, words: str) -> None:
+    (tmp_path / name).write_bytes(body)
+    with pytest.raises(PaddockError) as caught:
+        source_of(str(tmp_path / name))
+    assert words in caught.value.failure.what + caught.value.failure.remedy
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -128,10 +153,19 @@ def test_a_modelfile_is_written_whole_and_replaces_nothing_unasked(tmp_path: Pat
     with pytest.raises(PaddockError, match="already"):
         write_text(tmp_path / "a", "other")
     assert write_text(tmp_path / "a", "other", overwrite=True).read_text() == "other"
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    assert write_text(tmp_path / "link", "by the link", overwrite=True) == tmp_path / "a"
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "a").read_text() == "by the link"
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    for bad in (tmp_path / "pipe", tmp_path / "nowhere"):
+        with pytest.raises(PaddockError, match="This is not a file"):
+            write_text(bad, "x", overwrite=True)
+    assert (tmp_path / "pipe").is_fifo() and not (tmp_path / "gone").exists()
     for bad in (tmp_path, tmp_path / "no" / "folder", tmp_path / ("x" * 300)):
         with pytest.raises(PaddockError):
             write_text(bad, text, overwrite=True)
-    assert [one.name for one in tmp_path.iterdir()] == ["a"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a", "link", "nowhere", "pipe"]
     assert file_name("hf.co/org/x:Q4") == "hf.co-org-x-Q4.Modelfile" and file_name("../..") == "model.Modelfile"
 
 

@@ -88,18 +88,20 @@ def weights_path(endpoint: Endpoint, made: Modelfile, settings: Settings, folder
 
 
 def write_text(path: Path, text: str, *, overwrite: bool = False) -> Path:
-    """Write a text file whole or not at all; returns where it went.
+    """Write a text file whole or not at all; returns where it went. A link to a file stays, and the file is written.
 
     Raises:
-        PaddockError: Something is there already (kind REFUSED), or it could not be written.
+        PaddockError: Something is there already, or what is no file (kind REFUSED), or it could not be written.
     """
     shown = clean_name(str(path), 1000)
     try:
         path = path.expanduser().absolute()
         shown = clean_name(str(path), 1000)
-        if path.is_dir() or (os.path.lexists(path) and not overwrite):
-            what = "This is a folder" if path.is_dir() else "There is a file of that name already"
+        if os.path.lexists(path) and (not path.is_file() or not overwrite):
+            what = "There is a file of that name already" if path.is_file() else "This is not a file"
+            what = "This is a folder" if path.is_dir() else what
             raise PaddockError.of(what, shown, "Choose another name", FailureKind.REFUSED)
+        path = path.resolve()
         work = path.with_name(f".{path.name}.{os.getpid()}.new")
         try:
             with os.fdopen(os.open(work, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "wb") as file:

@@ -15,13 +15,16 @@ from tui.core.names import normal, parse
 from tui.core.record import record
 from tui.core.threads import in_daemon_thread
 from tui.services.library.keep_now import find
-from tui.services.library.weights import Weights, looks_like_path, weights_of
+from tui.services.library.weights import Weights, looks_like_path, says_weights, weights_of
 from tui.text import clean_name
 
 if TYPE_CHECKING:
     from tui.core.models import Model
 
 _LEVEL: Final = re.compile(r"(.+?)[-._](i?q[0-9][a-z0-9_]*|f16|bf16|f32|fp16)\Z", re.IGNORECASE)
+_FROM: Final = re.compile(rb"^[ \t]*FROM[ \t]+\S", re.IGNORECASE | re.MULTILINE)
+_HEAD: Final = 64 * 1024
+"""Bytes in which a Modelfile names what it is made from."""
 _PART: Final = re.compile(r"-[0-9]{5}-of-[0-9]{5}\Z")
 
 
@@ -73,14 +76,28 @@ def installed_base(source: Source, models: Iterable[Model], where: str) -> None:
         raise PaddockError.of(what, source.path, f"Fetch it first: paddock pull {source.base}", FailureKind.NOT_FOUND)
 
 
-def is_modelfile(text: str) -> bool:
-    """Whether a path means a Modelfile, by its name."""
+def _named_modelfile(text: str) -> bool:
     return "modelfile" in Path(text).name.lower()
+
+
+def _reads_as_modelfile(text: str) -> bool:
+    """Whether a file of another name has a FROM line; one whose name says weights, good or bad, is judged as those."""
+    if says_weights(text):
+        return False
+    try:
+        path = Path(text).expanduser()
+        if not path.is_file():  # a pipe may keep us waiting
+            return False
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except (OSError, ValueError, RuntimeError):
+        return False
+    return b"\0" not in head and _FROM.search(head) is not None
 
 
 def may_be_path(text: str) -> bool:
     """Whether a person means a file rather than a model."""
-    return looks_like_path(text) or (is_modelfile(text) and Path(text).is_file())
+    return looks_like_path(text) or (_named_modelfile(text) and Path(text).is_file())
 
 
 async def look_at(text: str) -> Source:
@@ -98,7 +115,7 @@ def source_of(text: str) -> Source:
         raise PaddockError.of(
             "No file is named", "", "Name a GGUF file, a folder with safetensors, or a Modelfile", FailureKind.BAD_REQUEST
         )
-    if is_modelfile(text):
+    if _named_modelfile(text) or _reads_as_modelfile(text):
         return _modelfile(text)
     weights = weights_of(text)
     return Source(clean_name(text, 1000), proposed(weights), _kind(weights), "", {"files": weights.files}, weights.size)

@@ -13,6 +13,7 @@ from tui.core.record import record
 from tui.core.threads import in_daemon_thread
 from tui.text import clean_name
 
+_REMEDY: Final = "Name a GGUF file, a folder with safetensors, or a Modelfile"
 _PICKLE: Final = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
 _CODE: Final = "may run code when it is read, as it can hold a pickle"
 _BESIDE: Final = (".json", ".txt", ".jinja")
@@ -29,9 +30,14 @@ class Weights:
     size: int
 
 
+def says_weights(text: str) -> bool:
+    """Whether the name of a file says that it holds weights, also where those are refused."""
+    return text.lower().endswith((".gguf", ".safetensors", *_PICKLE))
+
+
 def looks_like_path(text: str) -> bool:
     """Whether a person means a file rather than a model."""
-    if text.startswith(("/", "./", "../", "~")) or text.lower().endswith((".gguf", ".safetensors", *_PICKLE)):
+    if text.startswith(("/", "./", "../", "~")) or says_weights(text):
         return True
     return os.sep in text and Path(text).exists()
 
@@ -54,7 +60,7 @@ def weights_of(text: str) -> Weights:
     try:
         path = Path(text).expanduser().absolute()
         if not path.exists():
-            raise _wrong("There is no such file", path, "Name a GGUF file, or a folder with safetensors")
+            raise _wrong("There is no such file", path, _REMEDY)
         return _folder(path) if path.is_dir() else _file(path)
     except (OSError, ValueError, RuntimeError) as error:
         why = clean_name(getattr(error, "strerror", "") or "its name is not usable").lower()
@@ -70,12 +76,12 @@ def _file(path: Path) -> Weights:
     if kind == ".safetensors":
         raise _wrong("One safetensors file is not enough: its config.json belongs to it", path, "Name the folder that holds them all")
     if not path.is_file():
-        raise _wrong("This is not a file", path, "Name a GGUF file, or a folder with safetensors")
+        raise _wrong("This is not a file", path, _REMEDY)
     parts = _parts(path)
     for part in parts:
         with part.open("rb") as handle:
             if handle.read(4) != _MAGIC:
-                raise _wrong("This is no GGUF file: it begins otherwise", part, "Name a GGUF file, or a folder with safetensors")
+                raise _wrong("This is no GGUF file: it begins otherwise", part, _REMEDY)
     return _sized(parts)
 
 
@@ -110,7 +116,7 @@ def _folder(path: Path) -> Weights:
     if pickles:
         what = f"{clean_name(pickles[0].name)} is refused: it {_CODE}"
         raise _wrong(what, path, "Use a GGUF or safetensors version of the model")
-    raise _wrong("The folder holds no GGUF and no safetensors", path, "Name a GGUF file, or a folder with safetensors")
+    raise _wrong("The folder holds no GGUF and no safetensors", path, _REMEDY)
 
 
 def _sized(files: list[Path]) -> Weights:
