@@ -192,7 +192,12 @@ WHOLE = Profile(11, 4.2, 0.6, 22.4, 410.0, 6_800_000_000, 6_800_000_000, 8192, 2
     [
         (Profile(), "", ""),
         (WHOLE, "22 tok/s, first token 0.6s, prompt 410 tok/s, 11 answers", "loads in 4.2s, 6.8 GB at 8k, 210 J an answer, 0.85 J a token"),
-        (Profile(1), "– tok/s, first token –, prompt – tok/s, 1 answer", "loads in –, –, – J an answer, – J a token"),
+        (
+            Profile(1, load_seconds=4.2, joules_per_token=0.85),
+            "– tok/s, first token –, prompt – tok/s, 1 answer",
+            "loads in 4.2s, 0.85 J a token",
+        ),
+        (Profile(1), "– tok/s, first token –, prompt – tok/s, 1 answer", ""),
     ],
 )
 def test_a_profile_in_words(profile: Profile, speed: str, cost: str) -> None:

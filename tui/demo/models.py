@@ -329,7 +329,7 @@ def info_of(spec: Spec) -> Mapping[str, Any]:
     number = float(spec.parameters[:-1]) * {"B": 1e9, "M": 1e6}[spec.parameters[-1]]
     info: dict[str, Any] = {
         "general.architecture": prefix,
-        "general.parameter_count": int(number),
+        "general.parameter_count": round(number),
         "general.quantization_version": 2,
         f"{prefix}.block_count": spec.layers,
         f"{prefix}.context_length": spec.context,

@@ -17,12 +17,16 @@ def speed(profile: Profile) -> str:
 
 
 def cost(profile: Profile, *, binary: bool = False) -> str:
-    """`loads in 4.2s, 6.8 GB at 8k, 210 J an answer, 0.9 J a token`; empty for a model that was never used."""
+    """`loads in 4.2s, 6.8 GB at 8k, 210 J an answer, 0.9 J a token`, of which what is known; empty for a model that was never used."""
     if not profile.answers:
         return ""
-    memory = size(profile.memory, binary=binary)
-    at = f" at {tokens(profile.context)}" if profile.memory and profile.context else ""
-    return f"loads in {duration(profile.load_seconds)}, {_DASH if not profile.memory else memory}{at}, {energy(profile)}"
+    at = f" at {tokens(profile.context)}" if profile.context else ""
+    parts = [
+        f"loads in {duration(profile.load_seconds)}" if profile.load_seconds is not None else "",
+        f"{size(profile.memory, binary=binary)}{at}" if profile.memory else "",
+        energy(profile),
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def usual(profile: Profile) -> str:
@@ -31,13 +35,17 @@ def usual(profile: Profile) -> str:
         return ""
     parts = [f"{rate(profile.rate)} tok/s", f"first token {duration(profile.first_token)}"]
     if profile.joules is not None:
-        parts += [joules(profile.joules), f"{joules(profile.joules_per_token)} a token"]
+        parts.append(joules(profile.joules))
+    if profile.joules_per_token is not None:
+        parts.append(f"{joules(profile.joules_per_token)} a token")
     return f"{', '.join(parts)} ({count(profile.answers)} {'answer' if profile.answers == 1 else 'answers'})"
 
 
 def energy(profile: Profile) -> str:
-    """`210 J an answer, 0.9 J a token`."""
-    return f"{joules(profile.joules)} an answer, {joules(profile.joules_per_token)} a token"
+    """`210 J an answer, 0.9 J a token`, of which what is known."""
+    answer = f"{joules(profile.joules)} an answer" if profile.joules is not None else ""
+    token = f"{joules(profile.joules_per_token)} a token" if profile.joules_per_token is not None else ""
+    return ", ".join(part for part in (answer, token) if part)
 
 
 def rate(per_second: float | None) -> str:
