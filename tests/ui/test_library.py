@@ -130,6 +130,44 @@ async def test_filter_in_place_counts_marks_and_hidden_ones(fake: FakeServices) 
         assert app.first.query_one(FilterInput).value == ""
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_a_filter_that_rests_is_whole_or_marked_as_cut(fake: FakeServices, size: tuple[int, int]) -> None:
+    app = host(fill(fake))
+    async with app.run_test(size=size) as pilot:
+        text = "qwen 8b !vision >5g tools fits"
+        await pilot.press("slash", *text, "enter")
+        await until(lambda: app.first.query_one(ModelTable).has_focus)
+        await until(lambda: f"/ {text} " in screen_lines(app)[1])
+        assert screen_lines(app)[1].endswith("1 of 5 models")
+        await pilot.press("slash", "end", *" and-words-that-no-screen-has-room-for" * 3)
+        assert "room-for " in screen_lines(app)[1]  # where it is typed
+        await pilot.press("enter")
+        await until(lambda: re.search(rf" / {text}.*… .*of 5 models$", screen_lines(app)[1]) is not None)
+
+
+async def test_a_cut_filter_without_unicode(fake: FakeServices) -> None:
+    app = ScreenHost(LibraryScreen(fill(fake)), ascii_only=True)
+    async with app.run_test(size=(60, 16)) as pilot:
+        await pilot.press("slash", *"qwen 8b !vision >5g tools fits", "enter")
+        await until(lambda: re.search(r" / qwen 8b.*~ ", screen_lines(app)[1]) is not None)
+
+
+async def test_what_only_makes_vectors_is_known_from_its_details_too(fake: FakeServices) -> None:
+    fill(fake)
+    fake.registry.models.set((model("embedder"), model("chatty")))
+    app = host(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(lambda: "embedder" in screen_text(app))
+        embeds = detail("embedder", abilities=frozenset({Ability.EMBEDDING}))
+        fake.registry.details.set({("ollama", "embedder"): embeds})
+        await until(lambda: re.search(r"can +embed", screen_text(app)) is not None)
+        await pilot.press("enter")
+        await until(lambda: "embedder only makes vectors: it cannot chat." in toasts(app))
+        assert not fake.called("use_model")
+        await pilot.press("j", "enter")
+        await until(lambda: fake.called("use_model") == [("ollama", "chatty")])
+
+
 async def test_one_providers_models(fake: FakeServices) -> None:
     app = host(fill(fake))
     only(app, "vllm-a")

@@ -110,6 +110,43 @@ async def test_all_tags_of_a_model_and_another_one_pulled(fake: FakeServices) ->
         assert not fake.called("add")
 
 
+CLOUDY = (
+    CatalogueModel("kimi-k3", (CatalogueTag("cloud", cloud=True),)),
+    CatalogueModel("both", (CatalogueTag("8b", 5 * GB), CatalogueTag("70b-cloud", cloud=True))),
+    CatalogueModel("vague"),
+)
+
+
+async def test_what_runs_in_a_cloud_only_is_not_pulled(fake: FakeServices) -> None:
+    app = host(fake)
+    fake.library.catalogue.view.set(CatalogueView(library_of(CLOUDY, "2026-08-21")))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("right_square_bracket")
+        await until(lambda: "kimi-k3" in screen_text(app))
+        no = "kimi-k3 runs in a cloud only: there is nothing to pull."
+        for number, key in enumerate(("enter", "p"), start=1):
+            await pilot.press(key)
+            await until(lambda number=number: list(toasts(app)).count(no) == number)  # type: ignore[misc]
+            assert app.screen is app.first
+        await pilot.press("a")  # by whatever name
+        await until(lambda: isinstance(app.screen, PullDialog))
+        assert app.screen.names == []
+        await pilot.press("escape", "f")
+        await until(lambda: "kimi-k3 runs in a cloud only: nothing must fit here." in toasts(app))
+        await pilot.press("i")
+        await until(lambda: isinstance(app.screen, TagsDialog))
+        await pilot.press("enter")
+        await until(lambda: "kimi-k3:cloud runs in a cloud only: there is nothing to pull." in toasts(app))
+        assert isinstance(app.screen, TagsDialog)
+        await pilot.press("escape", "j", "i", "end", "p")
+        await until(lambda: "both:70b-cloud runs in a cloud only: there is nothing to pull." in toasts(app))
+        await pilot.press("home", "p")
+        await until(lambda: isinstance(app.screen, PullDialog))
+        assert app.screen.names == ["both:8b"]
+        await pilot.press("escape", "j", "f")
+        await until(lambda: "The list does not say how large vague is." in toasts(app))
+
+
 async def test_a_newer_list_is_asked_for_and_what_failed_is_said(fake: FakeServices) -> None:
     app = host(fake)
     async with app.run_test(size=(120, 40)) as pilot:

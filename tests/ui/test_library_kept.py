@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.support.fake_services import FakeServices, ScreenHost
 from tests.support.screen import screen_text, until
-from tests.ui.library_data import fill
+from tests.ui.library_data import fill, model, models
 from tui.core.kept import KeptKind, kept_name
 from tui.core.library import KeptModel
 from tui.core.models import Model
@@ -99,6 +100,72 @@ async def test_rename_asks_and_undo_undoes(fake: FakeServices) -> None:
         await pilot.pause()
         await pilot.press("z")
         await until(lambda: fake.called("undo") == [()])
+
+
+def under_cursor(app: ScreenHost) -> str:
+    found = app.first.table.highlighted
+    return "" if found is None else found.key
+
+
+def rename_to(fake: FakeServices, old: str, new: str) -> None:
+    """As a server lists it afterwards: elsewhere, as the newest."""
+    now = [model for model in fake.registry.models.value if model.key != old]
+    renamed = next(model for model in fake.registry.models.value if model.key == old)
+    fake.registry.models.set((replace(renamed, key=new, name=new.removesuffix(":latest")), *now))
+
+
+async def test_the_cursor_follows_a_renamed_model_and_back(fake: FakeServices) -> None:
+    app = ScreenHost(LibraryScreen(fill(fake)))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("j", "R")
+        await pilot.press("ctrl+u", *"zz-mine", "enter")
+        await until(lambda: fake.called("rename") == [("ollama", "qwen2.5-coder:32b", "zz-mine:latest")])
+        fake.registry.models.set(fake.registry.models.value[:])
+        assert under_cursor(app) == "qwen2.5-coder:32b"
+        both = (model("zz-mine:latest"), *fake.registry.models.value)
+        fake.registry.models.set(both)  # it is copied first
+        await until(lambda: len(app.first.table.items) == 6)
+        assert under_cursor(app) == "qwen2.5-coder:32b"
+        fake.registry.models.set(tuple(one for one in both if one.key != "qwen2.5-coder:32b"))
+        await until(lambda: under_cursor(app) == "zz-mine:latest")
+        keeping(fake).undoable.set("rename it back")
+        await until(lambda: not app.first.refusal("undo"))
+        await pilot.press("z")
+        await until(lambda: fake.called("undo") == [()])
+        rename_to(fake, "zz-mine:latest", "qwen2.5-coder:32b")
+        await until(lambda: under_cursor(app) == "qwen2.5-coder:32b")
+        await pilot.press("d")
+        assert "Move qwen2.5-coder:32b on ollama to the trash" in words(app)
+
+
+async def test_a_rename_moves_no_cursor_that_is_elsewhere_and_keeps_marks(fake: FakeServices) -> None:
+    app = ScreenHost(LibraryScreen(fill(fake)))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("space", "j", "R", "ctrl+u", *"zz:1", "enter")
+        await until(lambda: fake.called("rename") == [("ollama", "qwen3:8b", "zz:1")])
+        rename_to(fake, "qwen3:8b", "zz:1")
+        await until(lambda: app.first.table.marks == {("ollama", "zz:1")})
+        assert under_cursor(app) == "qwen2.5:72b"
+        fake.registry.models.set(tuple(one for one in fake.registry.models.value if one.key != "zz:1"))
+        await until(lambda: not app.first.table.marks)
+        fake.registry.models.set((*models()[:1], *fake.registry.models.value))  # of the same name as before, and another model
+        await until(lambda: len(app.first.table.items) == 5)
+        assert under_cursor(app) == "qwen2.5:72b"
+
+
+async def test_undoing_two_renames_of_a_model_goes_back_step_by_step(fake: FakeServices) -> None:
+    app = ScreenHost(LibraryScreen(fill(fake)))
+    keeping(fake).undoable.set("rename it back")
+    async with app.run_test(size=(80, 24)) as pilot:
+        for new in ("a:1", "b:1"):
+            await pilot.press("R", "ctrl+u", *new, "enter")
+            await until(lambda new=new: fake.called("rename")[-1][-1] == new)  # type: ignore[misc]
+            rename_to(fake, fake.called("rename")[-1][1], new)
+            await until(lambda new=new: under_cursor(app) == new)  # type: ignore[misc]
+        for now, before in (("b:1", "a:1"), ("a:1", "qwen3:8b")):
+            await pilot.press("z")
+            rename_to(fake, now, before)
+            await until(lambda before=before: under_cursor(app) == before)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 16), (120, 40)])

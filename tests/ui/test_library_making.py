@@ -268,6 +268,10 @@ async def test_an_import_proposes_a_name_and_refuses_what_is_none(fake: FakeServ
         await until(lambda: (path,) in fake.called("look_at"))
         making.source.set(Failure("A .pt file is refused: it may run code", path, "Use a GGUF"))
         await until(lambda: "may run code" in screen_text(app).replace("\n", " "))
+        await pilot.press("enter", "enter")
+        await pilot.pause()
+        assert screen_text(app).count("A .pt file is refused") == 1  # said once, and refused
+        assert isinstance(app.screen, ImportDialog)
         source = Source(path, "weights:q8_0", "GGUF", "", {"files": {"weights.gguf": path}}, 3_000_000)
         making.source.set(source)
         await until(lambda: "weights:q8_0" in screen_text(app) and "3.0 MB to send" in screen_text(app))

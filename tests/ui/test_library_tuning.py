@@ -325,6 +325,25 @@ async def test_a_benchmark_is_followed_and_stopped(fake: FakeServices) -> None:
         await shown(app, "83 % of the words as base:fp16, 64 tok/s, measured 1m")
 
 
+async def test_agreement_names_what_it_was_measured_against(fake: FakeServices) -> None:
+    world(fake, *levels())
+    own = replace(figures("base:q8_0", "Q8_0", agreement=1.0, same=4), base="base:q8_0")
+    app = ScreenHost(LibraryScreen(fake))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await shown(app, "base:fp16")
+        await pilot.press("home", "B")
+        await shown(app, "words equal to the first row's.")
+        failed = replace(own, model="base:q4_K_M", agreement=None, problem="It needs more memory than there is")
+        fake.library.tuning.levels.set({("ollama", "base:q8_0"): (own, failed)})
+        await shown(app, "failed")
+        assert "100 %" not in screen_text(app)
+        other = replace(own, model="base:q4_K_M", agreement=0.4)
+        fake.library.tuning.levels.set({("ollama", "base:q8_0"): (own, other)})
+        await shown(app, "words equal to those of base:q8_0.")
+        await shown(app, "100 %")
+        await shown(app, "40 %")
+
+
 async def test_one_level_alone_is_told_how_to_get_another(fake: FakeServices) -> None:
     world(fake, whole())
     app = ScreenHost(LibraryScreen(fake))

@@ -44,6 +44,39 @@ async def test_safe_answer_has_the_focus_and_esc_is_none() -> None:
         await until(lambda: answers == [None])
 
 
+async def test_arrows_stop_at_the_ends_and_tab_goes_round() -> None:
+    app, clock = App[None](), ManualClock()
+    async with app.run_test(size=(80, 24)) as pilot:
+        answers: list[str | None] = []
+        dialog = ConfirmDialog("Delete it?", [("keep", "Keep"), ("trash", "Trash"), ("now", "Delete now")], clock=clock)
+        app.push_screen(dialog, answers.append)
+        await until(lambda: dialog._shown_at is not None)
+        clock.advance(1)
+
+        def on() -> str | None:
+            return dialog.focused.name if dialog.focused is not None else None
+
+        for key, expected in (
+            ("left", "keep"),
+            ("right", "trash"),
+            ("right", "now"),
+            ("right", "now"),
+            ("left", "trash"),
+            ("left", "keep"),
+            ("left", "keep"),
+            ("shift+tab", "now"),
+            ("tab", "keep"),
+            ("tab", "trash"),
+        ):
+            await pilot.press(key)
+            assert on() == expected, key
+        dialog.set_focus(None)
+        await pilot.press("left")
+        assert on() == "keep"
+        await pilot.press("enter")
+        await until(lambda: answers == ["keep"])
+
+
 async def test_X02_X04_hostile_text_is_literal_in_all_dialogs() -> None:
     app, clock = App[None](), ManualClock()
     async with app.run_test(size=(80, 24)) as pilot:

@@ -107,3 +107,14 @@ def test_what_is_marked_is_told_anew_after_each_change() -> None:
     assert len(told()[0]) == 4
     made.clear_marks()
     assert told() == ([], 0)
+
+
+def test_cursor_marks_and_range_follow_a_key_that_is_another_now() -> None:
+    some = rows(4)
+    some.row = 2
+    some.mark()
+    some.mark_range()
+    assert not some.fill(["z9 Note2", "m00", "m01", "m03"], {"m02": "z9"})
+    assert some.cursor_key == "z9" and some.marks == {"z9"} and some.anchor == "z9"
+    assert some.fill(["m00"], {"m05": "m00"})
+    assert some.cursor_key == "m00" and not some.marks

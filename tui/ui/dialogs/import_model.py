@@ -130,7 +130,7 @@ class ImportDialog(FollowingDialog[Import | None]):
             self._propose(found.name)
             name = self.query_one("#import-name", Input).value
             text = f"{_words(found, binary)}{self._taken(name)}"
-        self.query_one("#import-about", Static).update(Content(text))
+        self.query_one("#import-about", Static).update(Content.styled(text, "$text-error" if isinstance(found, Failure) else ""))
 
     def _taken(self, name: str) -> str:
         models = self._services.registry.models.value
@@ -164,9 +164,10 @@ class ImportDialog(FollowingDialog[Import | None]):
 
     def _take(self) -> None:
         found, name = self._found, self.query_one("#import-name", Input).value.strip()
-        if not isinstance(found, Source):
-            why = f"{found.sentence()}. {found.remedy}." if isinstance(found, Failure) else "The file is still looked at."
-            self._complain(why if self.query_one(PathInput).value else "Name a file first.")
+        if isinstance(found, Failure):
+            return  # which is said already
+        if found is None:
+            self._complain("The file is still looked at." if self.query_one(PathInput).value else "Name a file first.")
             return
         try:
             name = str(parse(name))

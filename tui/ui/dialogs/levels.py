@@ -19,7 +19,7 @@ from tui.core.models import Model
 from tui.core.names import normal
 from tui.services.monitor.profile_words import rate
 from tui.text import clean_name, duration, size
-from tui.ui.screens.library_tuning_words import agrees, base_rows, level_sentence, when
+from tui.ui.screens.library_tuning_words import agrees, base_rows, compared_with, level_sentence, when
 from tui.ui.widgets.columns import Cell, Column, Drawn
 from tui.ui.widgets.rows import Rows
 
@@ -68,12 +68,14 @@ class LevelsDialog(ModalScreen[None]):
         """Heading, table, what the row under the cursor says in full, progress, keys."""
         with Vertical(classes="dialog"):
             yield Static(Content.styled(f"Levels of {clean_name(self._models[0].name, 60)} on {clean_name(self._provider, 30)}", "bold"))
-            how = "Each is loaded anew and asked four fixed prompts, without chance. AGREES: words equal to the first row's."
-            yield Static(Content.styled(how, "$text-muted"))
+            yield Static("", id="levels-how", markup=False)
             yield Rows[Model](self._columns(), key=lambda model: model.key)
             yield Static("", id="levels-about", markup=False)
             yield Static("", id="levels-run", markup=False)
             yield Static("", id="levels-hint", classes="hint", markup=False)
+
+    def _compared(self) -> str:
+        return compared_with(self._rows.values(), self._models[0])
 
     def _of(self, model: Model) -> LevelFigures | None:
         return self._rows.get(normal(model.key))
@@ -94,7 +96,7 @@ class LevelsDialog(ModalScreen[None]):
             figure("load", "LOAD", lambda row: duration(row.load_seconds), 6, 92),
             figure("rate", "TOK/S", lambda row: rate(row.rate), 6),
             figure("prompt", "PROMPT", lambda row: rate(row.prompt_rate), 7, 76),
-            Column("agrees", "AGREES", lambda model: agrees(self._of(model)), width=6, align="right"),
+            Column("agrees", "AGREES", lambda model: agrees(self._of(model), self._rows.values()), width=6, align="right"),
             Column("when", "AGO", lambda model: when(self._of(model), model, time.time()), width=7, align="right", min_screen_width=60),
         ]
 
@@ -121,6 +123,8 @@ class LevelsDialog(ModalScreen[None]):
             return
         self._drawn, self._rows = state, known
         rows.redraw()
+        how = f"Each is loaded anew and asked four fixed prompts, without chance. AGREES: words equal to {self._compared()}."
+        self.query_one("#levels-how", Static).update(Content.styled(how, "$text-muted"))
         about = level_sentence(self._of(model), model, now, binary=self._binary) if model is not None else ""
         self.query_one("#levels-about", Static).update(Content(about))
         going = "" if run is None else f"{run.step}, {duration(max(0.0, time.monotonic() - run.since))} now"

@@ -14,7 +14,7 @@ from textual.widgets import Static
 from tui.providers.library import CatalogueModel, CatalogueTag
 from tui.services.library.catalogue_search import day_of
 from tui.text import tokens
-from tui.ui.screens.catalogue_view import fit_of, verdict, weight
+from tui.ui.screens.catalogue_view import fit_of, not_pulled, verdict, weight
 from tui.ui.screens.fits import TONES, Fits
 from tui.ui.widgets.columns import Cell, Column
 from tui.ui.widgets.rows import Rows
@@ -114,8 +114,10 @@ class TagsDialog(ModalScreen[str | None]):
 
     def action_pull(self) -> None:
         """Pull the tag under the cursor."""
-        tag = self.query_one(Rows).highlighted
-        if tag is not None:
+        tag: CatalogueTag | None = self.query_one(Rows).highlighted
+        if tag is not None and tag.cloud:
+            self.app.notify(not_pulled(f"{self._model.name}:{tag.tag}"), markup=False)
+        elif tag is not None:
             self.dismiss(tag.tag)
 
     def action_leave(self) -> None:

@@ -66,6 +66,16 @@ def fits_well(model: CatalogueModel, tag: CatalogueTag, fits: Fits) -> bool:
     return fit is not None and fit.verdict in FITTING
 
 
+def cloud_only(model: CatalogueModel) -> bool:
+    """Whether all of its tags run in a cloud."""
+    return bool(model.tags) and all(tag.cloud for tag in model.tags)
+
+
+def not_pulled(name: str) -> str:
+    """Why a model, or a tag, in a cloud is not pulled."""
+    return f"{name} runs in a cloud only: there is nothing to pull."
+
+
 def largest(model: CatalogueModel, fits: Fits, most: int | None = None) -> CatalogueTag | None:
     """The largest tag of at most `most` bytes that fits on this machine; None where none does or nothing is known."""
     return catalogue_search.largest(model, lambda one, tag: (most is None or (tag.bytes or 0) <= most) and fits_well(one, tag, fits))
@@ -120,7 +130,7 @@ def largest_cell(model: CatalogueModel, fits: Fits, *, binary: bool = False) -> 
     """LARGEST THAT FITS."""
     tags = weighty(model)
     if not tags:
-        return Cell("only in the cloud" if model.tags and all(tag.cloud for tag in model.tags) else "–", "dim")
+        return Cell("only in the cloud" if cloud_only(model) else "–", "dim")
     if fits.machine is None:
         return Cell("–", "dim")
     best = largest(model, fits)

@@ -25,6 +25,8 @@ from tui.ui.widgets.rows import Rows
 T = TypeVar("T")
 _FILTER: Final = 12
 """Cells that the filter has at least."""
+_ROOMY: Final = 40
+"""Cells that it has where there is room; more where it needs more."""
 
 
 class LibraryView(Generic[T]):
@@ -192,21 +194,20 @@ class LibraryBase(RefusingScreen):
         self.draw_detail()
 
     def draw_head(self) -> None:
-        """Views, filter and counts; where there is no room for all, the names of the other views are cut, and go at last."""
+        """Views, filter and counts; for want of room the names of the other views are cut, then go, and the filter is cut at last."""
         counts = [(" ", ""), *self.view.counts()]
         field = self.query_one("#library-filter", Input)
         field.display = bool(self.view.filter) or field.has_focus
-        taken = sum(cell_len(text) for text, _style in counts) + (_FILTER + 2 if field.display else 0)
-        room = (self.size.width or 80) - taken
+        wanted = max(_FILTER, cell_len(self.view.filter) + 1) if field.display else 0
+        room = (self.size.width or 80) - sum(cell_len(text) for text, _style in counts)
         parts: list[Part] = []
+        width = 0
         for letters in (99, 4, 0):
-            parts = self._view_names(letters)
-            if sum(len(text) for text, _style in parts) <= room:
+            parts = [*self._view_names(letters), *([(" /", "$accent")] if field.display else [])]
+            width = sum(len(text) for text, _style in parts) + 1
+            if width + wanted <= room:
                 break
-        if field.display:
-            parts.append((" /", "$accent"))
-        width = sum(len(text) for text, _style in parts) + 1
-        field.styles.width = max(_FILTER, min(40, room - width + _FILTER + 2))
+        field.styles.width = max(_FILTER, min(max(_ROOMY, wanted), room - width))
         line = self.query_one("#library-views", Line)
         line.styles.width = width
         line.show(*parts)

@@ -179,6 +179,8 @@ class CatalogueView(LibraryView[CatalogueModel]):
         """Pull it."""
         if reason := self.screen.refusal("pull"):
             self.screen.say(reason)
+        elif catalogue_view.cloud_only(item):
+            self.screen.say(catalogue_view.not_pulled(item.name))
         elif isinstance(self.screen, CatalogueVerbs):
             self.screen.action_pull()
 
@@ -239,7 +241,7 @@ class CatalogueVerbs(LibraryBase):
     def action_pull(self) -> None:
         """Ask which model, with the catalogue's under the cursor filled in."""
         item, name = self.table.highlighted, ""
-        if isinstance(item, CatalogueModel) and self.catalogue is not None:
+        if isinstance(item, CatalogueModel) and self.catalogue is not None and not catalogue_view.cloud_only(item):
             best = self.catalogue.best_of(item)
             name = f"{item.name}:{best.tag}" if best is not None else item.name
         self.pull_named(name)

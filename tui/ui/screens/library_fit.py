@@ -11,6 +11,8 @@ from tui.core.fit import Variant
 from tui.core.models import Model
 from tui.providers.library import CatalogueModel
 from tui.services.api import pullers
+from tui.services.library.catalogue_search import weighty
+from tui.ui.screens.catalogue_view import cloud_only
 from tui.ui.screens.library_base import LibraryBase
 
 
@@ -28,9 +30,9 @@ class FitVerbs(LibraryBase):
             return super().refusal(action)
         item = self.table.highlighted
         if isinstance(item, CatalogueModel):
-            return (
-                "" if any(tag.bytes and not tag.cloud for tag in item.tags) else f"{item.name} runs in a cloud only: nothing must fit here."
-            )
+            if cloud_only(item):
+                return f"{item.name} runs in a cloud only: nothing must fit here."
+            return "" if weighty(item) else f"The list does not say how large {item.name} is."
         if not isinstance(item, Model):
             return self.away or "There is no model under the cursor."
         if item.remote:

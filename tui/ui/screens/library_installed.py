@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar, Final
 
 from textual.binding import Binding, BindingType
@@ -11,7 +11,8 @@ from textual.timer import Timer
 
 from tui.core.capabilities import Ability, Capability
 from tui.core.filtering import Term, parse, predicate
-from tui.core.models import Model, ProviderStatus
+from tui.core.models import Model, ModelDetail, ModelKey, ProviderStatus
+from tui.core.names import same
 from tui.core.observe import Observable
 from tui.text import size
 from tui.ui.frame import Part
@@ -83,6 +84,10 @@ class InstalledView(LibraryView[Model]):
         self._unasked = 0
         self._unjudged: list[Model] = []
         self._judging: Timer | None = None
+        self._renaming: dict[ModelKey, str] = {}
+        """Models whose name is about to become another."""
+        self._renamed: dict[ModelKey, ModelKey] = {}
+        """Old to new, of renames that can be undone."""
         fits = self.screen.fits
         self.known = Known(self.screen.services, fits)
         table = ModelTable(
@@ -187,9 +192,33 @@ class InstalledView(LibraryView[Model]):
             (library_columns.counts(self.table, self.provider), "$foreground"),
         ]
 
+    def follow_name(self, old: ModelKey, name: str) -> None:
+        """A model is about to be renamed: where the cursor or a mark is on it, it goes with it once the list says so."""
+        self._renaming[old] = name
+
+    def follow_back(self) -> None:
+        """A rename may be about to be undone; one whose old name is taken is not."""
+        there = {(model.provider, model.key) for model in self.table.items}
+        self._renaming.update({new: old[1] for old, new in self._renamed.items() if new in there and old not in there})
+
+    def _moved_names(self, models: Sequence[Model]) -> dict[Hashable, Hashable]:
+        """Old and new key of what is listed under its new name, and not under the old one any more."""
+        there = {(model.provider, model.key) for model in models} if self._renaming else set()
+        found: dict[Hashable, Hashable] = {}
+        for old, name in [one for one in self._renaming.items() if one[0] not in there]:
+            new = next((key for key in there if key[0] == old[0] and same(key[1], name)), None)
+            if new is not None:
+                del self._renaming[old]
+                found[old] = new
+                if self._renamed.get(new) == old:
+                    del self._renamed[new]
+                else:
+                    self._renamed[old] = new
+        return found
+
     def _draw_models(self, models: tuple[Model, ...]) -> None:
         self.screen.fits.take(self.screen.services)
-        self.table.set_items(models)
+        self.table.set_items(models, self._moved_names(models))
         names = frozenset((model.provider, model.quantization) for model in models)
         if names != self._kinds:  # which decides how wide these columns are
             self._kinds = names
@@ -298,7 +327,9 @@ class InstalledView(LibraryView[Model]):
 
     def entered(self, item: Model) -> None:
         """Chat with it."""
-        if Ability.EMBEDDING in item.abilities and Ability.COMPLETION not in item.abilities:
+        known = self.screen.services.registry.details.value.get((item.provider, item.key))
+        abilities = (known.abilities if isinstance(known, ModelDetail) else None) or item.abilities
+        if Ability.EMBEDDING in abilities and Ability.COMPLETION not in abilities:
             self.screen.say(f"{item.name} only makes vectors: it cannot chat.")
             return
         reason = self.screen.services.registry.can(item.provider, Capability.CHAT)

@@ -17,6 +17,7 @@ from tui.core.names import normal, parse
 from tui.services.library.keeping_words import Deleting, delete_question, freed, versions_in
 from tui.services.pins import pinned
 from tui.ui.screens.library_base import LibraryBase
+from tui.ui.screens.library_installed import InstalledView
 
 _NEEDS: Final = {"copy": Capability.COPY, "delete": Capability.DELETE, "rename": Capability.DELETE, "versions": Capability.SHOW}
 _OWN: Final = frozenset({*_NEEDS, "undo", "trash"})
@@ -84,9 +85,12 @@ class KeptVerbs(LibraryBase):
         versions = len(self._versions(model))
         follow = f" Its {versions} earlier version{'' if versions == 1 else 's'} will follow." if versions else ""
         hint = f"Copied, checked, then deleted under the old name; z undoes it.{loaded}{follow}"
-        self._ask_name(f"Rename {model.name} to", model.name, hint, model, self.services.library.keeping.rename)
+        self._ask_name(f"Rename {model.name} to", model.name, hint, model, self.services.library.keeping.rename, follows=True)
 
-    def _ask_name(self, title: str, value: str, hint: str, model: Model, act: Callable[[str, str, str], None]) -> None:
+    def _ask_name(
+        self, title: str, value: str, hint: str, model: Model, act: Callable[[str, str, str], None], *, follows: bool = False
+    ) -> None:
+        """Ask for a name, then act; `follows`: the cursor goes with the model to the new one."""
         from tui.ui.widgets.confirm import InputDialog
 
         table = self.views[0].table
@@ -102,8 +106,12 @@ class KeptVerbs(LibraryBase):
             return f"{normal(text)} exists already" if taken else None
 
         def done(text: str | None) -> None:
-            if text is not None:
-                act(model.provider, model.key, normal(text))
+            if text is None:
+                return
+            first = self.views[0]
+            if isinstance(first, InstalledView) and follows:
+                first.follow_name((model.provider, model.key), normal(text))
+            act(model.provider, model.key, normal(text))
 
         self.ask(InputDialog(title, value, hint=hint, check=check), done)
 
@@ -146,6 +154,9 @@ class KeptVerbs(LibraryBase):
 
     def action_undo(self) -> None:
         """Undo the last step; without one, what came into the trash last is offered."""
+        first = self.views[0]
+        if isinstance(first, InstalledView):
+            first.follow_back()
         self.services.library.keeping.undo()
 
     def action_trash(self) -> None:

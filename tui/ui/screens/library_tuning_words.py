@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tui.core.errors import Failure
@@ -124,11 +124,19 @@ def base_rows(known: Mapping[tuple[str, str], Sequence[LevelFigures]], provider:
     return {row.model: row for row in best}
 
 
-def agrees(row: LevelFigures | None) -> Cell:
-    """`83 %`, coloured by how much that is."""
+def compared_with(rows: Iterable[LevelFigures], first: Model) -> str:
+    """Whose answers the others' were compared with, as a heading says it: `the first row's`, or the model by its name."""
+    base = next((row.base for row in rows if row.agreement is not None and normal(row.base) != row.model), "")
+    return f"those of {clean_name(base, 60)}" if base and normal(base) != normal(first.key) else "the first row's"
+
+
+def agrees(row: LevelFigures | None, rows: Collection[LevelFigures]) -> Cell:
+    """`83 %`, coloured by how much that is; a model beside itself only where others of `rows` were compared with it."""
     if row is not None and row.problem:
         return Cell("failed", "bad")
     if row is None or row.agreement is None:
+        return Cell("–", "dim")
+    if normal(row.base) == row.model and not any(one.agreement is not None and one.model != row.model for one in rows):
         return Cell("–", "dim")
     tone = "ok" if row.agreement >= 0.9 else "warn" if row.agreement >= 0.5 else "bad"
     return Cell(f"{100 * row.agreement:.0f} %", tone)

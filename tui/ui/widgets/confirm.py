@@ -51,8 +51,10 @@ class ConfirmDialog(ModalScreen[str | None]):
     DEFAULT_CSS = f"ConfirmDialog {{ {_CSS} }}"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "refuse", "back", id="confirm.back", tooltip="Do nothing"),
-        Binding("left,shift+tab", "go(-1)", "previous", id="confirm.previous", show=False),
-        Binding("right,tab", "go(1)", "next", id="confirm.next", show=False),
+        Binding("left", "go(-1)", "previous", id="confirm.previous", show=False),
+        Binding("right", "go(1)", "next", id="confirm.next", show=False),
+        Binding("shift+tab", "go(-1, True)", "previous, round", id="confirm.round_back", show=False),
+        Binding("tab", "go(1, True)", "next, round", id="confirm.round", show=False),
     ]
 
     def __init__(self, question: str, choices: Sequence[tuple[str, str]], *, clock: Clock = SYSTEM) -> None:
@@ -83,10 +85,13 @@ class ConfirmDialog(ModalScreen[str | None]):
     def _note_shown(self) -> None:
         self._shown_at = self._clock.monotonic()
 
-    def action_go(self, step: int) -> None:
-        """To the next or previous answer; keys typed before the dialog stood there do not move the focus."""
-        if self.armed:
-            (self.focus_next if step > 0 else self.focus_previous)()
+    def action_go(self, step: int, around: bool = False) -> None:
+        """To the next or previous answer, `around` from one end to the other; keys typed before the dialog stood there do nothing."""
+        if not self.armed:
+            return
+        buttons = list(self.query(Button))
+        at = next((number + step for number, button in enumerate(buttons) if button.has_focus), 0)
+        buttons[at % len(buttons) if around else max(0, min(at, len(buttons) - 1))].focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """Answer, where that is allowed yet."""

@@ -5,7 +5,7 @@ One widget on the Line API: only the lines in view are ever rendered, and only l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 from rich.segment import Segment
@@ -22,7 +22,7 @@ from textual.widget import Widget
 from tui.text import strip_line
 from tui.ui.widgets.bars import TONES, check, fit, glyph, own_style, tone, uses_ascii
 from tui.ui.widgets.columns import GUTTER, Cell, Column, Drawn, Placed, place
-from tui.ui.widgets.rows_set import RowSet
+from tui.ui.widgets.rows_set import SAME, RowSet
 
 __all__ = ["Cell", "Column", "Drawn", "Rows"]
 
@@ -197,9 +197,9 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         """Key of the sorted column and whether it falls; None is the order given."""
         return self._sort
 
-    def set_items(self, items: Iterable[T]) -> None:
-        """Show these items; cursor, marks and place follow the items they stood on."""
-        lost = self._set.fill(items)
+    def set_items(self, items: Iterable[T], renamed: Mapping[Hashable, Hashable] = SAME) -> None:
+        """Show these items; cursor, marks and place follow the items they stood on, `renamed` ones from the old key to the new one."""
+        lost = self._set.fill(items, renamed)
         self._rearranged()
         if lost:
             self.post_message(self.Marked(self))

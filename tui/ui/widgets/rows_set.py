@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
+SAME: Final[Mapping[Hashable, Hashable]] = MappingProxyType({})
+"""No item has another key than before."""
 
 
 class RowSet(Generic[T]):
@@ -37,9 +40,12 @@ class RowSet(Generic[T]):
 
     # --- items, filter, order
 
-    def fill(self, items: Iterable[T]) -> bool:
-        """Take these items; cursor and marks follow theirs. Returns whether marks were lost with their items."""
+    def fill(self, items: Iterable[T], renamed: Mapping[Hashable, Hashable] = SAME) -> bool:
+        """Take these items; cursor and marks follow theirs, `renamed` ones by their new key. Returns whether marks were lost."""
         held = self.cursor_key
+        if renamed:
+            held, self.anchor = renamed.get(held, held), renamed.get(self.anchor, self.anchor)
+            self._marks = {renamed.get(key, key) for key in self._marks}
         self.items = list(items)
         self._at = {self._key(item): index for index, item in enumerate(self.items)}
         self._texts = None
