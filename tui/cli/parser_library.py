@@ -122,7 +122,9 @@ def _disk(add: Any) -> None:
 def _fit(add: Any) -> None:
     command = add("fit", "what fits on this machine: context by quantization, or what to run", on=True)
     command.add_argument("model", nargs="?", default="", help=f"{MODEL}, or one of the catalogue")
-    command.add_argument("--context", default="", metavar="32k", help="only this many tokens of context")
+    command.add_argument(
+        "--context", default="", metavar="32k", help="only this many tokens of context; with --recommend, what has room for so many"
+    )
     command.add_argument("--recommend", action="store_true", help="recommend models for this machine")
     command.add_argument("--can", default="", metavar="tools,vision", help="recommend what can do all this")
 
@@ -190,7 +192,7 @@ def _making(add: Any) -> None:
     command.add_argument("target", metavar="DIR|FILE.tar", help="must not be there yet")
     command.add_argument("models", nargs="*", metavar="model", help=f"{MODEL}; none: the configuration only")
     command.add_argument("--all", action="store_true", help="all models")
-    command = add("restore-backup", "check a backup, list it, and make models of it again", on=True)
+    command = add("restore-backup", "check a backup, list it, and make models of it again, each where it is from", on=True)
     command.add_argument("source", metavar="DIR|FILE.tar", help="what backup wrote")
     command.add_argument("models", nargs="*", metavar="model", help="these of it; none: only check and list")
     command.add_argument("--all", action="store_true", help="all models in it")
