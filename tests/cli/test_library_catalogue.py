@@ -104,6 +104,8 @@ def test_a_newer_list_is_fetched_and_used_by_the_next_command(
     said = run("search", "--refresh")
     assert said.code == 0 and "1 model, of 2026-09-01" in said.err.lower()
     assert (home / "cache" / FILE).exists()
+    assert run("search", "--refresh", "--json").json == {"ok": True, "command": "search", "snapshot": "2026-09-01", "models": 1}
+    assert [one["name"] for one in run("search", "--refresh", "newcomer", "--json").json["models"]] == ["newcomer"]
     said = run("search", "newcomer", "--tags")
     assert said.lines[1].split()[:2] == ["newcomer:7b", "~4.0"] and "facts of 2026-09-01" in said.err
     server.routes["/models.json"] = lambda exchange: exchange.reply(500)

@@ -56,6 +56,8 @@ def test_options_go_into_the_configuration_after_a_diff_and_a_yes(
     assert audit(home)[-1][:2] == ("configure", NAME)
     said = run("configure", NAME, "--option", "num_ctx=", "--yes")
     assert said.code == 0 and "Nothing would be different." in said.err
+    said = run("configure", NAME, "--option", "num_ctx=", "--json")  # with nothing to do nobody must say yes
+    assert said.code == 0 and said.json["diff"] == []
 
 
 def test_a_system_prompt_becomes_part_of_a_model(ollama: str, run: Run, tmp_path: Path) -> None:
@@ -70,6 +72,7 @@ def test_a_system_prompt_becomes_part_of_a_model(ollama: str, run: Run, tmp_path
     assert said.code == 0 and kept_of(said.json["kept"]) is not None and said.json["model"] == NAME
     assert not any(kept_of(name) for name in names(run))
     assert run("configure", NAME, "--system", "New.", "--bake", "--yes").err == f"{NAME} carries that already: nothing was made.\n"
+    assert run("configure", NAME, "--system", "New.", "--bake", "--json").json["diff"] == []
     said = run("configure", NAME, "--system", "Other.", "--bake", "mine", "--yes")
     assert said.code == 3 and "a model named mine:latest already" in said.err
     assert "system:\nNew." in run("configure", NAME).out

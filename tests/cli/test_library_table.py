@@ -271,3 +271,5 @@ def test_pin_and_unpin(ollama: str, run: Run, home) -> None:
     assert run("unpin", "library/qwen3:8b").code == 0
     assert run("ls", "--filter", "pinned").code == 1
     assert run("pin", "qwen3:8b", readonly=True).code == 3
+    assert run("pin", "qwen3:8b", "--json").json == {"ok": True, "command": "pin", "pinned": ["qwen3:8b"]}
+    assert run("unpin", "qwen3:8b", "--json").json == {"ok": True, "command": "unpin", "pinned": []}

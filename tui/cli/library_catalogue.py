@@ -41,10 +41,9 @@ async def search(context: Context) -> int:
     args = context.args
     if args.hub:
         return await _hub(context)
-    code = await _refresh(context) if args.refresh else DONE
-    if args.text or args.can or args.max or args.fits or args.licence or not args.refresh:
-        return await _list(context) or code
-    return code
+    lists = bool(args.text or args.can or args.max or args.fits or args.licence or not args.refresh)
+    code = await _refresh(context, alone=not lists) if args.refresh else DONE
+    return await _list(context) or code if lists else code
 
 
 # --- the list ---------------------------------------------------------------------------------------------------------
@@ -191,8 +190,8 @@ def _print_tags(context: Context, found: list[CatalogueModel], wanted: str, fits
 # --- a newer list -----------------------------------------------------------------------------------------------------
 
 
-async def _refresh(context: Context) -> int:
-    """Fetch a newer list; where that fails the old one stays, and why is said."""
+async def _refresh(context: Context, *, alone: bool) -> int:
+    """Fetch a newer list; where that fails the old one stays, and why is said. `alone`: nothing is listed after it."""
     settings, old = context.settings, newest(context.paths.cache, SYSTEM.time())[0]
     if settings.general.network == "metered" and not context.args.yes and not await ask("The network is metered. Fetch a newer list?"):
         return FAILED
@@ -209,6 +208,8 @@ async def _refresh(context: Context) -> int:
     except PaddockError as error:
         message(f"The list of {old.snapshot} stays.")
         return report(error.failure)
+    if context.json and alone:
+        emit({"ok": True, "command": "search", "snapshot": found.library.snapshot, "models": len(found.library.models)})
     message(f"{found.words[:1].upper()}{found.words[1:]}.")
     return DONE
 

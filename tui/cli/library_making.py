@@ -96,7 +96,10 @@ async def _here(context: Context) -> int:
     for key, value in changes.items():
         new = replace(new, keep_alive=value or "") if key == KEEP_ALIVE else new.with_option(key, value)
     where = f'[models.options."{table_name}"] of {clean_name(str(context.paths.config_file))}'
-    if not await _agreed(context, difference(old, new), where):
+    lines = difference(old, new)
+    if not lines:
+        return _same(context, where, "Nothing would be different.")
+    if not await _agreed(context, lines, where):
         return REFUSED if _unasked(context) else DONE
     context.allow("Configuring a model")
     with context.audit.noting("configure", name, keys=", ".join(sorted(changes))):
@@ -153,8 +156,7 @@ async def _baked(context: Context) -> int:
         "; what it is now is kept as an earlier version" if again else f", out of {model.key}"
     )
     if not lines:
-        message(f"{model.name} carries that already: nothing was made.")
-        return DONE
+        return _same(context, where, f"{model.name} carries that already: nothing was made.")
     if not await _agreed(context, lines, where):
         return REFUSED if _unasked(context) else DONE
     with context.audit.noting("configure", f"{provider.endpoint.name}/{model.key}", to=target):
@@ -215,9 +217,6 @@ async def _edited(text: str) -> str:
 
 async def _agreed(context: Context, lines: tuple[DiffLine, ...], where: str) -> bool:
     """Show the diff; True where it is to be done."""
-    if not lines:
-        message("Nothing would be different.")
-        return False
     if context.json:
         if context.args.dry_run or not context.args.yes:
             emit({"diff": lines, "where": where})
@@ -231,6 +230,14 @@ async def _agreed(context: Context, lines: tuple[DiffLine, ...], where: str) -> 
     if _unasked(context):
         raise PaddockError.of("Nothing was changed: nobody was there to say yes", "configure", "Add --yes", FailureKind.REFUSED)
     return await ask("Do that?")
+
+
+def _same(context: Context, where: str, text: str) -> int:
+    """There is no difference, and nothing to do."""
+    if context.json:
+        emit({"diff": [], "where": where})
+    message(text)
+    return DONE
 
 
 def _unasked(context: Context) -> bool:

@@ -435,4 +435,7 @@ async def unpin(context: Context) -> int:
 def _save(context: Context, pins: list[str]) -> None:
     note = context.config.set("models.pinned", pins)
     context.audit.write("pinned", ", ".join(pins) or "none")
-    message(note or f"Pinned: {clean_label(', '.join(pins), 400) or 'nothing'}.")
+    if context.json:
+        emit({"ok": True, "command": context.args.command, "pinned": pins})
+    if note or not context.json:
+        message(note or f"Pinned: {clean_label(', '.join(pins), 400) or 'nothing'}.")
