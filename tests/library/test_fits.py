@@ -312,6 +312,9 @@ def test_the_rows_of_the_catalogue(library: Library) -> None:
     assert [(row.label, row.source) for row in rows] == [
         ("8b", Source.INSTALLED), ("8b-q8_0", Source.CATALOGUE), ("70b", Source.CATALOGUE),
     ]  # fmt: skip
+    told = of_catalogue(listed, (MODEL,), {("box", MODEL.key): LLAMA})
+    assert told[0].subject == subject_of(MODEL, LLAMA) and told[0].subject.shape is not None
+    assert told[1:] == rows[1:]
 
 
 # --- what to run -------------------------------------------------------------------------------------------------------

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from tui.core.errors import Failure, PaddockError
 from tui.core.fit import Source, Subject, Variant, computed, parameters_of, relative, subject_of
-from tui.core.models import Model, ModelDetail
+from tui.core.models import Model, ModelDetail, ModelKey
 from tui.core.names import parse, same
 from tui.services.library.fits_recommend import subject_of_tag
 
@@ -18,6 +19,7 @@ OTHERS: Final = 12
 """Other sizes that are shown below those of the same size."""
 NEAR: Final = 0.03
 """Share by which the numbers of weights of one size may differ."""
+NOTHING: Final[Mapping[ModelKey, ModelDetail | Failure]] = MappingProxyType({})
 
 
 def tag_of(name: str) -> str:
@@ -29,24 +31,27 @@ def tag_of(name: str) -> str:
 
 
 def of_installed(
-    model: Model, details: Mapping[tuple[str, str], ModelDetail | Failure], models: Iterable[Model], library: Library
+    model: Model, details: Mapping[ModelKey, ModelDetail | Failure], models: Iterable[Model], library: Library
 ) -> tuple[Variant, ...]:
     """The rows of an installed model: itself, its other tags here, those of the catalogue, and levels by bits a weight."""
-    detail = details.get((model.provider, model.key))
-    own = subject_of(model, detail if isinstance(detail, ModelDetail) else None)
+    own = _subject(model, details)
     if own is None:
         return ()
     rows = [Variant(tag_of(model.name), own, Source.INSTALLED, model.name)]
     for other in models:
         if other.provider == model.provider and other.key != model.key and _related(other, model) and _as_large(other, model):
-            known = details.get((other.provider, other.key))
-            subject = subject_of(other, known if isinstance(known, ModelDetail) else None)
+            subject = _subject(other, details)
             if subject is not None:
                 rows.append(Variant(tag_of(other.name), subject, Source.INSTALLED, other.name))
     listed = library.model(model.name)
     if listed is not None:
         rows += _of_catalogue(listed, model, own, {one.name for one in rows})
     return (*rows, *computed(own, [row.subject.quantization for row in rows if not row.other]))
+
+
+def _subject(model: Model, details: Mapping[ModelKey, ModelDetail | Failure]) -> Subject | None:
+    detail = details.get((model.provider, model.key))
+    return subject_of(model, detail if isinstance(detail, ModelDetail) else None)
 
 
 def _related(one: Model, other: Model) -> bool:
@@ -93,8 +98,10 @@ def _quantization(listed: CatalogueModel, tag: CatalogueTag) -> str:
     return tag.quant or (listed.quant if default is not None and default.bytes == tag.bytes else "")
 
 
-def of_catalogue(listed: CatalogueModel, installed: Sequence[Model] = ()) -> tuple[Variant, ...]:
-    """The rows of a model of the catalogue: its tags; those that are one, once."""
+def of_catalogue(
+    listed: CatalogueModel, installed: Sequence[Model] = (), details: Mapping[ModelKey, ModelDetail | Failure] = NOTHING
+) -> tuple[Variant, ...]:
+    """The rows of a model of the catalogue: its tags; those that are one, once; of what is installed what its server tells."""
     rows, digests = [], set[str]()
     for tag in sorted(listed.tags, key=lambda tag: tag.tag == "latest"):
         subject = subject_of_tag(listed, tag)
@@ -102,8 +109,9 @@ def of_catalogue(listed: CatalogueModel, installed: Sequence[Model] = ()) -> tup
             continue
         digests.add(tag.digest12)
         name = f"{listed.name}:{tag.tag}"
-        have = any(same(model.name, name) for model in installed)
-        rows.append(Variant(tag.tag, subject, Source.INSTALLED if have else Source.CATALOGUE, name))
+        have = next((model for model in installed if same(model.name, name)), None)
+        own = _subject(have, details) if have is not None else None
+        rows.append(Variant(tag.tag, own or subject, Source.INSTALLED if have is not None else Source.CATALOGUE, name))
     return tuple(rows)
 
 

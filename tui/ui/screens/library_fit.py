@@ -75,7 +75,7 @@ class FitVerbs(LibraryBase):
         from tui.services.library.fits_variants import of_catalogue
 
         registry = self.services.registry
-        return lambda: of_catalogue(item, registry.models.value)
+        return lambda: of_catalogue(item, registry.models.value, registry.details.value)
 
     def _pull(self, name: str) -> None:
         from tui.ui.dialogs.pull import PullDialog
