@@ -365,7 +365,7 @@ async def test_conversations_are_searched_and_opened_at_the_match(fake: FakeServ
         await pilot.press(*"cache")
         await shown(app, "… about the cache of keys …")
         await shown(app, "phi4:14b · 41 messages · pinned · #work")
-        assert fake.called("search") == [("cache",)]
+        await until(lambda: fake.called("search")[-1] == ("cache",))
         await pilot.press("enter")
         await until(lambda: fake.called("open"))
         assert fake.called("open") == [(3, 12)]
