@@ -100,7 +100,9 @@ def test_what_is_there_already() -> None:
     assert there(None) == ""
 
 
-def test_the_summary_says_when_all_is_done_and_the_limit() -> None:
+def test_the_summary_says_when_all_is_done_and_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOON)
+
     def words(width: int, **changes: Any) -> str:
         return "".join(text for text, _style in summary(queue(**changes), width))
 

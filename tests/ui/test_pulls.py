@@ -66,7 +66,8 @@ def host(fake: FakeServices, **changes: Any) -> ScreenHost:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 16)])
-async def test_the_queue_as_drawn(fake: FakeServices, size: tuple[int, int]) -> None:
+async def test_the_queue_as_drawn(fake: FakeServices, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOON + 60)
     fake.jobs.view.set(queue())
     app = host(fake)
     async with app.run_test(size=size) as pilot:
