@@ -68,7 +68,9 @@ class Fake:
 
 
 @asynccontextmanager
-async def serving(routes: Mapping[str, Route] | None = None, other: Route = NOT_FOUND, host: str = "127.0.0.1") -> AsyncIterator[Fake]:
+async def serving(
+    routes: Mapping[str, Route] | None = None, other: Route = NOT_FOUND, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[Fake]:
     """Serve until left; open connections are cut."""
     fake = Fake(routes or {}, other)
     tasks: set[asyncio.Task[None]] = set()
@@ -84,7 +86,7 @@ async def serving(routes: Mapping[str, Route] | None = None, other: Route = NOT_
         finally:
             tasks.discard(task)
 
-    server = await asyncio.start_server(tracked, host, 0)
+    server = await asyncio.start_server(tracked, host, port)
     fake.port = server.sockets[0].getsockname()[1]
     try:
         yield fake

@@ -6,12 +6,14 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from tests.discovery.fakes import OLLAMA, answer, model_list, serving, silent
+from tests.support import ports
 from tui.core.errors import Failure, FailureKind
 from tui.core.models import Location, ProviderStatus
 from tui.providers import discovery
@@ -19,13 +21,18 @@ from tui.providers.catalogue import Kind, default_ports, kinds
 from tui.providers.discovery import Found, FoundState, discover, find
 from tui.providers.ports import Holder
 
+_HELD = ExitStack()
+
 
 def closed_port(host: str = "127.0.0.1") -> int:
-    """A port nobody listens on."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
-        sock.bind((host, 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A port nobody listens on until the test ends."""
+    return _HELD.enter_context(ports.closed_port(host))
+
+
+@pytest.fixture(autouse=True)
+def let_go() -> Iterator[None]:
+    yield
+    _HELD.close()
 
 
 def at_ports(**ports: int) -> Mapping[str, Kind]:
@@ -153,7 +160,7 @@ async def test_H27_a_server_on_ipv6_loopback_only_is_found() -> None:
         closed_port("::1")
     except OSError:
         pytest.skip("this machine has no IPv6 loopback")
-    async with serving(OLLAMA, host="::1") as ollama:
+    async with serving(OLLAMA, host="::1", port=closed_port()) as ollama:
         (found,) = (await discover(kinds(), ports=(ollama.port,))).found
         assert found.url == f"http://[::1]:{ollama.port}"
         assert isinstance(await find(f"localhost:{ollama.port}", kinds()), Found)

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from tests.support.fault_server import FaultServer
+from tests.support.ports import closed_port
 from tui.core.chat import ChatRequest, Message, Role
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.events import Delta, Done
@@ -48,10 +49,7 @@ def streams(server: FaultServer, *chunks: bytes, path: str = "/api/chat", kind: 
 
 
 async def test_H01_nothing_listens(connect):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with pytest.raises(PaddockError) as caught:
+    with closed_port() as port, pytest.raises(PaddockError) as caught:
         await connect(url=f"http://127.0.0.1:{port}").check()
     assert caught.value.failure.kind is FailureKind.UNREACHABLE
     assert caught.value.failure.what == f"Cannot reach Ollama at 127.0.0.1:{port}: nothing is listening"

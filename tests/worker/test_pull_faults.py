@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.support.fault_server import Exchange
+from tests.support.ports import closed_port
 from tests.support.registry import silent as never
 from tests.support.settings import having
 from tests.worker.fakes import MB
@@ -56,18 +57,16 @@ async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
 
 async def test_H01_nothing_listens_and_looks_come_at_growing_pauses(lab: Lab) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    number = await lab.pull(endpoint=Endpoint("box", "ollama", f"http://127.0.0.1:{port}"))
-    pauses = []
-    for _ in range(6):
-        job = await lab.until(lambda job: job.wait is Wait.SERVER and (job.due_at or 0) > lab.clock.time(), number)
-        assert job.note == f"waits for box at 127.0.0.1:{port}: nothing is listening"
-        assert job.attempts == 1  # looks cost none
-        pauses.append(lab.due_in(number))
-        await lab.pass_(pauses[-1])
-    assert pauses == [*DOWN_DELAYS, DOWN_DELAYS[-1]]
+    with closed_port() as port:
+        number = await lab.pull(endpoint=Endpoint("box", "ollama", f"http://127.0.0.1:{port}"))
+        pauses = []
+        for _ in range(6):
+            job = await lab.until(lambda job: job.wait is Wait.SERVER and (job.due_at or 0) > lab.clock.time(), number)
+            assert job.note == f"waits for box at 127.0.0.1:{port}: nothing is listening"
+            assert job.attempts == 1  # looks cost none
+            pauses.append(lab.due_in(number))
+            await lab.pass_(pauses[-1])
+        assert pauses == [*DOWN_DELAYS, DOWN_DELAYS[-1]]
 
 
 async def test_H02_P33_a_server_that_never_answers_is_named_at_30_s_and_left_at_90(lab: Lab) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import socket
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.fault_server import Exchange, Request, Route
+from tests.support.ports import closed_port
 from tests.support.replay import Scene, scenes
 from tests.worker.fakes import MB
 from tests.worker.lab import SUCCESS, Box, Lab, laboratory, line, told
@@ -253,17 +253,15 @@ async def test_H05_a_reset_in_the_middle_then_the_whole(lab: Bay, weights: Path)
 
 @pytest.mark.parametrize("kind", [JobKind.UPLOAD, JobKind.CREATE, JobKind.PUSH])
 async def test_H01_a_server_that_is_away_is_waited_for_and_costs_no_attempt(lab: Bay, weights: Path, kind: JobKind) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    files = {"files": {"a": str(weights)}} if kind is JobKind.UPLOAD else {}
-    endpoint = replace(lab.endpoint, url=f"http://127.0.0.1:{port}")
-    number = (await lab.bench.table.add(kind, "mine:latest", endpoint, files)).id
-    for pause in DOWN_DELAYS:
-        job = await lab.until(lambda job: job.wait is Wait.SERVER and (job.due_at or 0) > lab.clock.time(), number)
-        assert (job.attempts, lab.due_in(number)) == (1, pause)
-        assert job.note == f"waits for box at 127.0.0.1:{port}: nothing is listening"
-        await lab.pass_(pause)
+    with closed_port() as port:
+        files = {"files": {"a": str(weights)}} if kind is JobKind.UPLOAD else {}
+        endpoint = replace(lab.endpoint, url=f"http://127.0.0.1:{port}")
+        number = (await lab.bench.table.add(kind, "mine:latest", endpoint, files)).id
+        for pause in DOWN_DELAYS:
+            job = await lab.until(lambda job: job.wait is Wait.SERVER and (job.due_at or 0) > lab.clock.time(), number)
+            assert (job.attempts, lab.due_in(number)) == (1, pause)
+            assert job.note == f"waits for box at 127.0.0.1:{port}: nothing is listening"
+            await lab.pass_(pause)
 
 
 async def test_P33_a_server_that_takes_nothing_more_is_left_after_90_s(lab: Bay, weights: Path) -> None:
