@@ -497,9 +497,10 @@ async def registry(lab: Lab) -> AsyncIterator[FakeRegistry]:
 async def test_a_plan_that_meets_a_fault_stops_no_pull(
     lab: Lab, registry: FakeRegistry, where: str, fault: Route, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tui.services.plan.VERSION_WITHIN", 0.2)
-    monkeypatch.setattr("tui.services.plan.WITHIN", 1.2)
+    if fault is never:
+        monkeypatch.setattr("tui.services.plan.WITHIN", 3.0)
     if where == "version":
+        monkeypatch.setattr("tui.services.plan.VERSION_WITHIN", 0.2)
         lab.box.routes["/api/version"] = fault
     lab.box.routes["*"] = fault
     number = await lab.pull()
