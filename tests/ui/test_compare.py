@@ -32,6 +32,13 @@ def chat(fake: FakeServices) -> Any:
     return fake.chat
 
 
+async def reading(app: Any) -> None:
+    """Answers are shown, and keys go to them: who types there as they come goes on typing."""
+    await until(lambda: "shortest" in screen_text(app))
+    comparison(app).focus()
+    await until(lambda: isinstance(app.focused, Transcript))
+
+
 def comparison(app: Any) -> CompareView:
     return app.screen_stack[0].query_one(CompareView)
 
@@ -270,7 +277,7 @@ async def test_esc_leaves_at_once_where_all_have_ended(fake, chat):
     chat.view.set(view(answer(0), answer(1)))
     app = host(fake)
     async with app.run_test(size=(120, 40)) as pilot:
-        await until(lambda: "shortest" in screen_text(app))
+        await reading(app)
         await pilot.press("x", "escape")
         assert not fake.called("stop")
         assert fake.called("leave_comparison") == [()]
@@ -373,7 +380,7 @@ async def test_another_comparison_begins_with_its_first_answer(fake, chat):
     chat.view.set(view(*(answer(at) for at in range(4))))
     app = host(fake)
     async with app.run_test(size=(200, 50)) as pilot:
-        await until(lambda: "shortest" in screen_text(app))
+        await reading(app)
         await pilot.press("shift+tab")
         await until(lambda: "▌● mistral" in screen_text(app))
         other = view(answer(0, "anew"), answer(1))
@@ -608,10 +615,10 @@ async def test_the_votes_are_sorted_by_share(fake, chat):
         Votes("ollama", "qwen3:8b", 12, 5, 8, 48.2, 0.31),
     ]
     chat.votes = lambda then: then(votes)
+    chat.view.set(view(answer(0), answer(1)))
     app = host(fake)
     async with app.run_test(size=(80, 24)) as pilot:
-        chat.view.set(view(answer(0), answer(1)))
-        await until(lambda: "shortest" in screen_text(app))
+        await reading(app)
         await pilot.press("V")
         await until(lambda: "71 %" in screen_text(app))
         assert [one.model for one in app.screen.query_one(Rows).shown_items] == ["qwen3:8b", "phi4:14b", "gemma3:12b"]
