@@ -21,7 +21,7 @@ from tui.providers.library import CatalogueModel, CatalogueTag, load_library
 from tui.services.library import catalogue_list
 from tui.services.library.catalogue import Catalogue
 from tui.services.library.catalogue_list import FILE, newest, read_copy, write_copy
-from tui.services.library.catalogue_search import accepts, age_words, largest, of_words, tags_of, weighty
+from tui.services.library.catalogue_search import accepts, age_words, largest, meets, of_words, weighty
 from tui.services.library.fits_recommend import subject_of_tag
 
 NOW = 1_795_320_000.0  # 22 Nov 2026
@@ -241,8 +241,8 @@ def test_parts_of_a_filter_hold_for_one_and_the_same_tag() -> None:
     assert "llama3.1" not in names_of("fits >40g")
     codellama = load_library().model("codellama")
     assert codellama is not None
-    found = tags_of(codellama, "codellama quant:q8 <8gb", lambda _model, _tag: True, frozenset())
-    assert [tag.tag for tag in found] == ["7b-code-q8_0", "7b-instruct-q8_0", "7b-python-q8_0"]
+    met = meets("codellama quant:q8 <8gb", lambda _model, _tag: True, frozenset())
+    assert [tag.tag for tag in codellama.tags if met(codellama, tag)] == ["7b-code-q8_0", "7b-instruct-q8_0", "7b-python-q8_0"]
     best = largest(codellama, lambda _model, tag: (tag.bytes or 0) < 8e9)
     assert best is not None and best.tag == "13b"
 

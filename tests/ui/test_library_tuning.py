@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from typing import Any
@@ -106,7 +107,7 @@ async def test_a_measurement_is_followed_and_stopped(fake: FakeServices) -> None
         await pilot.press("O")
         await shown(app, "num_batch")
         fake.library.tuning.run.set(TuneRun("optimise", *KEY, "before: asking prompt 2 of 4", time.monotonic() - 12))
-        await shown(app, "before: asking prompt 2 of 4, ")
+        await until(lambda: re.search(r"before: asking prompt 2 of 4, [1-9]\ds now", screen_text(app)), what="how long it asks already")
         await pilot.press("enter")
         assert not fake.called("optimise")
         assert "A measurement goes on" in toasts(app)

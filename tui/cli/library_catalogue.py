@@ -23,7 +23,7 @@ from tui.providers.library import CODE, CatalogueModel, CatalogueTag, Library
 from tui.services.asks import excluded
 from tui.services.library.catalogue_hub import open_hub
 from tui.services.library.catalogue_list import newest, refreshed_from, refreshed_installed, write_copy
-from tui.services.library.catalogue_search import Fitting, accepts, day_of, largest, meets, of_words, offered, tags_of, weighty
+from tui.services.library.catalogue_search import Fitting, accepts, day_of, largest, meets, of_words, offered, weighty
 from tui.services.library.fits_recommend import FITTING, subject_of_tag
 from tui.text import clean_name, count, duration, size, tokens
 
@@ -95,9 +95,10 @@ async def _list(context: Context) -> int:
     installed = await _installed(context) if any(term.text == "loaded" for term in parse_filter(wanted).terms) else frozenset()
     words, holds = accepts(wanted, fits or _unknown, installed)
     found = [model for model in library.search(words) if holds is None or holds(model)]
+    met = meets(wanted, fits or _unknown, installed)
     if context.json:
         if args.tags:
-            found = [replace(model, tags=tuple(tags_of(model, wanted, fits or _unknown, installed))) for model in found]
+            found = [replace(model, tags=tuple(tag for tag in model.tags if met(model, tag))) for model in found]
         emit({"snapshot": library.snapshot, "source": library.source, "models": found})
         return DONE if found else FAILED
     if not found:
@@ -106,9 +107,9 @@ async def _list(context: Context) -> int:
         )
         return FAILED
     if args.tags:
-        _print_tags(context, found, wanted, fits, installed)
+        _print_tags(context, found, met)
     else:
-        _print(context, found, _both(fits, meets(wanted, fits, installed)) if fits is not None else None)
+        _print(context, found, _both(fits, met) if fits is not None else None)
     when = ", ".join((library.snapshot, of_words(library.snapshot, SYSTEM.time()).partition(", ")[2]))
     where = f" ({library.source})" if library.source else ""
     message(f"{len(found)} model{'s' if len(found) > 1 else ''}; facts of {when}{where}.")
@@ -172,7 +173,8 @@ def _print(context: Context, found: list[CatalogueModel], fits: Fitting | None) 
     table(head, rows, right=(1, 2))
 
 
-def _print_tags(context: Context, found: list[CatalogueModel], wanted: str, fits: Fitting | None, installed: frozenset[str]) -> None:
+def _print_tags(context: Context, found: list[CatalogueModel], met: Fitting) -> None:
+    """Of each model the tags that were asked for."""
     rows = [
         (
             f"{model.name}:{tag.tag}",
@@ -182,7 +184,8 @@ def _print_tags(context: Context, found: list[CatalogueModel], wanted: str, fits
             day_of(tag.dated) if tag.dated else "",
         )
         for model in found
-        for tag in tags_of(model, wanted, fits or _unknown, installed)
+        for tag in model.tags
+        if met(model, tag)
     ]
     table(("TAG", "SIZE", "QUANT", "CONTEXT", "FACTS OF"), rows, right=(1, 3))
 

@@ -25,7 +25,7 @@ from tui.services.library.keeping_diff import differences
 from tui.services.library.keeping_moves import Moved, Mover
 from tui.services.library.keeping_settings import follow
 from tui.services.library.keeping_trash import interrupted, kept_models, own_trash, settle
-from tui.services.library.keeping_words import Deleting, ago, day, delete_question, freed, listed, versions_in
+from tui.services.library.keeping_words import Deleting, ago, day, delete_question, freed, listed, until, versions_in
 from tui.services.pins import pinned
 from tui.store.model_events import ModelEvents
 from tui.store.model_moves import ModelMoves
@@ -272,8 +272,8 @@ async def _removed(keeper: _Keeper, provider: Provider, model: Model, trash: flo
     if not moved.target:
         return told.gone(f"{model.name} was deleted for good from {name}.", model.name, name)
     goes = keeper.goes_at(provider, moved)
-    until = f"until {day(goes, keeper.now).removeprefix('on ').removeprefix('at ')}" if goes is not None else "and stays until you empty it"
-    return told.gone(f"{model.name} is in the trash of {name} {until}: paddock restore {model.name} brings it back.", model.name, name)
+    stays = until(goes, keeper.now) if goes is not None else "and stays until you empty it"
+    return told.gone(f"{model.name} is in the trash of {name} {stays}: paddock restore {model.name} brings it back.", model.name, name)
 
 
 async def _kept_by_key(keeper: _Keeper, names: Sequence[str]) -> list[tuple[Provider, KeptModel]]:

@@ -407,12 +407,12 @@ async def _places(context: Context, wanted: Sequence[SavedModel]) -> list[tuple[
     """
     first = await _maker(context)
     able = {first.endpoint.name: first}
-    if not context.args.on:
+    if not context.args.on and any(saved.provider != first.endpoint.name for saved in wanted):
         everybody = await context.everybody()
         able |= {one.provider.endpoint.name: one.provider for one in everybody if Capability.CREATE in one.provider.capabilities}
-    found: dict[tuple[str, str], tuple[Provider, SavedModel]] = {}
-    for saved in sorted(wanted, key=lambda one: one.provider != target_of(one, list(able))):
-        provider = able[target_of(saved, list(able))]
+    makers, found = list(able), dict[tuple[str, str], tuple[Provider, SavedModel]]()
+    for saved in sorted(wanted, key=lambda one: one.provider != target_of(one, makers)):
+        provider = able[target_of(saved, makers)]
         key = (provider.endpoint.name, normal(saved.name))
         if key in found:
             other = clean_name(found[key][1].provider)

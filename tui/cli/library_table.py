@@ -23,7 +23,7 @@ from tui.core.library import ModelEvent, UpdateState
 from tui.core.model_page import sections
 from tui.core.models import Model, ModelDetail, ModelKey, RunningModel
 from tui.core.monitor import Profile
-from tui.core.names import normal, same
+from tui.core.names import same
 from tui.core.record import record
 from tui.services.asks import excluded
 from tui.services.monitor.profile_words import cost, rate, speed
@@ -335,7 +335,7 @@ def _kept(context: Context, model: Model, url: str) -> tuple[Profile, tuple[Mode
     """How it did here and what happened to it; nothing where nothing was noted, or the database cannot be read."""
     if not context.paths.database.exists():
         return Profile(), (), None
-    from tui.services.library.events import from_jobs
+    from tui.services.library.events import history_of
     from tui.store.history import History
     from tui.store.measurements import Measurements
     from tui.store.model_events import ModelEvents
@@ -343,9 +343,7 @@ def _kept(context: Context, model: Model, url: str) -> tuple[Profile, tuple[Mode
 
     with contextlib.suppress(PaddockError):
         database = context.database(write=False)
-        name = normal(model.key)
-        past = from_jobs(History(database).of(name, model.provider, url), model.provider, name)
-        events = tuple(sorted((*ModelEvents(database).of(model.provider, model.key), *past), key=lambda event: -event.at))
+        events = history_of(History(database), ModelEvents(database), model.provider, url, model.key)
         update = UpdateStates(database).all().get((model.provider, model.key))
         current = update if update is not None and update.digest == model.digest else None
         return Measurements(database).profile(model.provider, model.key), events, current

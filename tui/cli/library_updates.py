@@ -112,8 +112,10 @@ async def _chosen(context: Context, names: Sequence[str]) -> tuple[Chosen, int]:
 def _pasts(context: Context, chosen: Chosen) -> Callable[[Model], Awaitable[Past]]:
     """What the database tells of models; nothing where there is none, or it cannot be read."""
     urls = {provider.endpoint.name: provider.endpoint.url for provider, _model in chosen}
+    states: dict[tuple[str, str], UpdateState] | None = None
 
     async def past(model: Model) -> Past:
+        nonlocal states
         if not context.paths.database.exists():
             return Past()
         from tui.services.library.events import history_of
@@ -123,11 +125,11 @@ def _pasts(context: Context, chosen: Chosen) -> Callable[[Model], Awaitable[Past
 
         try:
             database = context.database()
-            known = UpdateStates(database).all().get((model.provider, model.key))
+            states = UpdateStates(database).all() if states is None else states
             events = history_of(History(database), ModelEvents(database), model.provider, urls[model.provider], model.key)
         except PaddockError:
             return Past()
-        return Past(known, events)
+        return Past(states.get((model.provider, model.key)), events)
 
     return past
 

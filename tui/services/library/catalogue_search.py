@@ -138,12 +138,6 @@ def _positive(term: Term) -> Term:
     return Term(term.kind, term.text, term.sign, term.value)
 
 
-def tags_of(model: CatalogueModel, text: str, fits: Fitting, installed: frozenset[str]) -> list[CatalogueTag]:
-    """The tags of a model for which a filter holds."""
-    holds = meets(text, fits, installed)
-    return [tag for tag in model.tags if holds(model, tag)]
-
-
 def meets(text: str, fits: Fitting, installed: frozenset[str]) -> Fitting:
     """What tells whether a filter, but for its plain words, holds for a tag."""
     test = predicate(Filter(terms=parse_filter(text).terms), look(fits, installed))

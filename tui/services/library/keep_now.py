@@ -70,19 +70,22 @@ def free_name(models: Iterable[Model], kind: KeptKind, original: str, at: float)
     Raises:
         PaddockError: `original` is no model name.
     """
-    taken = {
-        kept.at for model in models if (kept := kept_of(model.key)) is not None and kept.kind is kind and same(kept.original, original)
-    }
+    taken = {kept.at for _model, kept in kept_as(models, kind, original)}
     second = max(int(at), max(taken, default=0) + 1) if kind is KeptKind.VERSION else int(at)
     while second in taken:
         second += 1
     return kept_name(kind, original, second)
 
 
+def kept_as(models: Iterable[Model], kind: KeptKind, original: str) -> list[tuple[Model, Kept]]:
+    """What is kept of a model in one way, the newest first."""
+    found = [(model, kept) for model in models if (kept := kept_of(model.key)) is not None and kept.kind is kind]
+    return sorted((pair for pair in found if same(pair[1].original, original)), key=lambda pair: (-pair[1].at, pair[0].key))
+
+
 def versions_of(models: Iterable[Model], original: str) -> list[tuple[Model, Kept]]:
     """The earlier versions of a model, the newest first."""
-    found = [(model, kept) for model in models if (kept := kept_of(model.key)) is not None and kept.kind is KeptKind.VERSION]
-    return sorted((pair for pair in found if same(pair[1].original, original)), key=lambda pair: (-pair[1].at, pair[0].key))
+    return kept_as(models, KeptKind.VERSION, original)
 
 
 async def keep(provider: Provider, model: str, kind: KeptKind, clock: Clock) -> Copied:

@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tui.core.errors import FailureKind, PaddockError
-from tui.core.kept import Kept, KeptKind, kept_name, kept_of
+from tui.core.kept import KeptKind, kept_name, kept_of
 from tui.core.names import parse, same
 from tui.core.record import record
-from tui.services.library.keep_now import copied, find, free_name, gone, keep_version, versions_of
+from tui.services.library.keep_now import copied, find, free_name, gone, keep_version, kept_as, versions_of
 from tui.store.jobs import provider_key
 from tui.store.model_moves import ModelMoves, MoveKind
 
@@ -162,7 +162,7 @@ class Mover:
                 await self._deleted(source, f"{target} is back, and its copy is still in the trash")
             await self._forget(number)
         await self._forget_target(key)
-        left = any(one.kind is KeptKind.TRASH and same(one.original, kept.original) for one in _kept(models) if one != kept)
+        left = any(model.key != source.key for model, _kept in kept_as(models, KeptKind.TRASH, kept.original))
         if same(target, kept.original) or kept.kind is KeptKind.VERSION or left or find(models, kept.original) is not None:
             return Moved(source, target)
         return await self._followed(models, kept.original, Moved(source, target))
@@ -265,11 +265,8 @@ class Mover:
 
     async def _lost(self, source: Model, target: str, number: int) -> PaddockError:
         """Another deleted it first. Of two copies in the trash the newer stays: whoever lost looks at it the same way."""
-        kept, others = kept_of(target), list[tuple[int, str]]()
-        for model in await self._provider.models():
-            other = kept_of(model.key)
-            if other is not None and other.kind is KeptKind.TRASH and same(other.original, source.key) and model.digest == source.digest:
-                others.append((other.at, model.key))
+        kept, there = kept_of(target), kept_as(await self._provider.models(), KeptKind.TRASH, source.key)
+        others = [(other.at, model.key) for model, other in there if model.digest == source.digest]
         if kept is not None and source.digest and max(others, default=(0, "")) > (kept.at, target):
             await self.drop(target, "drop copy")
             await self._forget(number)
@@ -311,10 +308,6 @@ class Mover:
                 await self._moves.forget(
                     tuple(move.id for move in self._moves.list() if move.done and (move.server, move.target) == (server, key))
                 )
-
-
-def _kept(models: tuple[Model, ...]) -> list[Kept]:
-    return [kept for model in models if (kept := kept_of(model.key)) is not None]
 
 
 def _there(models: tuple[Model, ...], model: str, where: str) -> Model:

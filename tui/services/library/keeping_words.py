@@ -83,6 +83,11 @@ def day(at: float, now: float) -> str:
     return f"on {there.tm_mday} {time.strftime('%b', there)}"
 
 
+def until(at: float, now: float) -> str:
+    """The same without its preposition: `until 28 Nov`, `until 14:05`."""
+    return f"until {day(at, now).partition(' ')[2]}"
+
+
 def frees(found: Freed, *, binary: bool, when: str = "") -> str:
     """A sentence: `Frees 11.4 GB on 28 Nov.`"""
     if found.size is None:
@@ -142,15 +147,12 @@ def delete_question(what: Deleting, now: float, *, binary: bool = False, undo: s
     names = models[0].name if len(models) == 1 else f"{len(models)} models"
     some = listed([model.name for model in what.hidden])
     note = f" ({len(what.hidden)} of them hidden by the filter: {some})" if what.hidden and len(models) > 1 else ""
-    until = "" if what.stays else day(now + what.trash, now)
-    when = (until or "once you empty it") if what.trash else ""
+    ends = now + what.trash if what.trash and not what.stays else None
+    when = day(ends, now) if ends is not None else "once you empty it" if what.trash else ""
     parts = [
         f"Move {names} on {where} to the trash{note}?" if what.trash else f"Delete {names} on {where} for good{note}?",
         frees(what.freed, binary=binary, when=when),
     ]
-    ends = ""
-    if until:
-        ends = " until then" if until in parts[1] else f" until {until.partition(' ')[2]}"
     if what.loaded:
         one = len(what.loaded) == 1
         parts.append(f"{listed([m.name for m in what.loaded])} {'is' if one else 'are'} loaded and will be unloaded first.")
@@ -160,7 +162,8 @@ def delete_question(what: Deleting, now: float, *, binary: bool = False, undo: s
         one = what.versions == 1
         parts.append(f"{what.versions} earlier version{'' if one else 's'} {'goes' if one else 'go'}, too.")
     them = "it" if len(models) == 1 else "them"
-    parts.append(f"{undo} brings {them} back{ends}." if what.trash else "This cannot be undone.")
+    last = "" if ends is None else " until then" if when in parts[1] else f" {until(ends, now)}"
+    parts.append(f"{undo} brings {them} back{last}." if what.trash else "This cannot be undone.")
     return " ".join(part for part in parts if part)
 
 

@@ -74,9 +74,6 @@ class LevelsDialog(ModalScreen[None]):
             yield Static("", id="levels-run", markup=False)
             yield Static("", id="levels-hint", classes="hint", markup=False)
 
-    def _compared(self) -> str:
-        return compared_with(self._rows.values(), self._models[0])
-
     def _of(self, model: Model) -> LevelFigures | None:
         return self._rows.get(normal(model.key))
 
@@ -123,7 +120,8 @@ class LevelsDialog(ModalScreen[None]):
             return
         self._drawn, self._rows = state, known
         rows.redraw()
-        how = f"Each is loaded anew and asked four fixed prompts, without chance. AGREES: words equal to {self._compared()}."
+        base = compared_with(self._rows.values(), self._models[0])
+        how = f"Each is loaded anew and asked four fixed prompts, without chance. AGREES: words equal to {base}."
         self.query_one("#levels-how", Static).update(Content.styled(how, "$text-muted"))
         about = level_sentence(self._of(model), model, now, binary=self._binary) if model is not None else ""
         self.query_one("#levels-about", Static).update(Content(about))

@@ -71,10 +71,8 @@ class LibraryScreen(ModelVerbs, TableVerbs, TuningVerbs, DiskVerbs, FitVerbs, Ke
         if wanted is None:
             return
         only(self.app, None)  # type: ignore[arg-type]
-        first = self.views[0]
-        if isinstance(first, InstalledView):
-            first.provider = wanted
-            first.filter = ""
+        self.first.provider = wanted
+        self.first.filter = ""
         self.show_view("installed")
 
     def action_refresh(self) -> None:

@@ -18,8 +18,8 @@ from tui.services.library.catalogue_search import age_words, of_words, offered
 from tui.services.library.fits_recommend import Recommendation, recommended
 from tui.ui.frame import Part
 from tui.ui.screens import catalogue_view
-from tui.ui.screens.library_base import LibraryBase, LibraryView
-from tui.ui.screens.library_installed import InstalledView
+from tui.ui.screens.library_base import LibraryView
+from tui.ui.screens.library_installed import InstalledVerbs
 from tui.ui.widgets.columns import Column
 from tui.ui.widgets.detail import Fact
 from tui.ui.widgets.rows import Rows
@@ -202,7 +202,7 @@ class CatalogueView(LibraryView[CatalogueModel]):
         return self.screen.services.config.current.value.models.max_size
 
 
-class CatalogueVerbs(LibraryBase):
+class CatalogueVerbs(InstalledVerbs):
     """Pulling, and the list of what can be pulled."""
 
     VERBS = frozenset({"pull"})
@@ -250,9 +250,7 @@ class CatalogueVerbs(LibraryBase):
         """Show the pull dialog with a name filled in."""
         from tui.ui.dialogs.pull import PullDialog
 
-        first = self.views[0]
-        provider = first.provider if isinstance(first, InstalledView) else ""
-        self.ask(PullDialog(self.services, name, provider=provider, asked_by="library"))
+        self.ask(PullDialog(self.services, name, provider=self.first.provider, asked_by="library"))
 
     def action_tags(self) -> None:
         """All tags of the model under the cursor; the one that is chosen is pulled."""

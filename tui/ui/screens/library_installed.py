@@ -11,7 +11,7 @@ from textual.timer import Timer
 
 from tui.core.capabilities import Ability, Capability
 from tui.core.filtering import Term, parse, predicate
-from tui.core.models import Model, ModelDetail, ModelKey, ProviderStatus
+from tui.core.models import Model, ModelKey, ProviderStatus
 from tui.core.names import same
 from tui.core.observe import Observable
 from tui.text import size
@@ -25,7 +25,7 @@ from tui.ui.screens import (
     library_updates_words,
 )
 from tui.ui.screens.fits import machine_of
-from tui.ui.screens.library_base import LibraryView
+from tui.ui.screens.library_base import LibraryBase, LibraryView
 from tui.ui.screens.library_known import Known, text_of
 from tui.ui.widgets.columns import Column
 from tui.ui.widgets.detail import Fact
@@ -327,8 +327,7 @@ class InstalledView(LibraryView[Model]):
 
     def entered(self, item: Model) -> None:
         """Chat with it."""
-        known = self.screen.services.registry.details.value.get((item.provider, item.key))
-        abilities = (known.abilities if isinstance(known, ModelDetail) else None) or item.abilities
+        abilities = self.known.abilities(item)
         if Ability.EMBEDDING in abilities and Ability.COMPLETION not in abilities:
             self.screen.say(f"{item.name} only makes vectors: it cannot chat.")
             return
@@ -346,3 +345,14 @@ class InstalledView(LibraryView[Model]):
         if had:
             self.screen.apply_filter()
         return had
+
+
+class InstalledVerbs(LibraryBase):
+    """What verbs need that act on the installed models, whichever view is shown."""
+
+    @property
+    def first(self) -> InstalledView:
+        """The view of installed models."""
+        view = self.views[0]
+        assert isinstance(view, InstalledView)
+        return view

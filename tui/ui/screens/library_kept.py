@@ -16,14 +16,13 @@ from tui.core.models import Model
 from tui.core.names import normal, parse
 from tui.services.library.keeping_words import Deleting, delete_question, freed, versions_in
 from tui.services.pins import pinned
-from tui.ui.screens.library_base import LibraryBase
-from tui.ui.screens.library_installed import InstalledView
+from tui.ui.screens.library_installed import InstalledVerbs
 
 _NEEDS: Final = {"copy": Capability.COPY, "delete": Capability.DELETE, "rename": Capability.DELETE, "versions": Capability.SHOW}
 _OWN: Final = frozenset({*_NEEDS, "undo", "trash"})
 
 
-class KeptVerbs(LibraryBase):
+class KeptVerbs(InstalledVerbs):
     """Copy, rename, delete, undo, the trash and earlier versions."""
 
     VERBS = _OWN
@@ -108,9 +107,8 @@ class KeptVerbs(LibraryBase):
         def done(text: str | None) -> None:
             if text is None:
                 return
-            first = self.views[0]
-            if isinstance(first, InstalledView) and follows:
-                first.follow_name((model.provider, model.key), normal(text))
+            if follows:
+                self.first.follow_name((model.provider, model.key), normal(text))
             act(model.provider, model.key, normal(text))
 
         self.ask(InputDialog(title, value, hint=hint, check=check), done)
@@ -154,9 +152,7 @@ class KeptVerbs(LibraryBase):
 
     def action_undo(self) -> None:
         """Undo the last step; without one, what came into the trash last is offered."""
-        first = self.views[0]
-        if isinstance(first, InstalledView):
-            first.follow_back()
+        self.first.follow_back()
         self.services.library.keeping.undo()
 
     def action_trash(self) -> None:

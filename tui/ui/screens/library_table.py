@@ -10,8 +10,7 @@ from textual.binding import Binding, BindingType
 from tui.core.capabilities import Ability, Capability
 from tui.core.names import same
 from tui.ui.screens import library_columns
-from tui.ui.screens.library_base import LibraryBase
-from tui.ui.screens.library_installed import InstalledView
+from tui.ui.screens.library_installed import InstalledVerbs
 
 if TYPE_CHECKING:
     from tui.core.models import Model
@@ -24,7 +23,7 @@ _SAVED: Final = frozenset({"columns", "pin", "make_default"})
 """Verbs that change the configuration."""
 
 
-class TableVerbs(LibraryBase):
+class TableVerbs(InstalledVerbs):
     """The table of installed models as its user wants it."""
 
     VERBS = frozenset({*_SAVED, "sort_by", "details", "compare", "warm_up"})
@@ -49,13 +48,6 @@ class TableVerbs(LibraryBase):
         Binding("C", "columns", "columns", show=False, id="library.columns", tooltip="which columns are shown, in what order"),
         Binding("S", "sort_by", "sort by", show=False, id="library.sort_by", tooltip="sort by any column, up or down"),
     ]
-
-    @property
-    def first(self) -> InstalledView:
-        """The view of installed models."""
-        view = self.views[0]
-        assert isinstance(view, InstalledView)
-        return view
 
     def refusal(self, action: str) -> str:
         """See `RefusingScreen`."""
