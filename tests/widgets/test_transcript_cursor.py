@@ -185,6 +185,7 @@ async def test_X05_what_a_model_wrote_stands_in_and_what_is_ours_does_not(ascii:
                     section.unfolded = True
             chat._dirty.update(chat._messages)
             chat.flush()
+            await until(lambda: not chat._dirty and not any(message.body.sketched for message in chat._order))
         for message in chat._order:
             mine = {id(message.body), *(id(section.body) for section in message.foldable)}
             for part in message._placed:
