@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from tests.providers.test_faults import ASK, END, collect, line, words
-from tests.support.fault_server import FaultServer
+from tests.support.fault_server import Exchange, FaultServer
+from tests.support.screen import until
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.events import Delta
 from tui.providers.errors import Target, transport_failure
@@ -26,17 +27,27 @@ ROOT = Path(__file__).parents[2]
 
 
 @asynccontextmanager
-async def secure(name: str):
-    """An Ollama behind TLS with one of our certificates; gives the server and its port."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(CERTIFICATES / f"{name}.pem")
-    found = FaultServer({"/api/version": lambda exchange: exchange.json({"version": "1"})})
+async def plain(context: ssl.SSLContext | None = None):
+    """An Ollama that tells its version on connections that it keeps; gives the server and its port."""
+
+    async def version(exchange: Exchange) -> None:
+        exchange.keep = True
+        await exchange.json({"version": "1"})
+
+    found = FaultServer({"/api/version": version})
     server = await asyncio.start_server(found._serve, "127.0.0.1", 0, ssl=context)
     try:
         yield found, server.sockets[0].getsockname()[1]
     finally:
         server.close()
         await found.stop()
+
+
+def secure(name: str):
+    """The same behind TLS with one of our certificates."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATES / f"{name}.pem")
+    return plain(context)
 
 
 @pytest.fixture
@@ -131,6 +142,27 @@ async def test_H29_a_name_that_never_resolves_costs_one_thread_and_a_sentence(co
         assert asked[0].daemon  # nobody waits for it at the end
     finally:
         over.set()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_closing_in_the_middle_of_a_request_leaves_no_connection(connect, tls):
+    async with secure("good") if tls else plain() as (server, port):
+        for steps in range(400):
+            provider = connect(url=f"{'https' if tls else 'http'}://localhost:{port}", verify=CA if tls else True)
+            asked = asyncio.ensure_future(provider.check())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            over = asked.done()
+            await provider.aclose()
+            await asyncio.wait({asked})
+            assert over or asked.exception() is None or isinstance(asked.exception(), PaddockError)
+            await until(lambda: not server.open, timeout=5, what=f"closed after {steps} steps, a connection was left")
+            if over:
+                break
+        assert over and server.connections > 1
+        with pytest.raises(PaddockError) as caught:
+            await provider.check()
+        assert "is not asked any more" in caught.value.failure.what
 
 
 async def test_H29_an_unknown_name_is_a_sentence(connect, names):

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tui.providers.client import Answer
 
 _CLIENT: Final = "tui.providers.client"
+_CONNECTED: Final = (".connect_tcp.complete", ".connect_unix_socket.complete", ".start_tls.complete")
 CONNECT_NEAR: Final = 3.0
 CONNECT_FAR: Final = 5.0
 CONTROL: Final = 5.0
@@ -79,7 +80,7 @@ class Reply:
 
 
 class Http:
-    """Requests to one endpoint. Connections are opened at the first request and belong to its event loop.
+    """Requests to one endpoint, until it is closed. Connections are opened at the first request and belong to its event loop.
 
     Args:
         endpoint: Where; its key is only resolved when a request is sent, and only ever sent there.
@@ -116,6 +117,7 @@ class Http:
         self._streams: httpx.AsyncClient | None = None
         self._turn = asyncio.Semaphore(CONTROLS)
         self._name_good_until = float("-inf")
+        self._closed = False
 
     # --- control calls
 
@@ -270,7 +272,8 @@ class Http:
         return data
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close every connection, those in use and those still being made, too; requests that come later are refused."""
+        self._closed = True
         for client in (self._control, self._streams):
             if client is not None:
                 await client.aclose()
@@ -297,7 +300,8 @@ class Http:
         asked = Asked(path.split("?", 1)[0], model, self._key_header[0] in headers, is_local_name(self.base.host))
         await self._look_up(begun)
         try:
-            request = client.build_request(method, f"{self.base.origin}{self.prefix}{path}", content=content, headers=headers)
+            url, extensions = f"{self.base.origin}{self.prefix}{path}", {"trace": self._traced}
+            request = client.build_request(method, url, content=content, headers=headers, extensions=extensions)
             response = await client.send(request, stream=True)
         except NOT_SENT as error:
             self._fail(error, begun)
@@ -307,6 +311,15 @@ class Http:
             yield answer
         finally:
             await response.aclose()
+
+    async def _traced(self, event: str, info: Mapping[str, Any]) -> None:
+        """Close what was connected meanwhile: the client's pool forgets connections that it is still making when it is closed."""
+        if self._closed and event.endswith(_CONNECTED):
+            await info["return_value"].aclose()
+            raise self._over()
+
+    def _over(self) -> PaddockError:
+        return failed(Failure(f"{self.target} is not asked any more", self.base.shown, "Try again", FailureKind.CANCELLED))
 
     async def _look_up(self, begun: float) -> None:
         """Know the name before the client asks for it: its own lookups sit in threads that the end of the program waits for (H29)."""
@@ -388,6 +401,8 @@ class Http:
     def _client(self, *, streams: bool = False) -> httpx.AsyncClient:
         from tui.providers.client import build_client
 
+        if self._closed:
+            raise self._over()
         client = self._streams if streams else self._control
         if client is None:
             count = STREAMS if streams else CONTROLS

@@ -11,7 +11,7 @@ from textual.timer import Timer
 
 from tui.core.capabilities import Ability, Capability
 from tui.core.filtering import Term, parse, predicate
-from tui.core.models import Model, ModelKey, ProviderStatus
+from tui.core.models import Model, ModelDetail, ModelKey, ProviderStatus
 from tui.core.names import same
 from tui.core.observe import Observable
 from tui.text import size
@@ -327,7 +327,8 @@ class InstalledView(LibraryView[Model]):
 
     def entered(self, item: Model) -> None:
         """Chat with it."""
-        abilities = self.known.abilities(item)
+        known = self.screen.services.registry.details.value.get((item.provider, item.key))  # the newest: `Known` follows in steps
+        abilities = (known.abilities if isinstance(known, ModelDetail) else None) or item.abilities
         if Ability.EMBEDDING in abilities and Ability.COMPLETION not in abilities:
             self.screen.say(f"{item.name} only makes vectors: it cannot chat.")
             return
