@@ -16,6 +16,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote, unquote
 
 WORLD: Final = {"lines": 24, "piece": 100_000, "every": 0.012, "check": 0.05}
 """Lines of the weights, bytes a line, seconds between lines, seconds of checking."""
@@ -82,7 +83,7 @@ class Server:
                 if path == "/api/pull":
                     await self.pull(str(body["model"]).removesuffix(":latest"), reader, writer)
                     continue
-                status, answer = self.answer(method, path)
+                status, answer = self.change(path, body) if path in ("/api/copy", "/api/delete") else self.answer(method, path)
                 writer.write(_HEAD % (status, b"OK" if status == 200 else b"Not Found", len(answer)))
                 if method != "HEAD":
                     writer.write(answer)
@@ -101,10 +102,31 @@ class Server:
         if path.startswith("/api/blobs/"):
             return (200 if (self.folder / "blobs" / path.removeprefix("/api/blobs/")).exists() else 404), b""
         if path == "/api/tags":
-            listed = [(file.name, file.read_text()) for file in (self.folder / "listed").iterdir()]
+            listed = [(unquote(file.name), file.read_text()) for file in (self.folder / "listed").iterdir()]
             models = [{"name": name, "model": name, "size": 1, "digest": digest} for name, digest in listed]
             return 200, json.dumps({"models": models}).encode()
         return 200, json.dumps({"version": "0.24.0", "models": [], "details": {}}).encode()
+
+    def listed(self, name: str) -> Path:
+        """The file that has a model's digest."""
+        return self.folder / "listed" / quote(name if ":" in name else f"{name}:latest", safe=":")
+
+    def put(self, name: str, digest: str) -> None:
+        """List a model, in one step: a kill leaves it, or not."""
+        new = self.folder / "new"
+        new.write_text(digest)
+        new.rename(self.listed(name))
+
+    def change(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
+        """Copy or delete a model."""
+        found = self.listed(str(body.get("source") or body.get("model")))
+        if not found.exists():
+            return 404, json.dumps({"error": "model not found"}).encode()
+        if path == "/api/delete":
+            found.unlink()
+        else:
+            self.put(str(body["destination"]), found.read_text())
+        return 200, b""
 
     async def pull(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """`POST /api/pull`: goes on where the disk says, and stops where the client goes."""
@@ -130,7 +152,7 @@ class Server:
             await say(status="verifying sha256 digest")
             await asyncio.sleep(self.world["check"])
             await say(status="writing manifest")
-            (self.folder / "listed" / f"{name}:latest").write_text(hashlib.sha256(manifest_of(name, self.world)).hexdigest())
+            self.put(name, hashlib.sha256(manifest_of(name, self.world)).hexdigest())
             await say(status="success")
             self.note("success", name)
         except ConnectionError:
