@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from tests.support.screen import CANARIES, FORBIDDEN, screen_lines, screen_text, until
@@ -392,12 +394,14 @@ async def test_a_line_that_only_moved_is_not_made_again(monkeypatch: pytest.Monk
     monkeypatch.setattr(Transcript, "render_line", lambda self, y: made.append(self.scroll_offset.y + y) or real(self, y))
     async with app.run_test(size=(60, 12)) as pilot:
         chat = app.chat
+        now = chat._clock.monotonic()
+        chat._clock = SimpleNamespace(monotonic=lambda: now)  # nothing is sketched in a hurry, and drawn again
         chat.load([(1, "m", "", "\n\n".join(f"paragraph {number}" for number in range(30)), "")])
         chat.flush()
         await until(lambda: "paragraph 29" in screen_text(app))
         chat.begin(2, "m")
         chat.flush()
-        await pilot.pause()
+        await until(lambda: chat._strips.keys() >= set(range(chat.line_count - chat.size.height, chat.line_count)))
         made.clear()
         chat.append(2, "one more line\n")
         chat.flush()
