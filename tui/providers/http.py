@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from tui.providers.client import Answer
 
 _CLIENT: Final = "tui.providers.client"
-_CONNECTED: Final = (".connect_tcp.complete", ".connect_unix_socket.complete", ".start_tls.complete")
+_CONNECTED: Final = (".connect_tcp.complete", ".start_tls.complete")
+"""Ends of the names of what the client library reports when a connection is made."""
 CONNECT_NEAR: Final = 3.0
 CONNECT_FAR: Final = 5.0
 CONTROL: Final = 5.0
@@ -155,7 +156,7 @@ class Http:
         None where the answer is not whole: `request` then asks again, and tells what is wrong.
         """
         plain = not self.base.secure and is_near(self.base.host) and not self.endpoint.key and not self.endpoint.headers
-        if _CLIENT in sys.modules or not plain:
+        if self._closed or _CLIENT in sys.modules or not plain:
             return None
         try:
             reply = await probe.get(parse(self.base.origin), f"{self.prefix}{path}", timeout=min(timeout, self._connect_limit()))
