@@ -2,14 +2,29 @@
 
 from textual.app import App, ComposeResult
 
+from tui.core.clock import SYSTEM, Clock
 from tui.ui.widgets.transcript import Transcript
+
+
+class Still:
+    """Time stands still: however busy the machine is, nothing is only sketched or put off to the next frame."""
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def time(self) -> float:
+        return 0.0
 
 
 class Host(App[None]):
     """One part."""
 
+    def __init__(self, clock: Clock = SYSTEM) -> None:
+        super().__init__()
+        self._clock = clock
+
     def compose(self) -> ComposeResult:
-        yield Transcript()
+        yield Transcript(clock=self._clock)
 
     @property
     def chat(self) -> Transcript:
