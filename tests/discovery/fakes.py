@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from tests.support.fault_server import end
+
 Route = bytes | Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -91,7 +93,7 @@ async def serving(
     try:
         yield fake
     finally:
-        server.close()
+        await end(server)
         for task in list(tasks):
             task.cancel()
         await asyncio.sleep(0)

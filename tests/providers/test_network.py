@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.providers.test_faults import ASK, END, collect, line, words
-from tests.support.fault_server import Exchange, FaultServer
+from tests.support.fault_server import Exchange, FaultServer, end
 from tests.support.screen import until
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.events import Delta
@@ -39,7 +39,7 @@ async def plain(context: ssl.SSLContext | None = None):
     try:
         yield found, server.sockets[0].getsockname()[1]
     finally:
-        server.close()
+        await end(server)
         await found.stop()
 
 
@@ -163,6 +163,21 @@ async def test_closing_in_the_middle_of_a_request_leaves_no_connection(connect, 
         with pytest.raises(PaddockError) as caught:
             await provider.check()
         assert "is not asked any more" in caught.value.failure.what
+
+
+async def test_closing_that_is_cancelled_leaves_no_connection(connect):
+    async with plain() as (server, port):
+        for steps in range(8):
+            before, provider = server.connections, connect(url=f"http://127.0.0.1:{port}")
+            await asyncio.gather(provider.check(), provider.check())
+            assert server.connections - before == 2
+            closing = asyncio.ensure_future(provider.aclose())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            closing.cancel()
+            await asyncio.wait({closing})
+            await provider.aclose()
+            await until(lambda: not server.open, timeout=5, what=f"cancelled after {steps} steps, a connection was left")
 
 
 async def test_H29_an_unknown_name_is_a_sentence(connect, names):

@@ -14,7 +14,7 @@ from prometheus_client.exposition import generate_latest
 
 from tests.hardware.test_exported import FULL
 from tests.services.test_figures import until
-from tests.support.fault_server import FaultServer
+from tests.support.fault_server import FaultServer, end
 from tests.support.monitor_host import FakeHost
 from tui.cli.prometheus import Figures
 from tui.config.settings import Settings
@@ -123,7 +123,7 @@ async def test_H26_certificates_are_checked_as_the_provider_says(lab: Lab) -> No
     await until(lambda: lab.samples["box"].cpu.percent == 42)
     lab.use()
     await until(lambda: not found.open)
-    listener.close()
+    await end(listener)
     await found.stop()
 
 

@@ -81,6 +81,13 @@ class Exchange:
 Route = Callable[[Exchange], Awaitable[None]]
 
 
+async def end(server: asyncio.Server) -> None:
+    """Listen no more. What was just accepted gets its task, which can then be ended: one that was never begun closes nothing."""
+    server.close()
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 @dataclass
 class FaultServer:
     routes: dict[str, Route] = field(default_factory=dict)
@@ -105,7 +112,7 @@ class FaultServer:
 
     async def stop(self) -> None:
         if self._server is not None:
-            self._server.close()
+            await end(self._server)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

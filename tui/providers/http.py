@@ -275,10 +275,13 @@ class Http:
     async def aclose(self) -> None:
         """Close every connection, those in use and those still being made, too; requests that come later are refused."""
         self._closed = True
-        for client in (self._control, self._streams):
-            if client is not None:
-                await client.aclose()
-        self._control = self._streams = None
+        clients, self._control, self._streams = (self._control, self._streams), None, None
+        closing = asyncio.gather(*(client.aclose() for client in clients if client is not None))
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:  # cancelled again while it tidies up: the client would leave what it did not come to
+            await asyncio.wait({closing})
+            raise
 
     # --- inside
 
