@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.providers.test_faults import ASK, END, collect, line, words
@@ -20,6 +21,7 @@ from tests.support.screen import until
 from tui.core.errors import FailureKind, PaddockError
 from tui.core.events import Delta
 from tui.providers.errors import Target, transport_failure
+from tui.providers.http import CONTROLS
 
 CERTIFICATES = Path(__file__).parent / "certificates"
 CA = str(CERTIFICATES / "ca.pem")
@@ -163,6 +165,35 @@ async def test_closing_in_the_middle_of_a_request_leaves_no_connection(connect, 
         with pytest.raises(PaddockError) as caught:
             await provider.check()
         assert "is not asked any more" in caught.value.failure.what
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_request_that_is_cancelled_leaves_no_connection_and_takes_no_place(connect, tls):
+    async with secure("good") if tls else plain() as (_server, port):
+        url = f"{'https' if tls else 'http'}://localhost:{port}"
+        for steps in range(400):
+            provider, over = connect(url=url, verify=CA if tls else True), []
+            for _ in range(CONTROLS):  # as many as may be asked at once
+                asked = asyncio.ensure_future(provider.check())
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                over += [asked] if asked.done() else []
+                asked.cancel()
+                await asyncio.wait({asked})
+            if not over:
+                await until(lambda: not lines_to(port), timeout=5, what=f"cancelled after {steps} steps, a connection was left")
+            await asyncio.gather(*(provider.check() for _ in range(CONTROLS)))
+            await provider.aclose()
+            await until(lambda: not lines_to(port), timeout=5, what=f"closed after {steps} steps, a connection was left")
+            if over:
+                break
+        assert over
+
+
+def lines_to(port: int) -> list[object]:
+    """Our connections to a port."""
+    lines = psutil.Process().net_connections("tcp")
+    return [line for line in lines if line.raddr and line.raddr.port == port and line.status == psutil.CONN_ESTABLISHED]
 
 
 async def test_closing_that_is_cancelled_leaves_no_connection(connect):

@@ -11,6 +11,7 @@ import random
 import re
 import socket
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 _CLIENT: Final = "tui.providers.client"
 _CONNECTED: Final = (".connect_tcp.complete", ".start_tls.complete")
 """Ends of the names of what the client library reports when a connection is made."""
+_NO_TLS: Final = ".start_tls.failed"
 CONNECT_NEAR: Final = 3.0
 CONNECT_FAR: Final = 5.0
 CONTROL: Final = 5.0
@@ -116,6 +118,7 @@ class Http:
         self._key_header = (key_header[0].lower(), key_header[1])
         self._control: httpx.AsyncClient | None = None
         self._streams: httpx.AsyncClient | None = None
+        self._asking: Counter[httpx.AsyncClient] = Counter()
         self._turn = asyncio.Semaphore(CONTROLS)
         self._name_good_until = float("-inf")
         self._closed = False
@@ -275,13 +278,9 @@ class Http:
     async def aclose(self) -> None:
         """Close every connection, those in use and those still being made, too; requests that come later are refused."""
         self._closed = True
-        clients, self._control, self._streams = (self._control, self._streams), None, None
-        closing = asyncio.gather(*(client.aclose() for client in clients if client is not None))
-        try:
-            await asyncio.shield(closing)
-        except asyncio.CancelledError:  # cancelled again while it tidies up: the client would leave what it did not come to
-            await asyncio.wait({closing})
-            raise
+        clients = {client for client in (self._control, self._streams, *self._asking) if client is not None}
+        self._control = self._streams = None
+        await _ended(clients)
 
     # --- inside
 
@@ -303,24 +302,51 @@ class Http:
             headers["content-length"] = str(length)
         asked = Asked(path.split("?", 1)[0], model, self._key_header[0] in headers, is_local_name(self.base.host))
         await self._look_up(begun)
-        try:
-            url, extensions = f"{self.base.origin}{self.prefix}{path}", {"trace": self._traced}
-            request = client.build_request(method, url, content=content, headers=headers, extensions=extensions)
-            response = await client.send(request, stream=True)
-        except NOT_SENT as error:
-            self._fail(error, begun)
-        try:
-            answer = Answer(response, self.target, self.clock, begun)
-            await self._check(response, answer, asked)
-            yield answer
-        finally:
-            await response.aclose()
+        async with self._used(client) as extensions:
+            try:
+                url = f"{self.base.origin}{self.prefix}{path}"
+                request = client.build_request(method, url, content=content, headers=headers, extensions=extensions)
+                response = await client.send(request, stream=True)
+            except NOT_SENT as error:
+                self._fail(error, begun)
+            try:
+                answer = Answer(response, self.target, self.clock, begun)
+                await self._check(response, answer, asked)
+                yield answer
+            finally:
+                await response.aclose()
 
-    async def _traced(self, event: str, info: Mapping[str, Any]) -> None:
-        """Close what was connected meanwhile: the client's pool forgets connections that it is still making when it is closed."""
-        if self._closed and event.endswith(_CONNECTED):
-            await info["return_value"].aclose()
-            raise self._over()
+    @asynccontextmanager
+    async def _used(self, client: httpx.AsyncClient) -> AsyncIterator[dict[str, Any]]:
+        """What the client library needs for a request that may be cancelled, or closed while it connects (httpcore 1.0.9).
+
+        Its pool forgets a connection that is still being made when the pool is closed, or whose TLS handshake is cancelled; and what is
+        cancelled in other moments keeps its place in the pool for ever. So connections are closed here, and the client is not used again.
+        """
+        made: Any = None
+
+        async def traced(event: str, info: Mapping[str, Any]) -> None:
+            nonlocal made
+            if event.endswith(_CONNECTED):
+                made = info["return_value"]
+            if made is not None and (self._closed or event.endswith(_NO_TLS)):
+                await made.aclose()
+            if self._closed and event.endswith(_CONNECTED):
+                raise self._over()
+
+        self._asking[client] += 1
+        try:
+            yield {"trace": traced}
+        except asyncio.CancelledError:
+            self._control = None if client is self._control else self._control
+            self._streams = None if client is self._streams else self._streams
+            raise
+        finally:
+            self._asking[client] -= 1
+            if not self._asking[client]:
+                del self._asking[client]
+                if client not in (self._control, self._streams):
+                    await _ended({client})
 
     def _over(self) -> PaddockError:
         return failed(Failure(f"{self.target} is not asked any more", self.base.shown, "Try again", FailureKind.CANCELLED))
@@ -416,3 +442,13 @@ class Http:
             else:
                 self._control = client
         return client
+
+
+async def _ended(clients: set[httpx.AsyncClient]) -> None:
+    """Close clients whole: one whose closing is cancelled would leave the connections that it did not come to."""
+    closing = asyncio.gather(*(client.aclose() for client in clients))
+    try:
+        await asyncio.shield(closing)
+    except asyncio.CancelledError:
+        await asyncio.wait({closing})
+        raise
