@@ -111,7 +111,7 @@ async def test_energy_that_comes_while_the_answer_is_written_on_is_not_shown_wit
     monkeypatch.setattr(type(one.host.metered[0]), "joules", joules)
     one.chat.send("go")
     await until(lambda: (messages := one.chat.view.value.messages) and messages[-1].state is AnswerState.LENGTH)
-    await until(lambda: profile(one).answers == 1)
+    await until(lambda: profile(one).answers == 1 and not one.engine._open.busy)
     one.chat.go_on()
     await until(lambda: len(lab.requests) == 2)
     late.set()
