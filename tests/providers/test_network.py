@@ -190,6 +190,29 @@ async def test_a_request_that_is_cancelled_leaves_no_connection_and_takes_no_pla
         assert over
 
 
+async def test_one_that_is_cancelled_disturbs_none_that_is_about_to_ask(server, connect, monkeypatch):
+    looked, provider, calls = asyncio.Event(), connect(), []
+
+    async def look_up(_begun: float) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            await looked.wait()
+
+    async def version(exchange: Exchange) -> None:
+        await (exchange.gone() if len(server.requests) == 1 else exchange.json({"version": "1"}))
+
+    monkeypatch.setattr(provider.http, "_look_up", look_up)
+    server.routes["/api/version"] = version
+    first = asyncio.ensure_future(provider.check())
+    await until(lambda: calls)
+    second = asyncio.ensure_future(provider.check())
+    await until(lambda: server.requests)
+    second.cancel()
+    await asyncio.wait({second})
+    looked.set()
+    assert (await first).version == "1"
+
+
 def lines_to(port: int) -> list[object]:
     """Our connections to a port."""
     lines = psutil.Process().net_connections("tcp")

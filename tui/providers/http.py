@@ -219,7 +219,7 @@ class Http:
                 async with asyncio.timeout(timeout):
                     if method == "GET" and (first := await self._first(path, timeout, limit)) is not None:
                         return first
-                    async with self._open(self._client(), method, path, content, model, begun) as answer:
+                    async with self._open(method, path, content, model, begun) as answer:
                         return Reply(answer.status, answer.headers, b"" if method == "HEAD" else await answer.whole(limit))
             except TimeoutError as error:
                 failure = transport_failure(error, self.target, "wait", self.clock.monotonic() - begun)
@@ -255,7 +255,7 @@ class Http:
         if body is not None:
             data = self.encode(body)
         begun = self.clock.monotonic()
-        async with self._open(self._client(streams=True), method, path, data, model, begun, length) as answer:
+        async with self._open(method, path, data, model, begun, length, streams=True) as answer:
             yield answer
 
     def encode(self, body: Any) -> bytes:
@@ -287,13 +287,14 @@ class Http:
     @asynccontextmanager
     async def _open(
         self,
-        client: httpx.AsyncClient,
         method: str,
         path: str,
         content: bytes | AsyncIterator[bytes] | None,
         model: str,
         begun: float,
         length: int | None = None,
+        *,
+        streams: bool = False,
     ) -> AsyncIterator[Answer]:
         from tui.providers.client import NOT_SENT, Answer
 
@@ -302,6 +303,7 @@ class Http:
             headers["content-length"] = str(length)
         asked = Asked(path.split("?", 1)[0], model, self._key_header[0] in headers, is_local_name(self.base.host))
         await self._look_up(begun)
+        client = self._client(streams=streams)
         async with self._used(client) as extensions:
             try:
                 url = f"{self.base.origin}{self.prefix}{path}"
