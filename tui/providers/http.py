@@ -116,8 +116,7 @@ class Http:
         self.target = Target(label, self.base.shown)
         self._resolve = resolve
         self._key_header = (key_header[0].lower(), key_header[1])
-        self._control: httpx.AsyncClient | None = None
-        self._streams: httpx.AsyncClient | None = None
+        self._clients: dict[bool, httpx.AsyncClient] = {}  # for streams, for control calls
         self._asking: Counter[httpx.AsyncClient] = Counter()
         self._turn = asyncio.Semaphore(CONTROLS)
         self._name_good_until = float("-inf")
@@ -278,8 +277,8 @@ class Http:
     async def aclose(self) -> None:
         """Close every connection, those in use and those still being made, too; requests that come later are refused."""
         self._closed = True
-        clients = {client for client in (self._control, self._streams, *self._asking) if client is not None}
-        self._control = self._streams = None
+        clients = {*self._clients.values(), *self._asking}
+        self._clients = {}
         await _ended(clients)
 
     # --- inside
@@ -303,8 +302,7 @@ class Http:
             headers["content-length"] = str(length)
         asked = Asked(path.split("?", 1)[0], model, self._key_header[0] in headers, is_local_name(self.base.host))
         await self._look_up(begun)
-        client = self._client(streams=streams)
-        async with self._used(client) as extensions:
+        async with self._used(streams=streams) as (client, extensions):
             try:
                 url = f"{self.base.origin}{self.prefix}{path}"
                 request = client.build_request(method, url, content=content, headers=headers, extensions=extensions)
@@ -319,35 +317,36 @@ class Http:
                 await response.aclose()
 
     @asynccontextmanager
-    async def _used(self, client: httpx.AsyncClient) -> AsyncIterator[dict[str, Any]]:
-        """What the client library needs for a request that may be cancelled, or closed while it connects (httpcore 1.0.9).
+    async def _used(self, *, streams: bool) -> AsyncIterator[tuple[httpx.AsyncClient, dict[str, Any]]]:
+        """A client, and what it needs for a request that may be cancelled, or closed while it connects (httpcore 1.0.9).
 
         Its pool forgets a connection that is still being made when the pool is closed, or whose TLS handshake is cancelled; and what is
         cancelled in other moments keeps its place in the pool for ever. So connections are closed here, and the client is not used again.
         """
-        made: Any = None
+        client, made = self._client(streams=streams), None
 
         async def traced(event: str, info: Mapping[str, Any]) -> None:
             nonlocal made
             if event.endswith(_CONNECTED):
                 made = info["return_value"]
-            if made is not None and (self._closed or event.endswith(_NO_TLS)):
+                if self._closed:
+                    await made.aclose()
+                    raise self._over()
+            elif event.endswith(_NO_TLS) and made is not None:
                 await made.aclose()
-            if self._closed and event.endswith(_CONNECTED):
-                raise self._over()
 
         self._asking[client] += 1
         try:
-            yield {"trace": traced}
+            yield client, {"trace": traced}
         except asyncio.CancelledError:
-            self._control = None if client is self._control else self._control
-            self._streams = None if client is self._streams else self._streams
+            if self._clients.get(streams) is client:
+                del self._clients[streams]
             raise
         finally:
             self._asking[client] -= 1
             if not self._asking[client]:
                 del self._asking[client]
-                if client not in (self._control, self._streams):
+                if self._clients.get(streams) is not client:
                     await _ended({client})
 
     def _over(self) -> PaddockError:
@@ -435,15 +434,10 @@ class Http:
 
         if self._closed:
             raise self._over()
-        client = self._streams if streams else self._control
-        if client is None:
+        if streams not in self._clients:
             count = STREAMS if streams else CONTROLS
-            client = build_client(self.base, self.endpoint.verify, self._connect_limit(), count, keep=not streams)
-            if streams:
-                self._streams = client
-            else:
-                self._control = client
-        return client
+            self._clients[streams] = build_client(self.base, self.endpoint.verify, self._connect_limit(), count, keep=not streams)
+        return self._clients[streams]
 
 
 async def _ended(clients: set[httpx.AsyncClient]) -> None:
