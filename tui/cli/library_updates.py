@@ -16,7 +16,7 @@ from tui.core.capabilities import Capability
 from tui.core.clock import SYSTEM
 from tui.core.errors import Failure, FailureKind, PaddockError
 from tui.core.library import UpdateState, UpdateStatus
-from tui.core.models import Model
+from tui.core.models import Model, ModelKey
 from tui.core.names import normal
 from tui.providers.base import Provider
 from tui.services.library.updates_look import Radar
@@ -112,7 +112,7 @@ async def _chosen(context: Context, names: Sequence[str]) -> tuple[Chosen, int]:
 def _pasts(context: Context, chosen: Chosen) -> Callable[[Model], Awaitable[Past]]:
     """What the database tells of models; nothing where there is none, or it cannot be read."""
     urls = {provider.endpoint.name: provider.endpoint.url for provider, _model in chosen}
-    states: dict[tuple[str, str], UpdateState] | None = None
+    states: dict[ModelKey, UpdateState] | None = None
 
     async def past(model: Model) -> Past:
         nonlocal states
