@@ -26,6 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.cli.conftest import HOSTILE, Run, controls
 from tests.cli.test_monitor import SAMPLE, sampler
 from tests.cli.test_process import environment, paddock
+from tests.support.fault_server import end
 from tui import __version__
 from tui.cli import prometheus
 from tui.cli.loaded import InMemory, Servers
@@ -98,7 +99,7 @@ async def serving(found: prometheus.Figures, *, local: bool = True) -> AsyncIter
     try:
         yield Served(exporter, server.sockets[0].getsockname()[1])
     finally:
-        server.close()
+        await end(server)
         await exporter.close()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -63,12 +62,13 @@ def test_a_closed_pipe_is_quiet(server: FaultServer, home: Path) -> None:
         )
 
     server.routes["/api/tags"] = many
-    with paddock(home, "ls", OLLAMA_HOST=server.url) as child:
+    away = {"KIND": "ollama", "URL": server.url, "LOCATION": "elsewhere"}  # so that this machine, which may be busy, is not measured
+    with paddock(home, "ls", **{f"PADDOCK_PROVIDERS__LAB__{key}": value for key, value in away.items()}) as child:
         assert child.stdout is not None and child.stderr is not None
-        child.stdout.readline()
+        assert "MODEL" in child.stdout.readline()
         child.stdout.close()
         assert child.wait(30) == 0
-        assert re.fullmatch(r"(No figures: no answer from the sampler .*\n)?", child.stderr.read())  # a busy machine may have none in time
+        assert child.stderr.read() == ""
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

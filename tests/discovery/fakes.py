@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -71,7 +72,11 @@ class Fake:
 
 @asynccontextmanager
 async def serving(
-    routes: Mapping[str, Route] | None = None, other: Route = NOT_FOUND, host: str = "127.0.0.1", port: int = 0
+    routes: Mapping[str, Route] | None = None,
+    other: Route = NOT_FOUND,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Fake]:
     """Serve until left; open connections are cut."""
     fake = Fake(routes or {}, other)
@@ -88,7 +93,7 @@ async def serving(
         finally:
             tasks.discard(task)
 
-    server = await asyncio.start_server(tracked, host, port)
+    server = await asyncio.start_server(tracked, host, port, ssl=tls)
     fake.port = server.sockets[0].getsockname()[1]
     try:
         yield fake

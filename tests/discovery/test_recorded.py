@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -74,19 +72,11 @@ def test_H37_the_recorded_health_answers_are_told_apart() -> None:
     assert not matches(health.loading, seen[-1])
 
 
-@asynccontextmanager
-async def tls_server() -> AsyncIterator[Fake]:
+def tls_server() -> AbstractAsyncContextManager[Fake]:
     """Ollama behind TLS with a certificate nobody signed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(PEM)
-    fake = Fake(OLLAMA, NOT_FOUND)
-    server = await asyncio.start_server(fake.handle, "127.0.0.1", 0, ssl=context)
-    fake.port = server.sockets[0].getsockname()[1]
-    try:
-        yield fake
-    finally:
-        server.close()
-        await asyncio.sleep(0)
+    return serving(OLLAMA, tls=context)
 
 
 async def test_H26_a_certificate_nobody_signed_is_refused_with_the_reason() -> None:

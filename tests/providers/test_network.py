@@ -146,14 +146,20 @@ async def test_H29_a_name_that_never_resolves_costs_one_thread_and_a_sentence(co
         over.set()
 
 
+async def begun(work, steps):
+    """A task that has gone so many steps of the event loop."""
+    task = asyncio.ensure_future(work)
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    return task
+
+
 @pytest.mark.parametrize("tls", [False, True])
 async def test_closing_in_the_middle_of_a_request_leaves_no_connection(connect, tls):
     async with secure("good") if tls else plain() as (server, port):
         for steps in range(400):
             provider = connect(url=f"{'https' if tls else 'http'}://localhost:{port}", verify=CA if tls else True)
-            asked = asyncio.ensure_future(provider.check())
-            for _ in range(steps):
-                await asyncio.sleep(0)
+            asked = await begun(provider.check(), steps)
             over = asked.done()
             await provider.aclose()
             await asyncio.wait({asked})
@@ -174,9 +180,7 @@ async def test_a_request_that_is_cancelled_leaves_no_connection_and_takes_no_pla
         for steps in range(400):
             provider, over = connect(url=url, verify=CA if tls else True), []
             for _ in range(CONTROLS):  # as many as may be asked at once
-                asked = asyncio.ensure_future(provider.check())
-                for _ in range(steps):
-                    await asyncio.sleep(0)
+                asked = await begun(provider.check(), steps)
                 over += [asked] if asked.done() else []
                 asked.cancel()
                 await asyncio.wait({asked})
@@ -225,9 +229,7 @@ async def test_closing_that_is_cancelled_leaves_no_connection(connect):
             before, provider = server.connections, connect(url=f"http://127.0.0.1:{port}")
             await asyncio.gather(provider.check(), provider.check())
             assert server.connections - before == 2
-            closing = asyncio.ensure_future(provider.aclose())
-            for _ in range(steps):
-                await asyncio.sleep(0)
+            closing = await begun(provider.aclose(), steps)
             closing.cancel()
             await asyncio.wait({closing})
             await provider.aclose()

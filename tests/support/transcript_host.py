@@ -6,18 +6,8 @@ from tui.core.clock import SYSTEM, Clock
 from tui.ui.widgets.transcript import Transcript
 
 
-class Still:
-    """Time stands still: however busy the machine is, nothing is only sketched or put off to the next frame."""
-
-    def monotonic(self) -> float:
-        return 0.0
-
-    def time(self) -> float:
-        return 0.0
-
-
 class Host(App[None]):
-    """One part."""
+    """One part. Where time stands still, nothing is only sketched or put off to the next frame, however busy the machine is."""
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
         super().__init__()

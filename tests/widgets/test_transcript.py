@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 
 from tests.support.screen import CANARIES, FORBIDDEN, screen_lines, screen_text, until
-from tests.support.transcript_host import Host, Still
+from tests.support.transcript_host import Host
+from tui.core.clock import ManualClock
 from tui.text import clean_block
 from tui.ui.widgets import transcript_lines
 from tui.ui.widgets.transcript import Transcript
 
 
 async def test_streams_and_draws_markdown_when_a_block_closes() -> None:
-    app = Host(Still())
+    app = Host(ManualClock())
     async with app.run_test(size=(80, 24)):
         chat = app.chat
         chat.begin(1, "you", "12:31")
@@ -67,7 +68,7 @@ async def test_pieces_equal_the_whole() -> None:
 
 
 async def test_follows_only_at_the_end() -> None:
-    app = Host(Still())
+    app = Host(ManualClock())
     async with app.run_test(size=(80, 10)) as pilot:
         chat = app.chat
         chat.begin(1, "m")
@@ -85,7 +86,7 @@ async def test_follows_only_at_the_end() -> None:
 
 
 async def test_thoughts_fold_and_idle_has_no_timer() -> None:
-    app = Host(Still())
+    app = Host(ManualClock())
     async with app.run_test(size=(80, 24)) as pilot:
         chat = app.chat
         chat.begin(1, "m")
@@ -99,7 +100,7 @@ async def test_thoughts_fold_and_idle_has_no_timer() -> None:
 
 
 async def test_find_jump_and_resize() -> None:
-    app = Host(Still())
+    app = Host(ManualClock())
     async with app.run_test(size=(80, 10)) as pilot:
         chat = app.chat
         chat.load([(index, f"m{index}", "", f"text {index} " * 60, "") for index in range(10)])
@@ -117,7 +118,7 @@ async def test_find_jump_and_resize() -> None:
 
 
 async def test_X01_X05_hostile_text_stays_literal_and_inside_its_region() -> None:
-    app = Host(Still())
+    app = Host(ManualClock())
     async with app.run_test(size=(80, 60)):
         chat = app.chat
         chat.begin(1, "m [/x]", "[b + x")
@@ -191,7 +192,7 @@ async def test_a_resize_keeps_what_is_in_view_and_ends_drawn_for_the_new_width()
 
 
 async def test_another_theme_draws_again_and_no_line_lacks_the_background() -> None:
-    app = Host(Still())
+    app = Host(ManualClock())
     async with app.run_test(size=(60, 16)):
         chat = app.chat
         chat.load([(1, "you", "12:31", "ask", ""), (2, "m", "", "# Head\n\ntext `code`\n\n```py\nx = 1\n```\n", "thoughts")])
@@ -209,7 +210,7 @@ async def test_another_theme_draws_again_and_no_line_lacks_the_background() -> N
 
 
 async def test_selecting_with_the_mouse_gives_the_words_as_drawn() -> None:
-    app = Host(Still())
+    app = Host(ManualClock())
     async with app.run_test(size=(60, 12)) as pilot:
         chat = app.chat
         chat.load([(1, "you", "", "first line", ""), (2, "m", "", "alpha **beta** gamma\n\nsecond block", "")])
@@ -224,7 +225,7 @@ async def test_selecting_with_the_mouse_gives_the_words_as_drawn() -> None:
 
 
 async def test_X07_copying_takes_no_margin_gutter_or_label() -> None:
-    app = Host(Still())
+    app = Host(ManualClock())
     async with app.run_test(size=(60, 16)) as pilot:
         chat = app.chat
         chat.load([(1, "m", "", "before\n\n```python\nx = 1\nif x:\n    y = 2\n```\n\n- one\n  - two\n", "thoughts")])
@@ -324,7 +325,7 @@ async def test_what_is_scrolled_to_before_its_turn_is_drawn_at_once() -> None:
 
 
 async def test_X03_markup_of_a_model_is_text_also_under_the_mouse() -> None:
-    app = Host(Still())
+    app = Host(ManualClock())
     async with app.run_test(size=(60, 12)) as pilot:
         chat = app.chat
         chat.load([(1, "[@click=app.quit]me[/]", "", "[@click=app.quit]x[/] and [link](javascript:alert)", "[@click=app.bell]hm[/]")])
@@ -340,7 +341,7 @@ async def test_X03_markup_of_a_model_is_text_also_under_the_mouse() -> None:
 
 
 async def test_folding_passes_by_a_message_without_thoughts() -> None:
-    app = Host(Still())
+    app = Host(ManualClock())
     async with app.run_test(size=(60, 12)) as pilot:
         chat = app.chat
         chat.load([(1, "you", "", "ask", ""), (2, "m", "", "answer", "the idea")])
@@ -386,7 +387,7 @@ async def test_what_is_laid_out_above_moves_nothing_in_view() -> None:
 
 
 async def test_a_line_that_only_moved_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    app = Host(Still())
+    app = Host(ManualClock())
     made: list[int] = []
     real = Transcript.render_line
     monkeypatch.setattr(Transcript, "render_line", lambda self, y: made.append(self.scroll_offset.y + y) or real(self, y))
@@ -416,7 +417,7 @@ async def test_a_line_that_only_moved_is_not_made_again(monkeypatch: pytest.Monk
 
 
 async def test_kept_lines_take_other_colours_and_selections() -> None:
-    app = Host(Still())
+    app = Host(ManualClock())
     async with app.run_test(size=(60, 12)) as pilot:
         chat = app.chat
         chat.load([(1, "m", "", "# heading\n\ntext", "")])
@@ -438,7 +439,7 @@ async def test_kept_lines_take_other_colours_and_selections() -> None:
 
 
 async def test_what_is_changed_at_once_is_drawn_at_its_end() -> None:
-    app = Host(Still())
+    app = Host(ManualClock())
     async with app.run_test(size=(60, 12)):
         chat = app.chat
         chat.begin(1, "m")

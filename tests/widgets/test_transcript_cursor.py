@@ -7,7 +7,8 @@ import pytest
 from rich.cells import cell_len
 
 from tests.support.screen import screen_lines, screen_text, until
-from tests.support.transcript_host import Host, Still
+from tests.support.transcript_host import Host
+from tui.core.clock import ManualClock
 from tui.text import clean_block
 from tui.ui.widgets.transcript import Transcript
 from tui.ui.widgets.transcript_message import Fold, Row
@@ -27,7 +28,7 @@ def talk(count: int, *, words: int = 30) -> list[Row]:
 
 
 async def test_the_cursor_is_the_newest_message_until_it_is_moved() -> None:
-    app = Host(Still())
+    app = Host(ManualClock())
     async with app.run_test(size=(60, 12)) as pilot:
         chat = app.chat
         chat.show(talk(4))
@@ -51,7 +52,7 @@ async def test_the_cursor_is_the_newest_message_until_it_is_moved() -> None:
 
 
 async def test_the_cursor_stays_in_view_when_lines_are_scrolled() -> None:
-    app = Host(Still())
+    app = Host(ManualClock())
     async with app.run_test(size=(60, 12)) as pilot:
         chat = app.chat
         chat.show(talk(12))
@@ -64,7 +65,7 @@ async def test_the_cursor_stays_in_view_when_lines_are_scrolled() -> None:
 
 
 async def test_a_click_chooses_a_message_and_a_fold_line_folds() -> None:
-    app = Host(Still())
+    app = Host(ManualClock())
     async with app.run_test(size=(60, 20)) as pilot:
         chat = app.chat
         chat.show([Row(1, "you", text="ask"), Row(2, "m", text="said", thoughts="deep idea", folds=(Fold("calls x {}", "{\n}"),))])
@@ -82,7 +83,7 @@ async def test_a_click_chooses_a_message_and_a_fold_line_folds() -> None:
 
 
 async def test_rows_whose_texts_stay_keep_their_folds_and_their_place() -> None:
-    app = Host(Still())
+    app = Host(ManualClock())
     async with app.run_test(size=(60, 14)) as pilot:
         chat = app.chat
         rows = [Row(0, "m0", text="first", thoughts="an idea"), *talk(30)[1:]]
@@ -109,7 +110,7 @@ async def test_rows_whose_texts_stay_keep_their_folds_and_their_place() -> None:
 
 
 async def test_a_streamed_text_that_is_stored_as_it_was_drawn_is_not_drawn_again() -> None:
-    app = Host(Still())
+    app = Host(ManualClock())
     async with app.run_test(size=(60, 14)):
         chat = app.chat
         chat.show([Row(1, "you", text="ask"), Row(2, "m", text=None)])
@@ -168,7 +169,7 @@ async def test_a_selection_of_lines_can_begin_anew_and_ends_with_another_width()
 
 @pytest.mark.parametrize("ascii", [False, True])
 async def test_X05_what_a_model_wrote_stands_in_and_what_is_ours_does_not(ascii: bool) -> None:
-    app = Host(Still())
+    app = Host(ManualClock())
     async with app.run_test(size=(40, 40)):
         chat = app.chat
         chat._wish = ascii
@@ -207,7 +208,7 @@ async def test_T22_wide_and_right_to_left_text_stays_within_its_cells() -> None:
         + "שלום עולם " * 12
         + "\n\n| 模型 | كلمة |\n|---|---|\n| 长 | نعم |\n"
     )
-    app = Host(Still())
+    app = Host(ManualClock())
     async with app.run_test(size=(40, 40)):
         chat = app.chat
         chat.show([Row(1, "模型", "12:31", clean_block(source), thoughts="思考")])
@@ -225,7 +226,7 @@ async def test_T22_wide_and_right_to_left_text_stays_within_its_cells() -> None:
 
 
 async def test_a_message_that_is_replaced_keeps_its_mark() -> None:
-    app = Host(Still())
+    app = Host(ManualClock())
     async with app.run_test(size=(60, 12)):
         chat = app.chat
         chat.show([Row(1, "you", text="ask"), Row(2, "m", text="one")])

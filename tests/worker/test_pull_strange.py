@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.fault_server import Exchange, FaultServer, Route
+from tests.support.fault_server import Exchange, FaultServer, Route, end
 from tests.support.registry import LAYERS, FakeRegistry
 from tests.support.registry import silent as never
 from tests.support.settings import having
@@ -123,7 +123,7 @@ async def test_H25_tls_asked_of_a_plain_port_is_for_a_person_to_mend(lab: Lab) -
     job = await lab.at_rest(await lab.pull(endpoint=replace(lab.endpoint, url=f"https://127.0.0.1:{port}")))
     refused(job, FailureKind.TLS)
     assert what(job) == f"127.0.0.1:{port} does not speak TLS as asked"
-    server.close()
+    await end(server)
 
 
 async def test_H28_H39_an_address_that_cannot_be_used_fails_before_anything_is_sent(lab: Lab) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.support.fault_server import end
 from tests.worker.fakes import MB, Bench
 from tui.core.clock import SYSTEM
 from tui.core.jobs import Job, JobState, JobWish
@@ -44,7 +45,7 @@ class Server:
         return number
 
     async def close(self) -> None:
-        self.server.close()
+        await end(self.server)
         for writer in list(self.open):
             writer.transport.abort()
         await self.server.wait_closed()
