@@ -29,11 +29,16 @@ if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMOR
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
 import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 from tests.support import quick  # noqa: E402
 from tests.support.fake_services import FakeServices  # noqa: E402
 
 quick.install()
+
+# How fast the machine is, is for benchmarks.
+settings.register_profile("paddock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("paddock")
 
 _REGISTRIES = ("registry.ollama.ai", "ollama.com", "hf.co", "huggingface.co")
 

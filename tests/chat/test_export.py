@@ -23,7 +23,7 @@ from tui.services.chat.conversation_file import ConversationFile
 from tui.services.chat.html_form import MAX_DRAWN
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "conversation-files.md"
-QUICK = how(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+QUICK = how(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 @QUICK

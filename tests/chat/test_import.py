@@ -20,7 +20,7 @@ from tui.core.errors import FailureKind, PaddockError
 from tui.services.chat import conversation_file, transfer
 from tui.services.chat.conversation_file import MAX_BYTES, MAX_MESSAGES, MAX_PAGE, ConversationFile
 
-QUICK = how(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+QUICK = how(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def refused(data: bytes | Path | dict[str, Any] | list[Any]) -> str:

@@ -472,11 +472,13 @@ def test_the_forms_where_the_server_is_asked(server: FaultServer, run: Run, home
         if short:
             monkeypatch.delenv("PADDOCK_GENERAL__DISCOVER")
             monkeypatch.setattr("tui.cli.program.run", lambda *_: pytest.fail("the whole program was needed"))
+            monkeypatch.setattr("tui.cli.quick.PATIENCE", 30.0)
         else:
             monkeypatch.undo()
             monkeypatch.setenv("PADDOCK_HOME", str(home))
             monkeypatch.setenv("OLLAMA_HOST", server.url)
             monkeypatch.setenv("PADDOCK_GENERAL__DISCOVER", "false")
+            monkeypatch.setattr("tui.cli.machine.PATIENCE", 30.0)
         assert run("status", "--line", "--for", "tmux").out == "ollama up  a##b<c> 5.2 GB\n"
         assert run("status", "--line", "--for", "starship").out == "a#b<c> 5.2 GB\n"
         found = run("status", "--line", "--for", "waybar").json

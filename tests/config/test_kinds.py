@@ -64,7 +64,7 @@ def test_C06_refused_with_what_is_expected(kind: Kind, raw: object):
         kind.check(raw)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.text()), st.dictionaries(st.text(), st.text())),
     st.sampled_from(EVERY),
@@ -77,7 +77,7 @@ def test_any_value_is_taken_or_refused_and_what_is_taken_can_be_written_and_read
     assert kind.check(kind.literal(value)) == value
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(), st.sampled_from(EVERY))
 def test_text_of_the_environment_never_raises_anything_else(text: str, kind: Kind):
     try:

@@ -59,13 +59,13 @@ def test_G11_one_wrong_field_refuses_the_line(place: tuple[Any, ...], value: obj
     assert parse_sample(json.dumps(raw).encode()) is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=300))
 def test_G11_any_bytes_are_nothing_or_a_sample(line: bytes):
     assert parse_sample(line) is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_G11_a_line_with_damaged_bytes_never_raises(data: st.DataObject):
     line = bytearray(format_sample(FULL))

@@ -108,7 +108,7 @@ joined = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(gpus, max_size=3, unique_by=lambda gpu: gpu.uuid),
     st.builds(Memory, total=some, used=some, cache=some),

@@ -15,7 +15,7 @@ from tui.store.conversations import Conversations
 from tui.store.db import Database
 from tui.store.tree import Tree, parents_first
 
-BUDGET = settings(max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+BUDGET = settings(max_examples=25, stateful_step_count=40, suppress_health_check=list(HealthCheck))
 
 
 class OnDisk(Trees):

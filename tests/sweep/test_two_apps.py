@@ -416,7 +416,6 @@ def passes(examples: int, steps: int) -> settings:
         max_examples=examples,
         stateful_step_count=steps,
         derandomize=True,
-        deadline=None,
         database=None,
         phases=(Phase.generate,),  # to shrink takes minutes; add Phase.shrink to look at one failure
         report_multiple_bugs=False,

@@ -50,7 +50,7 @@ def test_a_new_limit_counts_at_once() -> None:
     assert pace.may_run(100.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(limit=st.integers(1, 200), speed=st.floats(0.5, 50.0), line=st.sampled_from([0.06, 0.1, 0.25]))
 def test_over_ten_minutes_the_limit_is_kept_whatever_the_line(limit: int, speed: float, line: float) -> None:
     """Bytes are counted as they come, a line at a time; the line is slower than the limit, or up to fifty times faster."""

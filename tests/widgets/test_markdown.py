@@ -43,7 +43,7 @@ LINES = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(LINES, max_size=30), st.integers(1, 50), st.booleans())
 def test_how_the_pieces_came_changes_nothing_and_nothing_is_lost(lines: list[str], size: int, ends: bool) -> None:
     source = "\n".join(lines) + ("\n" if ends else "")
@@ -141,7 +141,7 @@ WIDE = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(WIDE, st.integers(12, 40), st.booleans(), st.sampled_from(["", "```py\n", "- ", "> ", "| a | b |\n|---|---|\n| "]))
 def test_T22_no_line_is_wider_than_it_may_be_and_none_holds_a_control(source: str, width: int, ascii: bool, head: str) -> None:
     for block in split(head + clean_block(source)):

@@ -97,7 +97,7 @@ class Glyphs:
         return cells
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(0, 29), PIECES), max_size=12))
 def test_T22_frames_land_in_the_right_columns(writes: list[Any]) -> None:
     model, line = WireModel(30, 1), Glyphs(30)
@@ -139,7 +139,7 @@ def play(steps: list[Any], bce: bool) -> None:
     assert model.difference() == ""
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(STEPS, max_size=25), st.booleans())
 def test_T22_any_writes_leave_the_screen_right(steps: list[Any], bce: bool) -> None:
     play(steps, bce)
