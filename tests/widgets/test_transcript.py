@@ -454,6 +454,19 @@ async def test_what_is_changed_at_once_is_drawn_at_its_end() -> None:
         assert chat._timer is not None
 
 
+async def test_no_timer_that_textual_may_lose_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Transcript, "set_timer", lambda *_: None)
+    text = "\n\n".join(f"**paragraph** {number}" for number in range(400))
+    app = Host()
+    async with app.run_test(size=(60, 12)):
+        chat = app.chat
+        chat.load([(number, "m", "", text, "") for number in range(3)])
+        chat.begin(3, "m")
+        chat.append(3, "the newest")
+        await until(lambda: "the newest" in screen_text(app))
+        await until(lambda: not chat._dirty and not stale(chat) and not any(message.body.sketched for message in chat._order))
+
+
 async def test_what_is_in_view_is_laid_out_first() -> None:
     app = Host()
     async with app.run_test(size=(60, 12)):

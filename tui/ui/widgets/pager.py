@@ -19,6 +19,7 @@ from textual.strip import Strip
 
 from tui.core.record import record
 from tui.text import strip_line
+from tui.ui.later import later
 from tui.ui.widgets.bars import fit, own_style
 from tui.ui.widgets.detail import wrap_cells
 
@@ -144,7 +145,7 @@ class Pager(ScrollView, can_focus=True):
         self._grown()
         if self._broken < len(self._lines) and not self._working:
             self._working = True
-            self.set_timer(_PAUSE, self._go_on)
+            later(self, _PAUSE, self._go_on)
 
     def _break_until(self, line: int, deadline: float = float("inf")) -> None:
         rows, lines, width = self._rows, self._lines, self._width

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,11 +15,11 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
-from textual.timer import Timer
 from textual.widget import Widget
 
 from tui.core.clock import SYSTEM, Clock
 from tui.text import strip_line
+from tui.ui.later import later
 from tui.ui.widgets.bars import own_style, uses_ascii
 from tui.ui.widgets.transcript_layout import Keep, Laid, Look
 from tui.ui.widgets.transcript_message import Message, Row
@@ -54,12 +55,12 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         self._whole = False
         self._patience = PATIENCE
         self._held: tuple[Message, Laid | None, int] | None = None
-        self._timer: Timer | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._gathering = False
         self._drawn_at = -1e9
         self._look = Look(0)
         self._styles: dict[str, Style] = {}
-        self._again: Timer | None = None
+        self._again: asyncio.TimerHandle | None = None
         self._strips: dict[int, Strip] = {}  # by line of the conversation, as they go to the screen
         self._made_for: tuple[Any, ...] = ()
         self._needle = ""
@@ -203,12 +204,12 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         if self._gathering or self._timer is not None or not self.is_attached:
             return
         wait = PERIOD - (self._clock.monotonic() - self._drawn_at)
-        self._timer = self.set_timer(max(0.001, wait), self.flush)
+        self._timer = later(self, max(0.001, wait), self.flush)
 
     def flush(self) -> None:
         """Draw what is pending, the newest message first; after `PATIENCE` the rest has to wait for the next frame."""
         if self._timer is not None:
-            self._timer.stop()
+            self._timer.cancel()
             self._timer = None
         self._drawn_at = self._clock.monotonic()
         if not (self._dirty or self._whole) or not self._look.width:
@@ -256,9 +257,9 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         if anchor is not None and 0 <= shifted < self.scroll_offset.y and anchor[0] in self._order:
             self._drawn_anew(anchor, follow)
         if self._dirty:
-            self._timer = self.set_timer(SLICE, self.flush)
+            self._timer = later(self, SLICE, self.flush)
         if self._again is None and any(message.body.sketched for message in self._order):
-            self._again = self.set_timer(0.001, self._redo_some)
+            self._again = later(self, 0.001, self._redo_some)
 
     def _in_turn(self, dirty: set[Hashable]) -> list[Hashable]:
         """Messages in the order in which they are laid out: those in view, then the newest first."""
@@ -343,7 +344,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         self.flush()
         self._drawn_anew(anchor, follow)
         if self._again is None:
-            self._again = self.set_timer(SLICE, self._redo_some)
+            self._again = later(self, SLICE, self._redo_some)
 
     def _redo_view(self) -> None:
         """Draw the blocks in view for what `_look` is now."""
@@ -365,25 +366,27 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
     def _redo_some(self) -> None:
         """Draw blocks for what `_look` is now, the newest first, for as long as a frame may wait."""
         if self._again is not None:
-            self._again.stop()
+            self._again.cancel()
             self._again = None
         follow, anchor = self._follows, self._anchor()
         end = self._clock.monotonic() + SLICE
-        drawn = seen = False
+        drawn = seen = late = False
         for number in reversed(range(len(self._order))):
             message, found = self._order[number], False
             for body, look, inside in message.bodies(self._look):
                 for laid in body.stale(look):
-                    if self._clock.monotonic() > end:
-                        self._again = self.set_timer(SLICE, self._redo_some)
+                    if late := self._clock.monotonic() > end:
                         break
                     seen = seen or self._in_view(self._starts[number] + inside + body.start_of(laid), laid.height)
                     body.redraw(laid, look)
                     found = True
+                if late:
+                    break
             if found:
                 drawn = True
                 message.take_heights()
-            if self._again is not None:
+            if late:
+                self._again = later(self, SLICE, self._redo_some)
                 break
             message.body.sketched = False
         if drawn and follow and not seen and self.text_selection is None:
