@@ -87,7 +87,7 @@ async def resize(shown: int) -> list[float]:
         chat.flush()
 
         def stale() -> bool:
-            return any(True for message in chat._order for body, look, _at in message.bodies(chat._look) for _laid in body.stale(look))
+            return any(True for message in chat._order for _block in message.stale(chat._look))
 
         async def probe() -> None:
             while True:

@@ -46,7 +46,7 @@ def plain(chat: Transcript, message: int) -> list[str]:
 
 def stale(chat: Transcript) -> bool:
     """Whether blocks stand there that were drawn for another width."""
-    return any(list(body.stale(look)) for message in chat._order for body, look, _inside in message.bodies(chat._look))
+    return any(list(message.stale(chat._look)) for message in chat._order)
 
 
 async def test_pieces_equal_the_whole() -> None:

@@ -373,15 +373,12 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         drawn = seen = late = False
         for number in reversed(range(len(self._order))):
             message, found = self._order[number], False
-            for body, look, inside in message.bodies(self._look):
-                for laid in body.stale(look):
-                    if late := self._clock.monotonic() > end:
-                        break
-                    seen = seen or self._in_view(self._starts[number] + inside + body.start_of(laid), laid.height)
-                    body.redraw(laid, look)
-                    found = True
-                if late:
+            for body, look, inside, laid in message.stale(self._look):
+                if late := self._clock.monotonic() > end:
                     break
+                seen = seen or self._in_view(self._starts[number] + inside + body.start_of(laid), laid.height)
+                body.redraw(laid, look)
+                found = True
             if found:
                 drawn = True
                 message.take_heights()

@@ -15,7 +15,7 @@ from rich.text import Text
 from tui.core.record import record
 from tui.text import count, duration, strip_line
 from tui.ui.widgets.bars import fit
-from tui.ui.widgets.transcript_layout import Body, Keep, Look, Rushed, break_words
+from tui.ui.widgets.transcript_layout import Body, Keep, Laid, Look, Rushed, break_words
 
 FOLD_INDENT: Final = 2
 """Cells before what was folded, beside the one before everything a model wrote."""
@@ -291,6 +291,12 @@ class Message:
         for part in self._placed:
             if isinstance(part.what, Body):
                 yield part.what, look if part.what is self.body else narrower(look), part.start
+
+    def stale(self, look: Look) -> Iterator[tuple[Body, Look, int, Laid]]:
+        """Blocks drawn for another look, with what `bodies` tells of their text; each is to be drawn before the next is asked for."""
+        for body, own, inside in self.bodies(look):
+            for laid in body.stale(own):
+                yield body, own, inside, laid
 
     def take_heights(self) -> None:
         """After blocks were drawn again: their numbers, and where each part stands."""
